@@ -1,0 +1,293 @@
+"""`raftbook cluster`: status, members, health, verify, transfer, snapshot.
+
+Owns these verbs and how they look. Must not know how nodes are asked: `cluster_view.py`, nor how
+digests are compared: `cluster_verify.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from raftbook.errors import RaftbookError
+
+from .cluster_verify import verify_cluster
+from .cluster_view import ClusterView, NodeView, ask_all, require_reachable, view_cluster
+from .invocation import Invocation, network_options, pass_invocation
+from .outcomes import CommandFailed, ExitCode, judge, worst
+from .output.printer import say
+from .output.tables import plural, render_table
+from .watching import repeat
+
+DIGEST_CHARS = 12
+SEEN_NOW_MS = 100
+
+
+@click.group("cluster")
+def cluster() -> None:
+    """Look at the nodes, compare them, hand over leadership."""
+
+
+@cluster.command("status")
+@click.option("--watch", is_flag=True, help="Again and again, until interrupted.")
+@network_options
+@pass_invocation
+def status(invocation: Invocation, watch: bool) -> None:
+    """Ask every node how it is. Exit 3 if none answers."""
+    if watch:
+        repeat(invocation.printer, lambda: _show_status(invocation, view_cluster(invocation)))
+        return
+    view = view_cluster(invocation)
+    _show_status(invocation, view)
+    require_reachable(view)
+
+
+@cluster.command("health")
+@network_options
+@pass_invocation
+def health(invocation: Invocation) -> None:
+    """Exit 0 exactly when there is a leader and a quorum follows it."""
+    view = view_cluster(invocation)
+    document = {
+        "healthy": view.healthy,
+        "leader_id": view.leader_id,
+        "reachable": len(view.reachable),
+        "following": len(view.following),
+        "quorum": view.quorum,
+        "nodes": len(view.nodes),
+    }
+    invocation.printer.show(document, table=lambda: health_line(view))
+    require_reachable(view)
+    if not view.healthy:
+        raise CommandFailed(
+            ExitCode.NOT_ACCEPTED,
+            "not healthy: orders are not taken now",
+            hint="see which nodes are missing with: raftbook cluster status",
+        )
+
+
+@cluster.command("members")
+@network_options
+@pass_invocation
+def members(invocation: Invocation) -> None:
+    """List the members as the leader (or the node that answers) knows them."""
+    view = view_cluster(invocation)
+    require_reachable(view)
+    source = next(
+        (node for node in view.reachable if node.node_id == view.leader_id), view.reachable[0]
+    )
+    assert source.status is not None
+    rows = [_member(member) for member in source.status.get("members", ())]
+    document = {"node_id": source.node_id, "leader_id": view.leader_id, "members": rows}
+    invocation.printer.show(
+        document,
+        table=lambda: render_table(
+            ("NODE", "RAFT", "CLIENT", "HTTP", "ROLE", "CONNECTED", "MATCH", "SEEN"),
+            [
+                (
+                    row["node_id"],
+                    f"{row['host']}:{row['raft_port']}",
+                    f"{row['host']}:{row['client_port']}",
+                    f"{row['host']}:{row['http_port']}",
+                    "leader" if row["node_id"] == view.leader_id else "member",
+                    "yes" if row["connected"] or row["node_id"] == source.node_id else "no",
+                    "-" if row["match_index"] is None else row["match_index"],
+                    "now" if row["node_id"] == source.node_id else _seen(row["seen_ms_ago"]),
+                )
+                for row in rows
+            ],
+            right=("MATCH",),
+        ),
+        items="members",
+    )
+
+
+@cluster.command("verify")
+@click.option(
+    "--at",
+    "index",
+    type=click.IntRange(min=1),
+    metavar="INDEX",
+    help="Compare after this entry. [default: the newest that every node has]",
+)
+@network_options
+@pass_invocation
+def verify(invocation: Invocation, index: int | None) -> None:
+    """Ask every node for the digest of its book at one index; exit 6 if they differ."""
+    verdict = verify_cluster(invocation, index)
+    invocation.printer.show(verdict.document(), table=verdict.text)
+    verdict.require_agreement()
+
+
+@cluster.command("transfer")
+@click.option("--to", "target", type=int, metavar="N", help="[default: the most current node]")
+@network_options
+@pass_invocation
+def transfer(invocation: Invocation, target: int | None) -> None:
+    """Hand leadership to another node."""
+    if target is not None:
+        invocation.config.node(target)
+    view = view_cluster(invocation)
+    require_reachable(view)
+    leader_id = view.leader_id
+    if leader_id is None:
+        raise CommandFailed(
+            ExitCode.NOT_ACCEPTED, "transfer: nobody leads now", hint="try again in a second"
+        )
+    if target == leader_id:
+        new_leader = leader_id
+    else:
+        with invocation.connect_to(invocation.config.node(leader_id)) as client:
+            answer = client.query("transfer", to=target)
+        new_leader = answer["leader_id"]
+    invocation.printer.show(
+        {"leader_id": new_leader, "previous_leader_id": leader_id},
+        table=lambda: f"leader {new_leader} (was {leader_id})",
+    )
+
+
+@cluster.command("snapshot")
+@network_options
+@pass_invocation
+def snapshot(invocation: Invocation) -> None:
+    """Make every node (or that of --node) write a snapshot, and wait until it is on its disk."""
+    config = invocation.config
+    name = invocation.node_name
+    nodes = config.nodes
+    if name is not None:
+        address = invocation.address_of(name)
+        nodes = tuple(node for node in nodes if (node.host, node.client_port) == address)
+        if not nodes:
+            raise click.UsageError(f"no node of {config.path} has the client address {name}")
+    answers = ask_all(
+        invocation,
+        lambda client: client.query("snapshot"),
+        nodes=nodes,
+        timeout_s=invocation.time_limit_s,
+    )
+    rows: list[dict[str, Any]] = []
+    codes = []
+    for node_id, answer in answers.items():
+        if isinstance(answer, RaftbookError):
+            code, line = judge(answer)
+            codes.append(code)
+            say(f"raftbook: node {node_id}: {line}")
+            rows.append({"node_id": node_id, "snapshot_index": None, "error": str(answer)})
+        else:
+            rows.append({"node_id": node_id, "snapshot_index": answer["snapshot_index"]})
+    invocation.printer.show(
+        {"nodes": rows},
+        table=lambda: render_table(
+            ("NODE", "SNAPSHOT"),
+            [
+                (row["node_id"], "failed" if row["snapshot_index"] is None else
+                 row["snapshot_index"])
+                for row in rows
+            ],
+            right=("SNAPSHOT",),
+        ),
+        items="nodes",
+    )  # fmt: skip
+    if codes:
+        raise CommandFailed(worst(codes))
+
+
+# -- how it looks -----------------------------------------------------------------------------
+
+
+def _show_status(invocation: Invocation, view: ClusterView) -> None:
+    invocation.printer.show(
+        status_document(view), table=lambda: f"{status_table(view)}\n{health_line(view)}"
+    )
+    if invocation.printer.is_table:
+        for node in view.nodes:
+            if node.status is not None and node.status.get("fenced"):
+                say(f"node {node.node_id} is fenced: {node.status['fenced']}")
+
+
+def status_document(view: ClusterView) -> dict[str, Any]:
+    """The JSON shape of `cluster status`."""
+    return {
+        "healthy": view.healthy,
+        "leader_id": view.leader_id,
+        "nodes": [_node_document(node) for node in view.nodes],
+    }
+
+
+def _node_document(node: NodeView) -> dict[str, Any]:
+    said = node.status or {}
+    return {
+        "node_id": node.node_id,
+        "address": f"{node.address.host}:{node.address.raft_port}",
+        "role": said.get("role"),
+        "term": said.get("term"),
+        "commit_index": said.get("commit_index"),
+        "applied_index": said.get("applied_index"),
+        "snapshot_index": said.get("snapshot_index"),
+        "digest": said.get("digest"),
+        "digest_index": said.get("digest_index"),
+        "http": f"{node.address.host}:{node.address.http_port}",
+        "fenced": said.get("fenced"),
+        "reachable": node.status is not None,
+    }
+
+
+def status_table(view: ClusterView) -> str:
+    """One row a node; LAG counts entries behind the newest commit that any node knows."""
+    newest = max((node.status["digest_index"] for node in view.reachable if node.status), default=0)
+    return render_table(
+        ("NODE", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT", "DIGEST",
+         "HTTP", "SEEN"),
+        [_status_row(view, node, newest) for node in view.nodes],
+        right=("TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT"),
+    )  # fmt: skip
+
+
+def _status_row(view: ClusterView, node: NodeView, newest: int) -> tuple[object, ...]:
+    raft = f"{node.address.host}:{node.address.raft_port}"
+    http = f"{node.address.host}:{node.address.http_port}"
+    said = node.status
+    if said is None:
+        seen = _seen(view.seen_ms_ago(node.node_id))
+        return (node.node_id, raft, "unreachable", "-", "-", "-", "-", "-", "-", http, seen)
+    # Digests of different indexes cannot be compared, so only the newest is shown.
+    digest = said["digest"][:DIGEST_CHARS] if said["digest_index"] == newest else "(behind)"
+    return (
+        node.node_id,
+        raft,
+        said["role"],
+        said["term"],
+        said["commit_index"],
+        said["applied_index"],
+        max(0, view.commit_index - said["applied_index"]),
+        said["snapshot_index"],
+        digest,
+        http,
+        "now",
+    )
+
+
+def health_line(view: ClusterView) -> str:
+    """ "quorum 2 of 3, healthy; tolerates 1 more failure"."""
+    quorum = f"quorum {view.quorum} of {len(view.nodes)}"
+    if view.healthy:
+        more = plural(view.failures_tolerated, "more failure")
+        return f"{quorum}, healthy; tolerates {more}"
+    if view.leader_id is None:
+        why = "no leader"
+    else:
+        why = f"only {len(view.following)} follow leader {view.leader_id}"
+    return f"{quorum}, NOT healthy: {why}, {plural(len(view.reachable), 'node')} reachable"
+
+
+def _member(member: dict[str, Any]) -> dict[str, Any]:
+    names = ("node_id", "host", "raft_port", "client_port", "http_port", "connected",
+             "seen_ms_ago", "match_index")  # fmt: skip
+    return {name: member.get(name) for name in names}
+
+
+def _seen(ms_ago: float | None) -> str:
+    if ms_ago is None:
+        return "-"
+    return "now" if ms_ago < SEEN_NOW_MS else f"{ms_ago / 1000:.1f}s"

@@ -1,0 +1,154 @@
+"""What the nodes of a cluster say when each is asked directly.
+
+Owns the asking of all nodes at once, and what follows for the cluster: leader, quorum, health.
+Must not know how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from raftbook.client import Client
+from raftbook.config import NodeAddress
+from raftbook.errors import NoNodeReachable, RaftbookError
+
+from .invocation import Invocation
+
+STATUS_TIMEOUT_S: Final = 1.0
+"""A node that is up answers in milliseconds; nobody should wait long for one that is not."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node of cluster.toml and what it said; `status` is None when it did not answer."""
+
+    address: NodeAddress
+    status: dict[str, Any] | None
+    trouble: str = ""
+
+    @property
+    def node_id(self) -> int:
+        return self.address.node_id
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """All nodes of cluster.toml.
+
+    Attributes:
+        nodes: by node id.
+    """
+
+    nodes: tuple[NodeView, ...]
+
+    @property
+    def reachable(self) -> list[NodeView]:
+        return [node for node in self.nodes if node.status is not None]
+
+    @property
+    def quorum(self) -> int:
+        return len(self.nodes) // 2 + 1
+
+    @property
+    def leader_id(self) -> int | None:
+        """The node that leads in the newest term and says so itself; None if there is none."""
+        leaders = [node for node in self.reachable if _status(node)["role"] == "leader"]
+        newest = max(leaders, key=lambda node: int(_status(node)["term"]), default=None)
+        return None if newest is None else newest.node_id
+
+    @property
+    def following(self) -> list[NodeView]:
+        """The leader and the reachable nodes that follow it: those that can acknowledge."""
+        leader_id = self.leader_id
+        if leader_id is None:
+            return []
+        return [
+            node
+            for node in self.reachable
+            if _status(node)["leader_id"] == leader_id and not _status(node).get("fenced")
+        ]
+
+    @property
+    def healthy(self) -> bool:
+        """A leader exists and a quorum follows it: orders are taken now."""
+        return len(self.following) >= self.quorum
+
+    @property
+    def failures_tolerated(self) -> int:
+        """How many more nodes may stop before no order is taken."""
+        return max(0, len(self.following) - self.quorum)
+
+    @property
+    def commit_index(self) -> int:
+        return max((int(_status(node)["commit_index"]) for node in self.reachable), default=0)
+
+    def seen_ms_ago(self, node_id: int) -> float | None:
+        """When the leader last heard of a node; None if it never did or nobody leads."""
+        for node in self.reachable:
+            if node.node_id == self.leader_id:
+                for member in _status(node).get("members", ()):
+                    if member.get("node_id") == node_id:
+                        seen = member.get("seen_ms_ago")
+                        return None if seen is None else float(seen)
+        return None
+
+
+def _status(node: NodeView) -> dict[str, Any]:
+    assert node.status is not None, f"node {node.node_id} did not answer"
+    return node.status
+
+
+def ask_all(
+    invocation: Invocation,
+    question: Callable[[Client], Answer],
+    *,
+    nodes: Sequence[NodeAddress] | None = None,
+    timeout_s: float | None = None,
+) -> dict[int, Answer | RaftbookError]:
+    """Every node's answer, or why there is none; they are asked at the same time."""
+    if timeout_s is None:
+        timeout_s = STATUS_TIMEOUT_S if invocation.timeout_s is None else invocation.timeout_s
+
+    def ask(node: NodeAddress) -> Answer | RaftbookError:
+        try:
+            with invocation.connect_to(node, timeout_s=timeout_s) as client:
+                return question(client)
+        except RaftbookError as error:
+            return error
+
+    wanted = invocation.config.nodes if nodes is None else nodes
+    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+        answers = list(pool.map(ask, wanted))
+    return {node.node_id: answer for node, answer in zip(wanted, answers, strict=True)}
+
+
+def view_cluster(invocation: Invocation) -> ClusterView:
+    """Asks every node of cluster.toml for its status."""
+    answers = ask_all(invocation, lambda client: client.status())
+    views = []
+    for node in invocation.config.nodes:
+        answer = answers[node.node_id]
+        if isinstance(answer, RaftbookError):
+            views.append(NodeView(node, None, str(answer)))
+        elif answer.get("cluster_id", invocation.config.cluster_id) != invocation.config.cluster_id:
+            other = f"it belongs to cluster {answer['cluster_id']!r}"
+            views.append(NodeView(node, None, other))
+        else:
+            views.append(NodeView(node, answer))
+    return ClusterView(tuple(views))
+
+
+def require_reachable(view: ClusterView) -> None:
+    """Refuses to go on when nobody answered.
+
+    Raises:
+        NoNodeReachable: names every node.
+    """
+    if not view.reachable:
+        tried = ", ".join(f"{node.address.host}:{node.address.client_port}" for node in view.nodes)
+        raise NoNodeReachable(f"no node answered ({tried})")

@@ -1,0 +1,101 @@
+"""`raftbook config check`: is the file right, and what would it start?
+
+Owns the summary. Must not know the rules of the file: those are `raftbook.config`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from raftbook.config import ClusterConfig
+from raftbook.config_shapes import decimal_text
+
+from .invocation import Invocation, common_options, pass_invocation
+from .output.printer import say
+from .output.tables import plural, render_table
+
+
+@click.group("config")
+def config_group() -> None:
+    """Look at cluster.toml."""
+
+
+@config_group.command("check")
+@common_options
+@pass_invocation
+def check(invocation: Invocation) -> None:
+    """Read cluster.toml as a node would; exit 2 and say what is wrong if it would refuse."""
+    config = invocation.config
+    invocation.printer.show(_document(config), table=lambda: _summary(config))
+    if not config.secret_file.exists():
+        nodes_need_it = f"{config.secret_file} does not exist: no node will start without it"
+        say(f"warning: {nodes_need_it}; `raftbook init` in a new folder makes one")
+    open_accounts = [account.name for account in config.accounts if account.secret is None]
+    loopback = all(node.host.startswith("127.") or node.host == "localhost" for node in config.nodes)
+    if open_accounts and not loopback:
+        say(
+            f"warning: anyone who reaches a client port may use {', '.join(open_accounts)}; "
+            "give [[accounts]] a secret"
+        )
+
+
+def _document(config: ClusterConfig) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "config": str(config.path),
+        "cluster": config.name,
+        "cluster_id": config.cluster_id,
+        "data_dir": str(config.data_dir),
+        "secret_file": str(config.secret_file),
+        "default_account": config.default_account,
+        "nodes": [
+            {
+                field.name: getattr(node, field.name)
+                for field in fields(node)
+            }
+            for node in config.nodes
+        ],
+        "instruments": [
+            {
+                "symbol": instrument.symbol,
+                "base": instrument.base,
+                "quote": instrument.quote,
+                "tick_size": decimal_text(instrument.tick_size),
+                "lot_size": decimal_text(instrument.lot_size),
+            }
+            for instrument in config.instruments
+        ],
+        "accounts": [
+            {
+                "name": account.name,
+                "operator": account.operator,
+                "has_secret": account.secret is not None,
+            }
+            for account in config.accounts
+        ],
+    }
+
+
+def _summary(config: ClusterConfig) -> str:
+    nodes = render_table(
+        ("NODE", "HOST", "RAFT", "CLIENT", "HTTP"),
+        [
+            (node.node_id, node.host, node.raft_port, node.client_port, node.http_port)
+            for node in config.nodes
+        ],
+        right=("RAFT", "CLIENT", "HTTP"),
+    )
+    survives = (len(config.nodes) - 1) // 2
+    return "\n".join(
+        (
+            f"{config.path}: cluster {config.name} ({config.cluster_id})",
+            nodes,
+            f"{plural(len(config.instruments), 'instrument')}, "
+            f"{plural(len(config.accounts), 'account')}; "
+            f"survives the loss of {plural(survives, 'node')}",
+            "OK",
+        )
+    )

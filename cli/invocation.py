@@ -1,0 +1,229 @@
+"""One run of the program: what its options and the environment say, and how it reaches a node.
+
+Owns the options that every verb shares, and the choice of nodes, account and secret. Must not know
+what a verb does with them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from raftbook.client import AsyncClient, Client
+from raftbook.config import ClusterConfig, NodeAddress, find_config, load_config
+from raftbook.errors import ConfigError
+
+from .output.printer import FORMATS, Printer
+
+TIMEOUT_DEFAULT_S: Final = 5.0
+ACCOUNT_DEFAULT: Final = "demo"
+
+Address = tuple[str, int]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Invocation:
+    """Settings of this run; verbs get it as their first argument.
+
+    Args:
+        connect, connect_async: make a client; a test gives its own.
+        environ: where RAFTBOOK_… is looked up.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[..., Client] = Client,
+        connect_async: Callable[..., AsyncClient] = AsyncClient,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._connect_async = connect_async
+        self.arguments: Sequence[str] = ()
+        self.environ = os.environ if environ is None else environ
+        self.config_name: str | None = None
+        self.output: str | None = None
+        self.node: str | None = None
+        self.account_name: str | None = None
+        self.timeout_s: float | None = None
+        self._config: ClusterConfig | None = None
+
+    # -- settings -----------------------------------------------------------------------------
+
+    @property
+    def printer(self) -> Printer:
+        output = self.output or self.environ.get("RAFTBOOK_OUTPUT") or "table"
+        if output not in FORMATS:
+            raise click.UsageError(
+                f"RAFTBOOK_OUTPUT={output!r} is none of {', '.join(FORMATS)}"
+            )
+        return Printer(output)
+
+    @property
+    def config(self) -> ClusterConfig:
+        """The cluster's configuration.
+
+        Raises:
+            ConfigError: there is none, or it is wrong.
+        """
+        if self._config is None:
+            self._config = load_config(self.config_path)
+        return self._config
+
+    @property
+    def config_path(self) -> Path:
+        return find_config(self.config_name, self.environ)
+
+    @property
+    def account(self) -> str:
+        """--account, else RAFTBOOK_KEY, else the configuration's default account."""
+        named = self.account_name or self.environ.get("RAFTBOOK_KEY")
+        if named:
+            return named
+        config = self._config_if_any()
+        return config.default_account if config is not None else ACCOUNT_DEFAULT
+
+    @property
+    def secret(self) -> str | None:
+        """RAFTBOOK_SECRET, else the one that the configuration has for the account."""
+        given = self.environ.get("RAFTBOOK_SECRET")
+        if given:
+            return given
+        config = self._config_if_any()
+        for account in config.accounts if config is not None else ():
+            if account.name == self.account:
+                return account.secret
+        return None
+
+    @property
+    def node_name(self) -> str | None:
+        return self.node or self.environ.get("RAFTBOOK_NODE") or None
+
+    @property
+    def time_limit_s(self) -> float:
+        return TIMEOUT_DEFAULT_S if self.timeout_s is None else self.timeout_s
+
+    # -- reaching nodes -----------------------------------------------------------------------
+
+    def addresses(self) -> list[Address]:
+        """Where to send: the node that was named, else all of cluster.toml."""
+        if self.node_name is not None:
+            return [self.address_of(self.node_name)]
+        return [(node.host, node.client_port) for node in self.config.nodes]
+
+    def address_of(self, name: str) -> Address:
+        """The client address behind `2` or `127.0.0.1:7102`."""
+        if name.isdecimal() and name.isascii():
+            node = self.config.node(int(name))
+            return node.host, node.client_port
+        host, colon, port = name.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if colon and host and port.isdecimal() and 0 < int(port) < 65536:
+            return host, int(port)
+        raise click.UsageError(f"node {name!r} is neither a node id nor HOST:PORT")
+
+    def connect(self, *, session_key: str = "") -> Client:
+        """A client of the cluster."""
+        return self._connect(self.addresses(), session_key=session_key, **self._identity())
+
+    def connect_async(self, *, session_key: str = "") -> AsyncClient:
+        """The same for asyncio."""
+        return self._connect_async(self.addresses(), session_key=session_key, **self._identity())
+
+    def connect_to(
+        self, node: NodeAddress, *, session_key: str = "", timeout_s: float | None = None
+    ) -> Client:
+        """A client of this one node, for what only it can answer."""
+        identity = self._identity()
+        if timeout_s is not None:
+            identity["timeout_s"] = timeout_s
+        return self._connect([(node.host, node.client_port)], session_key=session_key, **identity)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "account": self.account,
+            "secret": self.secret or "",
+            "client_name": "raftbook-cli",
+            "timeout_s": self.time_limit_s,
+        }
+
+    def _config_if_any(self) -> ClusterConfig | None:
+        """None only when a node is named by address and no configuration exists."""
+        try:
+            return self.config
+        except ConfigError:
+            asked_for = self.config_name or self.environ.get("RAFTBOOK_CONFIG")
+            by_address = self.node_name is not None and ":" in self.node_name
+            if by_address and not asked_for and not Path("cluster.toml").exists():
+                return None
+            raise
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+def _setter(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """A callback that keeps a shared option in the Invocation; the innermost one given wins."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value is not None:
+            setattr(ctx.ensure_object(Invocation), attribute, value)
+
+    return keep
+
+
+def common_options(command: Command) -> Command:
+    """--config and -o: accepted before and after the verb."""
+    for decorate in (
+        click.option(
+            "--config",
+            metavar="FILE",
+            expose_value=False,
+            callback=_setter("config_name"),
+            help="cluster.toml to use. [env: RAFTBOOK_CONFIG; default: ./cluster.toml]",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice(FORMATS),
+            expose_value=False,
+            callback=_setter("output"),
+            help="Form of the answer. [env: RAFTBOOK_OUTPUT; default: table]",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def network_options(command: Command) -> Command:
+    """What every verb that talks to a node takes, and the common options."""
+    for decorate in (
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True, max=3600),
+            metavar="SECONDS",
+            expose_value=False,
+            callback=_setter("timeout_s"),
+            help=f"Give up after this long. [default: {TIMEOUT_DEFAULT_S:g}]",
+        ),
+        click.option(
+            "--account",
+            metavar="NAME",
+            expose_value=False,
+            callback=_setter("account_name"),
+            help="Act as this account. [env: RAFTBOOK_KEY; default: default_account]",
+        ),
+        click.option(
+            "--node",
+            metavar="N|HOST:PORT",
+            expose_value=False,
+            callback=_setter("node"),
+            help="Ask this node. [env: RAFTBOOK_NODE; default: any]",
+        ),
+    ):
+        command = decorate(command)
+    return common_options(command)

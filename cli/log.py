@@ -1,0 +1,259 @@
+"""`raftbook log`: read data directories of stopped nodes: dump, digest, diff.
+
+Owns the verbs and the search for the first difference. Must not know files: `data_directory.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from raftbook.client.values import InstrumentSpec
+from raftbook.core.exchange import Exchange, Genesis
+from raftbook.core.types import Phase
+from raftbook.errors import ProtocolError
+from raftbook.wire.entry import unpack_entry
+
+from .invocation import Invocation, common_options, pass_invocation
+from .naming import command_document, event_document
+from .outcomes import CommandFailed, ExitCode
+from .output.printer import say
+from .output.tables import rfc3339
+
+if TYPE_CHECKING:
+    from .data_directory import DataDirectory, LogEntry
+
+_REGULAR: Final = b"\x00"
+
+_directory = click.argument(
+    "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+_until = click.option(
+    "--until", type=click.IntRange(min=1), metavar="INDEX", help="Stop after this entry."
+)
+
+
+@click.group("log")
+def log() -> None:
+    """Read the data directories of stopped nodes, without changing them.
+
+    The last entries of a node that crashed may be ones that the cluster later replaced: the
+    journal does not say how far it was committed.
+    """
+
+
+@log.command("dump")
+@_directory
+@click.option("--from", "first", type=click.IntRange(min=1), metavar="INDEX", help="Start here.")
+@_until
+@click.option("--raw", is_flag=True, help="Only what was asked: needs no replay and no cluster.toml.")
+@common_options
+@pass_invocation
+def dump(
+    invocation: Invocation, directory: Path, first: int | None, until: int | None, raw: bool
+) -> None:
+    """Print each entry as one line of JSON: what was asked, and what the book answered."""
+    source = _open(directory)
+    last = min(until or source.last, source.last)
+    printer = invocation.printer
+    if raw:
+        for entry in source.entries(first or 1, last):
+            printer.line(_raw_document(entry))
+        return
+    genesis = _genesis(invocation, source)
+    low, _ = source.reach
+    # At the low end the log may begin after the state it starts from.
+    start = max(first or 1, low, source.first)
+    if first is not None and start > first:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"{directory}: entries before {start} are compacted away",
+            hint=f"start with --from {start}",
+        )
+    specs: dict[str, InstrumentSpec] = _specs(Exchange(genesis))
+    for entry, applied in source.replay(start, last, genesis):
+        document = _raw_document(entry, specs)
+        if applied is not None:
+            document["time"] = rfc3339(applied.time_ns)
+            for request, reply in zip(document["requests"], applied.replies, strict=True):
+                request["events"] = [event_document(event, specs) for event in reply[4]]
+                request["poss_dup"] = bool(reply[5])
+        printer.line(document)
+    _say_skipped(source)
+
+
+@log.command("digest")
+@_directory
+@_until
+@common_options
+@pass_invocation
+def digest(invocation: Invocation, directory: Path, until: int | None) -> None:
+    """Rebuild the book as it was after entry --until (default: the last) and print its digest."""
+    source = _open(directory)
+    genesis = _genesis(invocation, source)
+    index = source.last if until is None else until
+    source.check_reach(index)
+    exchange = source.machine_at(index, genesis).exchange
+    document = {
+        "index": index,
+        "digest": exchange.digest.value(),
+        "node_id": source.identity.node_id,
+        "instruments": len(exchange.books),
+        "resting_orders": sum(book.resting_count for book in exchange.books.values()),
+    }
+    _say_skipped(source)
+    invocation.printer.show(
+        document,
+        table=lambda: (
+            f"index {index}: {document['digest']}  ({document['instruments']} instruments, "
+            f"{document['resting_orders']} resting orders)"
+        ),
+    )
+
+
+@log.command("diff")
+@click.argument(
+    "directories",
+    metavar="DIR DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@_until
+@common_options
+@pass_invocation
+def diff(invocation: Invocation, directories: tuple[Path, ...], until: int | None) -> None:
+    """Find the first index at which the directories differ; exit 6 if there is one."""
+    if len(directories) < 2:
+        raise click.UsageError("diff needs at least two directories")
+    sources = [_open(directory) for directory in directories]
+    genesis = _genesis(invocation, sources[0])
+    last = min(source.last for source in sources)
+    last = last if until is None else min(last, until)
+    found = next(
+        (
+            difference
+            for other in sources[1:]
+            if (difference := _difference(sources[0], other, last, genesis)) is not None
+        ),
+        None,
+    )
+    document = {
+        "equal": found is None,
+        "index": found[0] if found else None,
+        "reason": found[1] if found else None,
+        "last_common_index": last,
+        "directories": [
+            {"directory": str(source.directory), "node_id": source.identity.node_id,
+             "first": source.first, "last": source.last}
+            for source in sources
+        ],
+    }  # fmt: skip
+    for source in sources:
+        _say_skipped(source)
+    invocation.printer.show(
+        document,
+        table=lambda: (
+            f"equal up to index {last}" if found is None else f"index {found[0]}: {found[1]}"
+        ),
+    )
+    if found is not None:
+        raise CommandFailed(ExitCode.DIFFERENT)
+
+
+Difference = tuple[int, str]
+
+
+def _difference(
+    one: DataDirectory, other: DataDirectory, last: int, genesis: Genesis
+) -> Difference | None:
+    """The first index where two directories differ, in their logs or in what these lead to."""
+    if one.identity.cluster_id != other.identity.cluster_id:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"log diff: {one.directory} is of cluster {one.identity.cluster_id!r}, "
+            f"{other.directory} of {other.identity.cluster_id!r}",
+            hint="name directories of one cluster",
+        )
+    names = f"{one.directory} and {other.directory}"
+    first = max(one.first, other.first)
+    for mine, theirs in zip(one.entries(first, last), other.entries(first, last), strict=True):
+        if mine.term != theirs.term:
+            terms = f"term {mine.term} and term {theirs.term}"
+            return mine.index, f"{names} hold different entries ({terms})"
+        if mine.payload != theirs.payload:
+            return mine.index, f"{names} hold different entries of term {mine.term}"
+    low = max(one.reach[0], other.reach[0])
+    if low > last:
+        return None
+    if _digest_at(one, last, genesis) == _digest_at(other, last, genesis):
+        return None
+    # Equal entries, unequal books: the states they began with differ.
+    at = low if _digest_at(one, low, genesis) != _digest_at(other, low, genesis) else last
+    return at, f"{names} hold the same entries but different books"
+
+
+def _digest_at(source: DataDirectory, index: int, genesis: Genesis) -> str:
+    return source.machine_at(index, genesis).exchange.digest.value()
+
+
+def _open(directory: Path) -> DataDirectory:
+    # Here and not above: it loads Raft, which no other verb of a plain client needs.
+    from .data_directory import DataDirectory
+
+    return DataDirectory(directory)
+
+
+def _genesis(invocation: Invocation, source: DataDirectory) -> Genesis:
+    from raftbook.node import genesis_of
+
+    config = invocation.config
+    if config.cluster_id != source.identity.cluster_id:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"{source.directory} is of cluster {source.identity.cluster_id!r}, "
+            f"{config.path} describes {config.cluster_id!r}",
+            hint="name its cluster.toml with --config",
+        )
+    return genesis_of(config)
+
+
+def _say_skipped(source: DataDirectory) -> None:
+    for name, problem in source.skipped.items():
+        say(f"passed over {name}: {problem}")
+
+
+def _specs(exchange: Exchange) -> dict[str, InstrumentSpec]:
+    """Instruments of a state, for decimals."""
+    return {
+        symbol: InstrumentSpec.from_wire({**book.terms._asdict(), "phase": Phase(book.phase).name})
+        for symbol, book in exchange.books.items()
+    }
+
+
+def _raw_document(
+    entry: LogEntry, specs: dict[str, InstrumentSpec] | None = None
+) -> dict[str, Any]:
+    document: dict[str, Any] = {"index": entry.index, "term": entry.term}
+    if entry.payload[:1] != _REGULAR:
+        return document | {"raft": True}
+    try:
+        content = unpack_entry(entry.index, entry.payload[1:])
+    except ProtocolError as error:
+        return document | {"malformed": str(error), "requests": []}
+    requests: list[dict[str, Any]] = [
+        {
+            "session_id": session_id,
+            "request_seq": request_seq,
+            "commands": [command_document(command, specs or {}) for command in commands],
+        }
+        for session_id, request_seq, commands in content.requests
+    ]
+    return document | {
+        "time": rfc3339(content.time_ns),
+        "time_ns": content.time_ns,
+        "requests": requests,
+    }
+

@@ -1,0 +1,102 @@
+"""The program `raftbook`: the group of verbs, and the one place where a run ends.
+
+Owns the root options and the way from any exception to an exit code. Must not know what a verb
+does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .about import completion, version
+from .book import book
+from .cluster import cluster
+from .config_check import config_group
+from .demo import demo
+from .feed import events, trades
+from .init import init
+from .instrument import instrument
+from .invocation import Invocation, common_options
+from .log import log
+from .node import node
+from .order import order
+from .outcomes import MEANINGS, ExitCode, judge
+from .output.printer import say
+from .replay import replay
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(
+    f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items()
+)
+
+
+@click.group(
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@common_options
+def cli() -> None:
+    """A limit order book replicated by Raft.
+
+    \b
+    raftbook demo                              a cluster and a market, on this machine
+    raftbook init                              a cluster.toml of your own
+    raftbook order buy BTC-USD 1@100           an order
+    """
+
+
+for _verb in (
+    init,
+    node,
+    demo,
+    cluster,
+    order,
+    book,
+    trades,
+    events,
+    instrument,
+    replay,
+    log,
+    config_group,
+    completion,
+    version,
+):
+    cli.add_command(_verb)
+
+
+def run(arguments: Sequence[str] | None = None, *, invocation: Invocation | None = None) -> int:
+    """Runs one command line and returns its exit code; what it has to say is printed.
+
+    Args:
+        invocation: settings to begin with; a test gives one with its own client.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    invocation = invocation or Invocation()
+    invocation.arguments = words
+    try:
+        cli.main(args=words, prog_name="raftbook", standalone_mode=False, obj=invocation)
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough. Nothing may be flushed into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception as error:
+        code, line = judge(error)
+        if line:
+            say(f"raftbook: {line}")
+        return code
+    return ExitCode.OK
+
+
+def main() -> None:
+    """The entry point of the installed program."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Results and views of orders, as documents and as lines for people.
+
+Owns the wording. Must not know how an order was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from raftbook.client.values import OrderResult
+from raftbook.client.views import OrderView
+
+from .output.tables import render_table
+
+
+def decimal_or_none(value: Decimal | None) -> str | None:
+    """Decimal text without exponent; None stays None."""
+    return None if value is None else f"{value:f}"
+
+
+def result_document(result: OrderResult) -> dict[str, Any]:
+    """The JSON shape of one order's result."""
+    return {
+        "order_id": result.order_id or None,
+        "client_order_id": result.client_order_id,
+        "symbol": result.symbol,
+        "side": result.side,
+        "ord_status": result.ord_status,
+        "order_qty": decimal_or_none(result.order_qty),
+        "cum_qty": decimal_or_none(result.cum_qty),
+        "leaves_qty": decimal_or_none(result.leaves_qty),
+        "avg_price": decimal_or_none(result.avg_price),
+        "reject_code": result.reject_name or None,
+        "text": result.text or None,
+        "entry_index": result.entry_index or None,
+        "term": result.term or None,
+        "node_id": result.node_id or None,
+        "leader_id": result.leader_id or None,
+        "poss_dup": result.poss_dup,
+        "trades": [
+            {
+                "trade_id": trade.trade_id,
+                "price": f"{trade.price:f}",
+                "qty": f"{trade.qty:f}",
+                "maker_order_id": trade.maker_order_id,
+            }
+            for trade in result.trades
+        ],
+    }
+
+
+def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decimal | None) -> str:
+    """The line about an order, and one for each of its trades."""
+    head = f"order {result.order_id}" if result.order_id else "no order"
+    parts = [f"{head}  {result.ord_status}"]
+    what = [result.side.lower(), _plain(result.order_qty), result.symbol]
+    if price is not None:
+        what.append(f"@ {price:f}")
+    described = " ".join(part for part in what if part)
+    if described:
+        parts.append(described)
+    if result.cum_qty and result.ord_status != "FILLED":
+        parts.append(f"filled {_plain(result.cum_qty)}")
+    if result.leaves_qty and result.cum_qty:
+        parts.append(f"open {_plain(result.leaves_qty)}")
+    if result.avg_price is not None:
+        parts.append(f"avg {_rounded(result.avg_price, tick_size)}")
+    if result.reject_name:
+        parts.append(result.reject_name)
+    lines = ["  ".join(parts) + _way(result)]
+    rows = [
+        (f"trade {trade.trade_id}", f"{_plain(trade.qty)} @ {trade.price:f}", trade.maker_order_id)
+        for trade in result.trades
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    lines += [
+        f"  {trade:<{widths[0]}}   {terms:<{widths[1]}}   maker order {maker}"
+        for trade, terms, maker in rows
+    ]
+    return "\n".join(lines)
+
+
+def view_document(view: OrderView) -> dict[str, Any]:
+    """The JSON shape of an order that a node was asked for."""
+    return {
+        "order_id": view.order_id,
+        "client_order_id": view.client_order_id,
+        "account": view.account,
+        "symbol": view.symbol,
+        "side": view.side,
+        "ord_type": view.ord_type,
+        "time_in_force": view.time_in_force,
+        "post_only": view.post_only,
+        "self_trade_prevention": view.self_trade_prevention,
+        "ord_status": view.ord_status,
+        "order_qty": f"{view.order_qty:f}",
+        "price": decimal_or_none(view.price),
+        "cum_qty": f"{view.cum_qty:f}",
+        "leaves_qty": f"{view.leaves_qty:f}",
+        "avg_price": decimal_or_none(view.avg_price),
+        "resting": view.resting,
+    }
+
+
+def views_table(views: Sequence[OrderView]) -> str:
+    """Orders, one a row."""
+    return render_table(
+        ("ORDER", "STATUS", "SIDE", "SYMBOL", "QTY", "PRICE", "FILLED", "OPEN", "AVG", "CLIENT ID"),
+        [
+            (
+                view.order_id,
+                view.ord_status,
+                view.side.lower(),
+                view.symbol,
+                _plain(view.order_qty),
+                "market" if view.price is None else f"{view.price:f}",
+                _plain(view.cum_qty),
+                _plain(view.leaves_qty),
+                "-" if view.avg_price is None else _rounded(view.avg_price, view.price),
+                view.client_order_id or "-",
+            )
+            for view in views
+        ],
+        right=("ORDER", "QTY", "PRICE", "FILLED", "OPEN", "AVG"),
+    )
+
+
+def _way(result: OrderResult) -> str:
+    """Which way the order went: "(entry 12874, term 4, via node 1 -> leader 2, 1.6 ms)"."""
+    if not result.entry_index:
+        return ""
+    via = f"via node {result.node_id}"
+    if result.leader_id and result.leader_id != result.node_id:
+        via += f" -> leader {result.leader_id}"
+    again = ", original result" if result.poss_dup else ""
+    place = f"entry {result.entry_index}, term {result.term}"
+    return f"  ({place}, {via}, {result.elapsed_ms:.1f} ms{again})"
+
+
+def _plain(value: Decimal | None) -> str:
+    """For people: without trailing zeros, "" for nothing."""
+    if value is None:
+        return ""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _rounded(price: Decimal, like: Decimal | None) -> str:
+    """A price in as many places as `like` has."""
+    if like is None:
+        return f"{price:.8g}"
+    exponent = like.as_tuple().exponent
+    assert isinstance(exponent, int), like
+    return f"{price:.{max(0, -exponent)}f}"

@@ -1,0 +1,214 @@
+"""`raftbook order -`: orders from a pipe, one JSON object a line, one result line each.
+
+Owns the pipelining: lines that are there are sent together, requests overlap, results come in the
+order of the lines. Must not know the fields of a line: `order_lines.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections import deque
+from typing import Any, Final, NamedTuple, TextIO
+
+import click
+
+from raftbook.client import AsyncClient
+from raftbook.client.values import (
+    NOT_ACCEPTED,
+    UNKNOWN,
+    InstrumentSpec,
+    OrderResult,
+    order_results,
+)
+from raftbook.core.commands import NEW_ORDER, Command
+from raftbook.errors import NotAccepted, OutcomeUnknown
+
+from .invocation import Invocation, network_options, pass_invocation
+from .order_lines import EdgeReject, command_of_line
+from .order_results import result_document, result_text
+from .outcomes import CommandFailed, ExitCode, exit_code_of, worst
+from .output.printer import Printer, is_terminal, say
+
+LINES_PER_REQUEST: Final = 100
+REQUESTS_IN_FLIGHT: Final = 16
+"""Times LINES_PER_REQUEST: the most that can be unknown when the connection is lost."""
+
+LINE_CHARS_MAX: Final = 10_000
+_LINES_AHEAD: Final = 4 * LINES_PER_REQUEST
+
+
+class Line(NamedTuple):
+    """One line of input: a command, or the reason why it is none."""
+
+    number: int
+    command: Command | None = None
+    error: str = ""
+    reject: OrderResult | None = None
+
+
+@click.command("stream", hidden=True)
+@network_options
+@pass_invocation
+def order_stream(invocation: Invocation) -> None:
+    """Take orders from standard input: one JSON object a line, one result line each.
+
+    \b
+    {"side": "buy", "symbol": "BTC-USD", "qty": "7", "price": "101.50",
+     "type": "limit", "tif": "gtc", "post_only": false, "stp": "none", "client_order_id": "a17"}
+    {"cancel": 12}        {"cancel": "a17"}
+    {"amend": 12, "symbol": "BTC-USD", "qty": "3", "price": "101"}
+
+    A line that is wrong gets a result line that says so; the others go on. The exit code is the
+    worst of all.
+    """
+    if is_terminal(sys.stdin):
+        say("reading orders, one JSON object a line; end with Ctrl-D")
+    code = asyncio.run(_stream(invocation, sys.stdin))
+    if code:
+        raise CommandFailed(code)
+
+
+async def _stream(invocation: Invocation, source: TextIO) -> ExitCode:
+    client = invocation.connect_async()
+    async with client:
+        pipe = _Pipe(client, invocation.printer, await client.instruments())
+        reader = _LineReader(source)
+        reader.start()
+        return await pipe.run(reader)
+
+
+class _LineReader:
+    """A thread that reads lines, and waits when nobody takes them."""
+
+    def __init__(self, source: TextIO) -> None:
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[str | None] = asyncio.Queue(_LINES_AHEAD)
+        self._number = 0
+        self._ended = False
+
+    def start(self) -> None:
+        """Daemonic: a terminal that never ends its line must not keep the program alive."""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    async def batch(self) -> list[tuple[int, str]]:
+        """The lines that are there, at least one; none at the end."""
+        lines: list[tuple[int, str]] = []
+        while not self._ended and len(lines) < LINES_PER_REQUEST:
+            if lines and self._queue.empty():
+                break
+            text = await self._queue.get()
+            if text is None:
+                self._ended = True
+                break
+            self._number += 1
+            if text.strip():
+                lines.append((self._number, text))
+        return lines
+
+    def _read(self) -> None:
+        try:
+            while text := self._source.readline(LINE_CHARS_MAX):
+                self._put(text)
+        except (OSError, ValueError, UnicodeDecodeError) as error:
+            self._put(f"(the input cannot be read: {error})")
+        finally:
+            self._put(None)
+
+    def _put(self, text: str | None) -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(self._queue.put(text), self._loop).result()
+        except RuntimeError:
+            pass  # the loop has ended: nobody wants the rest
+
+
+class _Pipe:
+    """Lines in, result lines out, both in one order."""
+
+    def __init__(
+        self, client: AsyncClient, printer: Printer, instruments: dict[str, InstrumentSpec]
+    ) -> None:
+        self._client = client
+        self._printer = printer
+        self._instruments = instruments
+        self._in_flight: deque[asyncio.Task[list[tuple[Line, OrderResult | None]]]] = deque()
+        self._codes: set[ExitCode] = set()
+
+    async def run(self, reader: _LineReader) -> ExitCode:
+        """Until the input ends; the worst exit code of all lines."""
+        while batch := await self._next_batch(reader):
+            lines = [self._parse(number, text) for number, text in batch]
+            self._in_flight.append(asyncio.create_task(self._send(lines)))
+            # The request takes its number when it starts: let it, before the next one.
+            await asyncio.sleep(0)
+            while len(self._in_flight) >= REQUESTS_IN_FLIGHT:
+                self._print(await self._in_flight.popleft())
+        while self._in_flight:
+            self._print(await self._in_flight.popleft())
+        return worst(self._codes)
+
+    async def _next_batch(self, reader: _LineReader) -> list[tuple[int, str]]:
+        """The next lines; meanwhile results that are there are printed, not kept back."""
+        waiting = asyncio.create_task(reader.batch())
+        while not waiting.done() and self._in_flight:
+            await asyncio.wait(
+                {waiting, self._in_flight[0]}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._in_flight[0].done():
+                self._print(self._in_flight.popleft().result())
+        return await waiting
+
+    def _parse(self, number: int, text: str) -> Line:
+        try:
+            return Line(number, command_of_line(text, self._instruments))
+        except EdgeReject as reject:
+            return Line(number, reject=reject.result())
+        except ValueError as error:
+            return Line(number, error=str(error))
+
+    async def _send(self, lines: list[Line]) -> list[tuple[Line, OrderResult | None]]:
+        commands = [line.command for line in lines if line.command is not None]
+        results = iter(await self._request(commands) if commands else ())
+        return [
+            (line, next(results) if line.command is not None else line.reject) for line in lines
+        ]
+
+    async def _request(self, commands: list[Command]) -> list[OrderResult]:
+        try:
+            reply = await self._client.request(commands)
+        except (NotAccepted, OutcomeUnknown) as error:
+            status = UNKNOWN if isinstance(error, OutcomeUnknown) else NOT_ACCEPTED
+            return [_without_reply(command, status, str(error)) for command in commands]
+        return order_results(reply, commands, self._instruments)
+
+    def _print(self, answers: list[tuple[Line, OrderResult | None]]) -> None:
+        for line, result in answers:
+            if result is None:
+                self._codes.add(ExitCode.USAGE)
+                self._print_line(line, {"error": line.error}, f"error: {line.error}")
+            else:
+                self._codes.add(exit_code_of(result))
+                text = result_text(result, price=None, tick_size=None)
+                if result.text:
+                    text += f"  {result.text}"
+                self._print_line(line, result_document(result), text)
+        sys.stdout.flush()
+
+    def _print_line(self, line: Line, document: dict[str, Any], text: str) -> None:
+        if self._printer.is_table:
+            print(f"line {line.number}: {text}")
+        else:
+            self._printer.line({"line": line.number, **document}, flush=False)
+
+
+def _without_reply(command: Command, status: str, text: str) -> OrderResult:
+    is_new = command[0] == NEW_ORDER
+    return OrderResult(
+        order_id=0 if is_new else command[1],
+        client_order_id=command[7] if is_new else command[2],
+        symbol=command[1] if is_new else "",
+        ord_status=status,
+        text=text,
+    )

@@ -1,0 +1,162 @@
+"""Exit codes: which trouble, and which answer of the book, ends the program with which number.
+
+Owns the one mapping from exceptions and results to exit codes, and the one line that is said about
+an exception. Must not know any verb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Final
+
+import click
+
+from raftbook.client.rejects import Refused
+from raftbook.client.values import NOT_ACCEPTED, UNKNOWN, OrderResult
+from raftbook.core.types import Reject
+from raftbook.errors import (
+    ConfigError,
+    NoNodeReachable,
+    NotAccepted,
+    OutcomeUnknown,
+    ProtocolError,
+    RaftbookError,
+    StorageError,
+)
+
+
+class ExitCode(IntEnum):
+    """What scripts rely on; `raftbook --help` prints this table."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    NOT_ACCEPTED = 4
+    OUTCOME_UNKNOWN = 5
+    DIFFERENT = 6
+    INTERRUPTED = 130
+
+
+MEANINGS: Final = {
+    ExitCode.OK: "ok",
+    ExitCode.REFUSED: "refused by the book",
+    ExitCode.USAGE: "usage or configuration",
+    ExitCode.UNREACHABLE: "no node reachable",
+    ExitCode.NOT_ACCEPTED: "not accepted, safe to retry",
+    ExitCode.OUTCOME_UNKNOWN: "outcome unknown, retry with the same --client-id",
+    ExitCode.DIFFERENT: "nodes differ / verification failed",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+_BY_SEVERITY: Final = (
+    ExitCode.OK,
+    ExitCode.REFUSED,
+    ExitCode.USAGE,
+    ExitCode.NOT_ACCEPTED,
+    ExitCode.UNREACHABLE,
+    ExitCode.OUTCOME_UNKNOWN,
+    ExitCode.DIFFERENT,
+    ExitCode.INTERRUPTED,
+)
+"""Mildest first: of many results, whoever called must hear of the one that needs care most."""
+
+_BY_ERROR: Final[tuple[tuple[type[RaftbookError], ExitCode, str], ...]] = (
+    (ConfigError, ExitCode.USAGE, ""),
+    (StorageError, ExitCode.USAGE, ""),
+    (NoNodeReachable, ExitCode.UNREACHABLE, "start a node with: raftbook node --id 1"),
+    (NotAccepted, ExitCode.NOT_ACCEPTED, "it had no effect: safe to retry"),
+    (OutcomeUnknown, ExitCode.OUTCOME_UNKNOWN, "it may still take effect: look before a retry"),
+    (ProtocolError, ExitCode.UNREACHABLE, "is that address a raftbook client_port?"),
+    (RaftbookError, ExitCode.NOT_ACCEPTED, ""),
+)
+
+
+_IDENTITY: Final = frozenset({Reject.NOT_AUTHORIZED, Reject.UNKNOWN_ACCOUNT})
+"""Refusals of who asks rather than of what is asked: settings to correct."""
+
+_REFUSAL_HINTS: Final[dict[int, str]] = {
+    Reject.UNKNOWN_INSTRUMENT: "see them with: raftbook instrument list",
+    Reject.INSTRUMENT_HALTED: "an operator resumes it with: raftbook instrument resume SYMBOL",
+    Reject.UNKNOWN_ACCOUNT: "name another with --account or RAFTBOOK_KEY",
+    Reject.NOT_AUTHORIZED: "name an account that may with --account, its secret in RAFTBOOK_SECRET",
+    Reject.DUPLICATE_CLIENT_ORDER_ID: "see it with: raftbook order show --client-id ID",
+    Reject.LOT_SIZE: "see lot_size with: raftbook instrument show SYMBOL",
+    Reject.TICK_SIZE: "see tick_size with: raftbook instrument show SYMBOL",
+    Reject.QTY_TOO_LARGE: "see qty_max with: raftbook instrument show SYMBOL",
+    Reject.BAD_PRICE: "see price_min and price_max with: raftbook instrument show SYMBOL",
+    Reject.PRICE_BAND: "see the band with: raftbook instrument show SYMBOL",
+    Reject.POST_ONLY_WOULD_CROSS: "choose a price that does not cross, or leave out --post-only",
+    Reject.NO_REFERENCE_PRICE: "write a limit: QTY@PRICE",
+    Reject.UNKNOWN_ORDER: "see yours with: raftbook order list",
+    Reject.TOO_LATE: "see it with: raftbook order show ID",
+    Reject.RATE_LIMIT: "many orders go in one session through: raftbook order -",
+    Reject.AMEND_NOT_ALLOWED: "give --qty, --price or both",
+}
+
+
+class CommandFailed(Exception):
+    """A verb ends here: with this exit code, and this line on stderr.
+
+    Args:
+        text: what failed and why; None when it has been said already.
+        hint: what to try.
+    """
+
+    def __init__(self, code: ExitCode, text: str | None = None, *, hint: str = "") -> None:
+        super().__init__(_line(text or "", hint))
+        self.code = code
+
+
+def judge(error: Exception) -> tuple[ExitCode, str]:
+    """The exit code and the line for an exception that ends the program.
+
+    Raises:
+        Exception: the same one, when it is none of ours: a bug must show its traceback.
+    """
+    if isinstance(error, CommandFailed):
+        return error.code, str(error)
+    if isinstance(error, click.UsageError):
+        return ExitCode.USAGE, _usage_line(error)
+    if isinstance(error, click.ClickException):
+        return ExitCode.USAGE, error.format_message()
+    if isinstance(error, Refused) and error.code < Reject.NO_LEADER:
+        hint = _REFUSAL_HINTS.get(error.code, "")
+        code = ExitCode.USAGE if error.code in _IDENTITY else ExitCode.REFUSED
+        return code, _line(str(error), hint)
+    for kind, code, hint in _BY_ERROR:
+        if isinstance(error, kind):
+            return code, _line(str(error), hint)
+    raise error
+
+
+def exit_code_of(result: OrderResult) -> ExitCode:
+    """What the result of one command means for the exit code."""
+    if result.is_rejected:
+        return ExitCode.REFUSED
+    if result.ord_status == NOT_ACCEPTED:
+        return ExitCode.NOT_ACCEPTED
+    if result.ord_status == UNKNOWN:
+        return ExitCode.OUTCOME_UNKNOWN
+    return ExitCode.OK
+
+
+def refusal_hint(code: int) -> str:
+    """What to try after the book refused with this code; "" when the sentence says it all."""
+    return _REFUSAL_HINTS.get(code, "")
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The gravest of many exit codes, OK when there is none."""
+    return max(codes, key=_BY_SEVERITY.index, default=ExitCode.OK)
+
+
+def _line(text: str, hint: str) -> str:
+    return f"{text.rstrip('.')}; {hint}" if hint else text
+
+
+def _usage_line(error: click.UsageError) -> str:
+    message = error.format_message().rstrip(".")
+    path = error.ctx.command_path if error.ctx is not None else "raftbook"
+    return f"{message}; try: {path} --help"

@@ -1,0 +1,607 @@
+"""`AsyncClient`: a client for programs that run on asyncio.
+
+Owns the event loop's side of a conversation: the socket, the timer, the futures. What is said is
+decided in `flow.py` and `verbs.py`, and is the same as in `sync.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from raftbook.client.conversation import (
+    CONNECT_TIMEOUT_S,
+    NEVER,
+    Address,
+    Conversation,
+    Settings,
+    why_unreachable,
+)
+from raftbook.client.flow import Flow
+from raftbook.client.operation import Operation
+from raftbook.client.session import IN_FLIGHT_MAX
+from raftbook.client.subscription import SubscriptionFlow
+from raftbook.client.values import Amount, InstrumentSpec, OrderRequest, OrderResult, RequestReply
+from raftbook.client.verbs import COMMANDS_PER_REQUEST, Call, Query, Request, Verbs
+from raftbook.client.views import BookView, OrderView, TradesView
+from raftbook.core.commands import Command, close_session
+from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
+from raftbook.errors import NotAccepted, RaftbookError
+
+_Result = TypeVar("_Result")
+
+VALUES_MAX: Final = 4096
+"""Values a subscription holds for a slow reader before it stops reading from the node."""
+
+FORGET_TIMEOUT_S: Final = 1.0
+"""How long `close` waits for the session to be forgotten; it is a courtesy, not a duty."""
+
+
+class AsyncClient:
+    """A client of one cluster: one connection, many calls in flight, fail-over in between.
+
+    Every call ends after timeout_s at the latest, with a result or with a RaftbookError whose type
+    says what may be done: NotAccepted (no effect; `Refused`, a kind of it, carries a code),
+    OutcomeUnknown (send again only with its request_seq, by this client or one of the same
+    session_key), NoNodeReachable (nothing was sent). What the market refuses is an OrderResult.
+
+    Args:
+        nodes: (host, client port), tried in this order.
+        account: who is trading; empty may only look at the market.
+        secret: the account's; empty for one without.
+        session_key: names the session, up to 64 characters; one live client per key. Empty makes a
+            random one, so that reconnects find the session again, and `close` forgets it.
+        timeout_s: longest any call takes.
+        request_attempt_timeout_s: longest one node is waited for; above its request_deadline_ms.
+        rng: jitter of the backoff.
+        on_progress: is told, in one line, whenever something is tried again.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[tuple[str, int]],
+        *,
+        account: str = "",
+        secret: str = "",
+        session_key: str = "",
+        client_name: str = "python",
+        timeout_s: float = 5.0,
+        request_attempt_timeout_s: float = 2.5,
+        rng: random.Random | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self._settings = Settings(
+            nodes=tuple(nodes),
+            account=account,
+            secret=secret,
+            session_key=session_key or secrets.token_hex(16),
+            client_name=client_name,
+            timeout_s=timeout_s,
+            attempt_timeout_s=request_attempt_timeout_s,
+            rng=rng or random.Random(),
+        )
+        self._is_own_key = not session_key
+        self._flow = Flow(self._settings, is_own_key=self._is_own_key)
+        self._verbs = Verbs()
+        self._on_progress = on_progress
+        self._runner: _Runner | None = None
+        self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._is_closed = False
+
+    async def __aenter__(self) -> AsyncClient:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    @property
+    def node(self) -> int:
+        """Id of the node connected to, 0 while there is none."""
+        return self._flow.node_id
+
+    @property
+    def session_key(self) -> str:
+        """What names the session: a client of the same key may repeat this one's requests."""
+        return self._settings.session_key
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the account is an operator; known once connected."""
+        return self._flow.is_operator
+
+    async def connect(self) -> None:
+        """Reach a node and log in. Other calls do it too; this one tells early.
+
+        Raises:
+            NoNodeReachable: no node answered within timeout_s.
+            Refused: the account was not let in.
+        """
+        self._start()
+        await self._outcome(self._flow.connect(_now()))
+
+    async def close(self, *, forget_session: bool | None = None) -> None:
+        """End the connection. Calls in flight end as NotAccepted or OutcomeUnknown.
+
+        Args:
+            forget_session: let the cluster forget the session and its replies, so that sessions do
+                not pile up; nothing of it can be repeated afterwards. None does so if this client
+                made the key and every outcome is known.
+        """
+        if self._is_closed:
+            return
+        wanted = self._is_own_key if forget_session is None else forget_session
+        if wanted and self._flow.may_forget_session:
+            command = close_session()
+            try:
+                await self._outcome(
+                    self._flow.request([command], _now(), timeout_s=FORGET_TIMEOUT_S)
+                )
+            except RaftbookError:
+                pass
+        self._is_closed = True
+        if self._runner is not None:
+            self._flow.end(_now())
+            self._runner.close()
+
+    # -- requests -----------------------------------------------------------------------------
+
+    async def request(
+        self, commands: Sequence[Command], *, request_seq: int | None = None
+    ) -> RequestReply:
+        """Send one request of one or many commands; they take effect together, in order.
+
+        Many requests may be in flight; they arrive in the order they were made, unless a node is
+        lost between them.
+
+        Args:
+            commands: as the constructors in `raftbook.core.commands` make them: ticks and lots.
+            request_seq: to repeat a request that ended as OutcomeUnknown, its number, with the same
+                commands. A client of a fixed session_key may number its requests itself.
+
+        Raises:
+            NotAccepted: it had no effect and will have none.
+            OutcomeUnknown: it may have had, or may still have; `request_seq` repeats it.
+            NoNodeReachable: no node answered, nothing was sent.
+            ValueError: there is no account, or this request_seq is in flight.
+        """
+        self._start()
+        async with self._slots:
+            operation = self._flow.request(commands, _now(), request_seq=request_seq)
+            return cast(RequestReply, await self._outcome(operation))
+
+    async def submit(
+        self,
+        symbol: str,
+        side: Side | str,
+        qty: Amount,
+        price: Amount | None = None,
+        *,
+        ord_type: OrderType | None = None,
+        time_in_force: TimeInForce | None = None,
+        post_only: bool = False,
+        self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE,
+        client_order_id: str = "",
+        request_seq: int | None = None,
+    ) -> OrderResult:
+        """Send one order; fields as in `OrderRequest`, errors as of `request`.
+
+        A price off the ticks, a quantity off the lots and an unknown symbol are refused without
+        asking a node: as an OrderResult with entry_index 0.
+        """
+        order = OrderRequest(
+            symbol,
+            side,
+            qty,
+            price,
+            ord_type,
+            time_in_force,
+            post_only,
+            self_trade_prevention,
+            client_order_id,
+        )
+        return await self._drive(self._verbs.submit(order, request_seq))
+
+    async def submit_many(
+        self,
+        orders: Iterable[OrderRequest],
+        *,
+        commands_per_request: int = COMMANDS_PER_REQUEST,
+    ) -> list[OrderResult]:
+        """Send many orders in requests of so many; the results in the same order.
+
+        Raises as `request` only if none of the orders can have taken effect. Else the orders whose
+        request brought no reply have ord_status UNKNOWN (with the request_seq to repeat) or
+        NOT_ACCEPTED, and the others their results.
+        """
+        return await self._drive(self._verbs.submit_many(orders, commands_per_request))
+
+    async def cancel(
+        self, *, order_id: int = 0, client_order_id: str = "", request_seq: int | None = None
+    ) -> OrderResult:
+        """Cancel one own order, by our id or, when that is 0, by yours."""
+        return await self._drive(self._verbs.cancel(order_id, client_order_id, request_seq))
+
+    async def amend(
+        self,
+        *,
+        order_id: int = 0,
+        client_order_id: str = "",
+        symbol: str = "",
+        qty: Amount | None = None,
+        price: Amount | None = None,
+        request_seq: int | None = None,
+    ) -> OrderResult:
+        """Change the total quantity and/or the price of one own resting order.
+
+        Args:
+            symbol: the order's instrument; saves asking for it.
+            qty: the new total, what has traded included; None leaves it.
+            price: the new price; None leaves it.
+        """
+        return await self._drive(
+            self._verbs.amend(
+                order_id=order_id,
+                client_order_id=client_order_id,
+                symbol=symbol,
+                qty=qty,
+                price=price,
+                request_seq=request_seq,
+            )
+        )
+
+    # -- queries ------------------------------------------------------------------------------
+
+    async def instruments(self) -> dict[str, InstrumentSpec]:
+        """Every instrument, by symbol."""
+        return await self._drive(self._verbs.instruments())
+
+    async def book(
+        self,
+        symbol: str,
+        depth: int = 10,
+        *,
+        orders: bool = False,
+        at_least: int | None = None,
+        linearizable: bool = False,
+    ) -> BookView:
+        """A book as the node has it.
+
+        Args:
+            depth: levels per side, 0 for all.
+            orders: also each resting order.
+            at_least: wait until the node has applied this entry index: reads your own writes.
+            linearizable: wait for everything that was answered before this call, anywhere.
+
+        Raises:
+            Refused: UNKNOWN_INSTRUMENT, or TOO_STALE when waiting took too long.
+        """
+        arguments = _read_arguments(at_least=at_least, linearizable=linearizable)
+        arguments |= {"depth": depth, "orders": orders}
+        return await self._drive(self._verbs.book(symbol, arguments))
+
+    async def trades(self, symbol: str, limit: int = 20) -> TradesView:
+        """The last trades, at most `limit`."""
+        return await self._drive(self._verbs.trades(symbol, limit))
+
+    async def status(self) -> dict[str, Any]:
+        """The node's status, as in docs/PROTOCOL.md."""
+        return cast(dict[str, Any], await self.query("status"))
+
+    async def order(self, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
+        """One own order, open or closed and still remembered.
+
+        Raises:
+            Refused: UNKNOWN_ORDER.
+        """
+        return await self._drive(self._verbs.order(order_id, client_order_id))
+
+    async def orders(
+        self, symbol: str | None = None, *, open_only: bool = True, limit: int = 1000
+    ) -> list[OrderView]:
+        """Own orders, of one instrument or of all."""
+        return await self._drive(self._verbs.orders(symbol, open_only=open_only, limit=limit))
+
+    async def query(self, name: str, **arguments: Any) -> Any:
+        """Any query of docs/PROTOCOL.md, and its raw value: ticks, lots, arrays as tuples.
+
+        Raises:
+            Refused: the node said no; `code` says why.
+            NotAccepted, NoNodeReachable: no answer within timeout_s.
+            OutcomeUnknown: of "transfer" only, which is never asked twice.
+        """
+        self._start()
+        return await self._outcome(self._flow.query(name, arguments, _now()))
+
+    def subscribe(self, name: str, **arguments: Any) -> AsyncSubscription:
+        """A stream of docs/PROTOCOL.md as an async iterator of raw values: ticks and lots.
+
+        It has a connection of its own. When that is lost it goes on at another node where it stood:
+        feed at feed_seq n+1, entries at index n+1, without gap or repeat. A feed may begin again
+        with a "refresh" if the place is no longer kept. End it with `aclose` or `async with`.
+
+        Raises, while iterating:
+            NoNodeReachable, NotAccepted: no node to go on with for timeout_s.
+            Refused: the node said no.
+        """
+        return AsyncSubscription(self._settings, name, arguments, self._on_progress)
+
+    # -- the event loop's side ----------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._is_closed:
+            raise NotAccepted("the client was closed")
+        if self._runner is None:
+            self._runner = _Runner(self._flow, self._wake_waiters, self._on_progress)
+
+    def _wake_waiters(self) -> None:
+        finished = self._flow.finished
+        if not finished:
+            return
+        self._flow.finished = []
+        for operation in finished:
+            future = operation.waiter
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    async def _outcome(self, operation: Operation) -> Any:
+        assert self._runner is not None, "a call before _start()"
+        if not operation.is_done:
+            operation.waiter = asyncio.get_running_loop().create_future()
+            self._runner.kick()
+            try:
+                await operation.waiter
+            except asyncio.CancelledError:
+                self._flow.abandon(operation)
+                raise
+        if operation.error is not None:
+            raise operation.error
+        return operation.result
+
+    async def _drive(self, steps: Generator[Any, Any, _Result]) -> _Result:
+        """Run a verb: send what it yields, hand it the answers."""
+        try:
+            wanted = next(steps)
+            while True:
+                try:
+                    answer = await self._answer(wanted)
+                except RaftbookError as error:
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(answer)
+        except StopIteration as end:
+            return cast(_Result, end.value)
+
+    async def _answer(self, wanted: Call | list[Call]) -> Any:
+        if isinstance(wanted, Request):
+            return await self.request(wanted.commands, request_seq=wanted.request_seq)
+        if isinstance(wanted, Query):
+            return await self.query(wanted.name, **wanted.arguments)
+        return await asyncio.gather(*map(self._answer, wanted), return_exceptions=True)
+
+
+class AsyncSubscription:
+    """An async iterator of a stream's values; see `AsyncClient.subscribe`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        arguments: dict[str, Any],
+        on_progress: Callable[[str], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._arguments = arguments
+        self._on_progress = on_progress
+        self._flow: SubscriptionFlow | None = None
+        self._runner: _Runner | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_closed = False
+
+    async def __aenter__(self) -> AsyncSubscription:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> AsyncSubscription:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._flow is None or self._runner is None:
+            self._flow = SubscriptionFlow(self._settings, self._name, self._arguments, _now())
+            self._runner = _Runner(self._flow, self._arrived, self._on_progress)
+        while not self._is_closed:
+            if self._flow.values:
+                value = self._flow.values.popleft()
+                if self._runner.is_paused and len(self._flow.values) <= VALUES_MAX // 2:
+                    self._flow.resume(_now())
+                    self._runner.resume()
+                return value
+            if self._flow.error is not None:
+                await self.aclose()
+                raise self._flow.error
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._runner.kick()
+            await self._waiter
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the stream and its connection."""
+        self._is_closed = True
+        if self._runner is not None:
+            self._runner.close()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _arrived(self) -> None:
+        assert self._flow is not None and self._runner is not None, "values before a connection"
+        if self._waiter is not None and not self._waiter.done():
+            if self._flow.values or self._flow.error is not None:
+                self._waiter.set_result(None)
+        if len(self._flow.values) >= VALUES_MAX and not self._runner.is_paused:
+            self._flow.pause()
+            self._runner.pause()
+
+
+class _Runner:
+    """Runs one conversation on the event loop."""
+
+    def __init__(
+        self,
+        flow: Conversation,
+        changed: Callable[[], None],
+        on_progress: Callable[[str], None] | None,
+    ) -> None:
+        self.flow = flow
+        self.is_paused = False
+        self._changed = changed
+        self._on_progress = on_progress
+        self._loop = asyncio.get_running_loop()
+        self._socket: _Socket | None = None
+        self._dialing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+        self._is_scheduled = False
+        self._is_closed = False
+
+    def kick(self) -> None:
+        """Let the conversation go on soon; calls made in one turn of the loop share one write."""
+        if not self._is_scheduled and not self._is_closed:
+            self._is_scheduled = True
+            self._loop.call_soon(self._run)
+
+    def pause(self) -> None:
+        """Stop reading."""
+        self.is_paused = True
+        if self._socket is not None:
+            self._socket.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self.is_paused = False
+        if self._socket is not None:
+            self._socket.transport.resume_reading()
+        self.kick()
+
+    def close(self) -> None:
+        """Let go of everything; the waiters have their last answers."""
+        self._changed()
+        self._is_closed = True
+        if self._socket is not None:
+            self._socket.transport.close()
+            self._socket = None
+        if self._dialing is not None:
+            self._dialing.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def received(self, socket: _Socket, piece: bytes) -> None:
+        """Bytes from a socket, maybe from one that was let go."""
+        if socket is self._socket:
+            self.flow.received(piece, self._loop.time())
+            self._run()
+
+    def lost(self, socket: _Socket, error: Exception | None) -> None:
+        """A socket has ended."""
+        if socket is self._socket:
+            self._socket = None
+            why = why_unreachable(error) if isinstance(error, OSError) else ""
+            self.flow.lost(why or "the connection was lost", self._loop.time())
+            self.kick()
+
+    def _run(self) -> None:
+        self._is_scheduled = False
+        if self._is_closed:
+            return
+        flow = self.flow
+        now = self._loop.time()
+        flow.wake(now)
+        if flow.should_close:
+            flow.should_close = False
+            if self._socket is not None:
+                self._socket.transport.abort()
+                self._socket = None
+        if self._socket is not None:
+            outgoing = flow.take_outgoing()
+            if outgoing:
+                self._socket.transport.write(outgoing)
+        elif self._dialing is None:
+            address = flow.dial(now)
+            if address is not None:
+                self._dialing = self._loop.create_task(self._dial(address))
+        self._report()
+        self._changed()
+        self._set_timer()
+
+    async def _dial(self, address: Address) -> None:
+        try:
+            async with asyncio.timeout(min(CONNECT_TIMEOUT_S, self.flow.settings.timeout_s)):
+                _, socket = await self._loop.create_connection(lambda: _Socket(self), *address)
+        except OSError as error:
+            self._dialing = None
+            self.flow.connect_failed(why_unreachable(error), self._loop.time())
+        else:
+            self._dialing = None
+            self._socket = socket
+            self.flow.connected(self._loop.time())
+            if socket.is_lost:
+                self.lost(socket, None)
+        self.kick()
+
+    def _report(self) -> None:
+        lines = self.flow.progress
+        if lines:
+            self.flow.progress = []
+            if self._on_progress is not None:
+                for line in lines:
+                    self._on_progress(line)
+
+    def _set_timer(self) -> None:
+        at = self.flow.wake_at
+        if at == NEVER or (self._timer is not None and self._timer_at <= at):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._run()
+
+
+class _Socket(asyncio.Protocol):
+    """One TCP connection."""
+
+    def __init__(self, runner: _Runner) -> None:
+        self._runner = runner
+        self.is_lost = False
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._runner.received(self, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        self._runner.lost(self, exc)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _read_arguments(*, at_least: int | None, linearizable: bool) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if at_least is not None:
+        arguments["at_least"] = at_least
+    if linearizable:
+        arguments["linearizable"] = True
+    return arguments

@@ -1,0 +1,257 @@
+"""A subscription that outlives its connection, without sockets and without a clock.
+
+Owns where a stream stands and how it goes on at another node: nothing twice, nothing left out. Each
+subscription has a connection of its own, so a slow reader holds up nothing else, and ending it is
+closing that connection. `conversation.py` says how it is run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from raftbook.client.conversation import NEVER, Conversation, Settings, is_transient
+from raftbook.client.rejects import Refused
+from raftbook.errors import NoNodeReachable, NotAccepted, ProtocolError, RaftbookError
+from raftbook.wire import client_messages as m
+
+REFRESH = "refresh"
+
+
+class Position:
+    """Where a stream stands. This one is for streams that cannot be resumed at a place."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self.asked = dict(arguments)
+
+    def arguments(self) -> dict[str, Any]:
+        """What to subscribe with now."""
+        return self.asked
+
+    def started(self, result: Mapping[str, Any]) -> None:
+        """The node answered a SUBSCRIBE.
+
+        Raises:
+            NotAccepted: it cannot go on where the stream stands.
+        """
+
+    def take(self, value: Any) -> bool:
+        """Whether a value is to be delivered; False for one that was.
+
+        Raises:
+            ProtocolError: something is missing before it, or it is no value of this stream.
+        """
+        return True
+
+
+class FeedPosition(Position):
+    """`feed`: feed_seq is dense, so even a gap inside a connection is seen."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        super().__init__(arguments)
+        from_seq = arguments.get("from_seq")
+        self._last: int | None = None if from_seq is None else from_seq - 1
+
+    def arguments(self) -> dict[str, Any]:
+        from_seq = None if self._last is None else self._last + 1
+        return {**self.asked, "from_seq": from_seq}
+
+    def take(self, value: Any) -> bool:
+        if type(value) is not tuple or not value:
+            raise ProtocolError(f"no feed value: {value!r:.60}")
+        if REFRESH in (value[0], value[3] if len(value) > 3 else None):
+            # The book as a whole; it replaces whatever came before and is not kept any more.
+            seq = value[-1].get("feed_seq") if isinstance(value[-1], dict) else None
+            if type(seq) is not int:
+                raise ProtocolError(f"no refresh: {value!r:.60}")
+            if self._last is not None and seq <= self._last and self._has_book:
+                return False
+            self._has_book = True
+            self._last = seq
+            return True
+        seq = value[0]
+        if type(seq) is not int or self._last is None:
+            raise ProtocolError(f"no beginning of a feed: {value!r:.60}")
+        if seq <= self._last:
+            return False
+        if seq > self._last + 1:
+            raise ProtocolError(f"feed_seq {seq} came after {self._last}")
+        self._last = seq
+        self._has_book = True
+        return True
+
+    _has_book = False  # something was delivered: an old refresh would throw the reader back
+
+
+class EntriesPosition(Position):
+    """`entries`: one value per entry index; gaps are Raft's own entries."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        super().__init__(arguments)
+        from_index = arguments.get("from_index")
+        self._last: int | None = None if from_index is None else from_index - 1
+
+    def arguments(self) -> dict[str, Any]:
+        from_index = None if self._last is None else self._last + 1
+        return {**self.asked, "from_index": from_index}
+
+    def started(self, result: Mapping[str, Any]) -> None:
+        applied = result.get("applied_index")
+        if self._last is None and type(applied) is int:
+            self._last = applied
+
+    def take(self, value: Any) -> bool:
+        if type(value) is not tuple or not value or type(value[0]) is not int:
+            raise ProtocolError(f"no entry: {value!r:.60}")
+        if self._last is not None and value[0] <= self._last:
+            return False
+        self._last = value[0]
+        return True
+
+
+class ReportsPosition(Position):
+    """`reports`: an entry may bring several, so a stream goes on inside the last one's entry."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        super().__init__(arguments)
+        from_index = arguments.get("from_index")
+        self._last: tuple[int, int] | None = None if from_index is None else (from_index, -1)
+
+    def arguments(self) -> dict[str, Any]:
+        return self.asked if self._last is None else {**self.asked, "from_index": self._last[0]}
+
+    def started(self, result: Mapping[str, Any]) -> None:
+        applied = result.get("applied_index")
+        if self._last is None:
+            if type(applied) is int:
+                self._last = (applied + 1, -1)
+        elif result.get("from_index") != self._last[0]:
+            raise NotAccepted(
+                f"reports broke off at entry {self._last[0]} and cannot be resumed there; "
+                "subscribe again and compare with orders()"
+            )
+
+    def take(self, value: Any) -> bool:
+        is_report = type(value) is tuple and len(value) > 3
+        if not is_report or type(value[0]) is not int or type(value[3]) is not int:
+            raise ProtocolError(f"no report: {value!r:.60}")
+        place = (value[0], value[3])
+        if self._last is not None and place <= self._last:
+            return False
+        self._last = place
+        return True
+
+
+_POSITIONS: dict[str, type[Position]] = {
+    "feed": FeedPosition,
+    "entries": EntriesPosition,
+    "reports": ReportsPosition,
+}
+
+
+class SubscriptionFlow(Conversation):
+    """One stream of values.
+
+    Attributes:
+        values: what has arrived and was not delivered yet; the reader empties it.
+        error: why the stream has ended; None while it goes on.
+    """
+
+    def __init__(
+        self, settings: Settings, name: str, arguments: Mapping[str, Any], now: float
+    ) -> None:
+        super().__init__(settings)
+        self.values: deque[Any] = deque()
+        self.error: RaftbookError | None = None
+        self._name = name
+        self._position = _POSITIONS.get(name, Position)(arguments)
+        self._ref = 0
+        self._subscription: int | None = None
+        self._subscribe_until = NEVER
+        self._began = now
+        self._until = now + settings.timeout_s  # to be subscribed, or to give up
+        self._wake_by(self._until)
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether values are coming from a node now."""
+        return self._subscription is not None
+
+    def pause(self) -> None:
+        """Nobody reads values for now: the socket is not read either."""
+        self._is_paused = True
+
+    def resume(self, now: float) -> None:
+        """Values are wanted again."""
+        self._is_paused = False
+        self._heard_at = now
+        self._pinged_at = None
+        self._wake_by(now)
+        if not self.is_subscribed and self.error is None:
+            self._until = now + self.settings.timeout_s
+
+    def _has_reason_to_talk(self) -> bool:
+        return self.error is None
+
+    def _on_ready(self, now: float) -> None:
+        self._ref = self.next_ref()
+        self._subscribe_until = now + self.settings.attempt_timeout_s
+        self._wake_by(self._subscribe_until)
+        self.send((m.SUBSCRIBE, self._ref, self._name, self._position.arguments()))
+
+    def _on_message(self, message: tuple[Any, ...], now: float) -> None:
+        kind, ref = message[0], message[1]
+        if kind == m.PUSH:
+            if ref == self._subscription and self._position.take(message[2]):
+                self.values.append(message[2])
+        elif kind == m.RESULT and ref == self._ref:
+            self._on_subscribed(message[2], now)
+        elif kind == m.FAILURE and ref == self._ref:
+            if is_transient(message[2]):
+                self.drop(f"could not subscribe: {message[3]}", now)
+            else:
+                doing = f"subscribe {self._name}"
+                self._end(Refused(message[2], message[3], doing=doing), now)
+        else:
+            raise ProtocolError(f"message kind {kind} was not asked for")
+
+    def _on_subscribed(self, result: Any, now: float) -> None:
+        if not isinstance(result, dict) or type(result.get("subscription")) is not int:
+            raise ProtocolError(f"SUBSCRIBE was answered by {result!r:.60}")
+        try:
+            self._position.started(result)
+        except NotAccepted as error:
+            self._end(error, now)
+            return
+        self._subscription = result["subscription"]
+        self._subscribe_until = self._until = NEVER
+        self.dialer.succeeded()
+
+    def _on_dropped(self, now: float) -> None:
+        self._subscription = None
+        self._subscribe_until = NEVER
+        if self._until == NEVER:
+            self._began = now
+            self._until = now + self.settings.timeout_s
+            self._wake_by(self._until)
+
+    def _on_login_refused(self, error: Refused, now: float) -> None:
+        self._end(error, now)
+
+    def _on_wake(self, now: float) -> None:
+        if self.error is None and now >= self._until and not self._is_paused:
+            reached = self.ever_welcomed_at >= self._began
+            kind = NotAccepted if reached else NoNodeReachable
+            self._end(kind(f"subscribe {self._name}: {self.dialer.describe()}"), now)
+        elif self.is_connected and now >= self._subscribe_until:
+            self.drop("did not answer a subscription in time", now)
+        if not self._is_paused:
+            self._wake_by(min(self._until, self._subscribe_until))
+
+    def _end(self, error: RaftbookError, now: float) -> None:
+        self.error = error
+        self._until = self._subscribe_until = NEVER
+        if self.is_connected:
+            self.hang_up(now)
+            self._until = NEVER

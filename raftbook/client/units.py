@@ -1,0 +1,132 @@
+"""Decimals at the edge: an instrument's ticks and lots, and amounts as programs write them.
+
+Owns the exactness: nothing is rounded but an average price. Must not know orders or replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation, localcontext
+from typing import Any, Final
+
+from raftbook.core.instrument import from_units, to_units
+from raftbook.core.types import Phase, Side
+from raftbook.errors import ProtocolError
+
+Amount = Decimal | str | int
+"""How a program may write a price or a quantity; a float is refused, since it is not exact."""
+
+_EXPONENT_MAX: Final = 60
+"""Amounts beyond 1e60 or below 1e-60 fit no instrument; exact arithmetic on them takes long."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentSpec:
+    """An instrument as a node tells it; turns decimals into ticks and lots and back.
+
+    Attributes:
+        tick_size: price of one tick, in quote.
+        lot_size: quantity of one lot, in base.
+        phase: name of the trading phase, such as "CONTINUOUS".
+        raw: every field of the `instruments` query as it came; prices in ticks, quantities in lots.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: Decimal
+    lot_size: Decimal
+    phase: str
+    raw: Mapping[str, Any]
+
+    @classmethod
+    def from_wire(cls, value: Mapping[str, Any]) -> InstrumentSpec:
+        """Read one element of the `instruments` query.
+
+        Raises:
+            ProtocolError: it is none.
+        """
+        try:
+            return cls(
+                symbol=value["symbol"],
+                base=value["base"],
+                quote=value["quote"],
+                tick_size=Decimal(value["tick_size"]),
+                lot_size=Decimal(value["lot_size"]),
+                phase=phase_name(value["phase"]),
+                raw=value,
+            )
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            raise ProtocolError(f"no instrument: {value!r:.200}") from error
+
+    def ticks(self, price: Decimal) -> int | None:
+        """The price in ticks; None if it is not a whole number of them."""
+        return _units(price, self.tick_size)
+
+    def lots(self, qty: Decimal) -> int | None:
+        """The quantity in lots; None if it is not a whole number of them."""
+        return _units(qty, self.lot_size)
+
+    def price(self, ticks: int) -> Decimal:
+        """A price in quote out of ticks."""
+        return from_units(ticks, self.tick_size)
+
+    def qty(self, lots: int) -> Decimal:
+        """A quantity in base out of lots."""
+        return from_units(lots, self.lot_size)
+
+
+def decimal(amount: Amount) -> Decimal:
+    """An amount as a program wrote it, exactly.
+
+    Raises:
+        TypeError: a float, which is not exact, or no number at all.
+        ValueError: text that is no number.
+    """
+    if isinstance(amount, Decimal):
+        return amount
+    if type(amount) not in (str, int):
+        kind = type(amount).__name__
+        raise TypeError(f"write {amount!r} as text or Decimal: a {kind} is not exact")
+    try:
+        return Decimal(amount)
+    except InvalidOperation:
+        raise ValueError(f"{amount!r} is not a decimal number") from None
+
+
+def average_price(notional: int, qty: int, spec: InstrumentSpec) -> Decimal | None:
+    """Average price of `qty` lots that cost `notional` tick-lots; None for no lots.
+
+    Not always exact: rounded to 28 significant digits, trailing zeros beyond the tick's places cut.
+    """
+    if not qty:
+        return None
+    whole, rest = divmod(notional, qty)
+    if not rest:
+        return spec.price(whole)
+    with localcontext(prec=28):
+        average = (Decimal(notional) * spec.tick_size / qty).normalize()
+        # normalize writes 150 as 1.5E+2.
+        return average if average % 1 else average.quantize(Decimal(1))
+
+
+def _units(amount: Decimal, unit: Decimal) -> int | None:
+    if not amount.is_finite():
+        return None
+    if amount and abs(amount.adjusted()) > _EXPONENT_MAX:
+        return None
+    return to_units(amount, unit)
+
+
+def side_name(side: Any) -> str:
+    """ "BUY" or "SELL" out of a number, a `Side` or its name in any case; ValueError otherwise."""
+    if isinstance(side, str):
+        if side.upper() not in Side.__members__:
+            raise ValueError(f"side must be buy or sell, not {side!r}")
+        return side.upper()
+    return Side(side).name
+
+
+def phase_name(phase: Any) -> str:
+    return phase if isinstance(phase, str) else Phase(phase).name

@@ -1,0 +1,241 @@
+"""What a query of the market answers, with decimals: books, trades, orders.
+
+Owns the reading of query values. A view is what one node had at its applied_index; another node may
+be ahead or behind. Must not know how an answer arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from raftbook.client.units import InstrumentSpec, average_price, phase_name, side_name
+from raftbook.core import events as e
+from raftbook.core.types import (
+    OrderType,
+    OrdStatus,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
+from raftbook.errors import ProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class BookLevel:
+    """One price of a book. `total` is the quantity from the best price to this one."""
+
+    price: Decimal
+    qty: Decimal
+    total: Decimal
+    orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookOrder:
+    """One resting order of a book."""
+
+    order_id: int
+    price: Decimal
+    leaves_qty: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BookView:
+    """A book as one node had it.
+
+    Attributes:
+        bids: levels, best (highest) first; asks likewise, best (lowest) first.
+        bid_orders: each resting order in priority order when asked for, else None.
+        feed_seq: the instrument's public events so far.
+        applied_index: the last log entry that this view contains.
+        last_price: of the last trade, None before the first.
+        age_ms: how long ago the node last heard from a leader; how old this view may be.
+    """
+
+    symbol: str
+    bids: tuple[BookLevel, ...]
+    asks: tuple[BookLevel, ...]
+    bid_orders: tuple[BookOrder, ...] | None
+    ask_orders: tuple[BookOrder, ...] | None
+    feed_seq: int
+    applied_index: int
+    node_id: int
+    last_price: Decimal | None
+    phase: str
+    age_ms: float
+
+    @classmethod
+    def from_wire(cls, value: Mapping[str, Any], spec: InstrumentSpec) -> BookView:
+        """Read the value of a `book` query, or of the "refresh" of a feed.
+
+        Raises:
+            ProtocolError: it is none.
+        """
+        try:
+            last = value["last_price"]
+            return cls(
+                symbol=value["symbol"],
+                bids=_levels(value["bids"], spec),
+                asks=_levels(value["asks"], spec),
+                bid_orders=_resting(value.get("bid_orders"), spec),
+                ask_orders=_resting(value.get("ask_orders"), spec),
+                feed_seq=value["feed_seq"],
+                applied_index=value["applied_index"],
+                node_id=value.get("node_id", 0),
+                last_price=None if last is None else spec.price(last),
+                phase=phase_name(value["phase"]),
+                age_ms=value.get("age_ms", 0),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"no book: {value!r:.200}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTrade:
+    """One trade as the market saw it. `taker_side` is "BUY" or "SELL"."""
+
+    trade_id: int
+    price: Decimal
+    qty: Decimal
+    time_ns: int
+    entry_index: int
+    taker_side: str
+    maker_order_id: int
+    taker_order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradesView:
+    """The last trades of an instrument, eldest first, as a node had them at `applied_index`."""
+
+    symbol: str
+    applied_index: int
+    trades: tuple[MarketTrade, ...]
+
+    @classmethod
+    def from_wire(cls, value: Mapping[str, Any], spec: InstrumentSpec) -> TradesView:
+        """Read the value of a `trades` query.
+
+        Raises:
+            ProtocolError: it is none.
+        """
+        try:
+            return cls(
+                spec.symbol,
+                value["applied_index"],
+                tuple(_market_trade(trade, spec) for trade in value["trades"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"no trades: {value!r:.200}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """One own order as a node had it, open or closed and still remembered.
+
+    Attributes:
+        price: None for a market order.
+        ord_status: NEW or PARTIALLY_FILLED while it rests; closed, FILLED or, whatever ended the
+            rest of it, CANCELED.
+        avg_price: None if nothing traded.
+    """
+
+    order_id: int
+    account: str
+    client_order_id: str
+    symbol: str
+    side: str
+    ord_type: str
+    time_in_force: str
+    post_only: bool
+    self_trade_prevention: str
+    ord_status: str
+    order_qty: Decimal
+    price: Decimal | None
+    leaves_qty: Decimal
+    cum_qty: Decimal
+    avg_price: Decimal | None
+    resting: bool
+
+    @classmethod
+    def from_wire(
+        cls, value: Mapping[str, Any], instruments: Mapping[str, InstrumentSpec]
+    ) -> OrderView:
+        """Read the value of an `order` query.
+
+        Raises:
+            KeyError: its instrument is not among `instruments`; the key is the symbol.
+            ProtocolError: it is no order.
+        """
+        try:
+            terms = e.OrderTerms(*value["terms"])
+            kind = e.OrderKind(*terms.kind)
+            leaves, cum = value["leaves_qty"], value["cum_qty"]
+            notional, resting = value["cum_notional"], bool(value["resting"])
+        except (KeyError, TypeError) as error:
+            raise ProtocolError(f"no order: {value!r:.200}") from error
+        spec = instruments[terms.symbol]
+        try:
+            return cls(
+                order_id=terms.order_id,
+                account=terms.account,
+                client_order_id=terms.client_order_id,
+                symbol=terms.symbol,
+                side=Side(kind.side).name,
+                ord_type=OrderType(kind.ord_type).name,
+                time_in_force=TimeInForce(kind.time_in_force).name,
+                post_only=bool(kind.post_only),
+                self_trade_prevention=SelfTradePrevention(kind.self_trade_prevention).name,
+                ord_status=_view_status(terms.order_qty, leaves, cum),
+                order_qty=spec.qty(terms.order_qty),
+                price=None if terms.price is None else spec.price(terms.price),
+                leaves_qty=spec.qty(leaves),
+                cum_qty=spec.qty(cum),
+                avg_price=average_price(notional, cum, spec),
+                resting=resting,
+            )
+        except (TypeError, ValueError) as error:
+            raise ProtocolError(f"no order: {value!r:.200}") from error
+
+
+def _levels(levels: Sequence[tuple[int, int, int]], spec: InstrumentSpec) -> tuple[BookLevel, ...]:
+    total = 0
+    result = []
+    for price, qty, orders in levels:
+        total += qty
+        result.append(BookLevel(spec.price(price), spec.qty(qty), spec.qty(total), orders))
+    return tuple(result)
+
+
+def _resting(
+    orders: Sequence[tuple[int, int, int]] | None, spec: InstrumentSpec
+) -> tuple[BookOrder, ...] | None:
+    if orders is None:
+        return None
+    return tuple(
+        BookOrder(order_id, spec.price(price), spec.qty(leaves))
+        for order_id, price, leaves in orders
+    )
+
+
+def _market_trade(trade: Sequence[Any], spec: InstrumentSpec) -> MarketTrade:
+    trade_id, price, qty, time_ns, entry_index, taker_side, maker_order_id, taker_order_id = trade
+    return MarketTrade(
+        trade_id,
+        spec.price(price),
+        spec.qty(qty),
+        time_ns,
+        entry_index,
+        side_name(taker_side),
+        maker_order_id,
+        taker_order_id,
+    )
+
+
+def _view_status(order_qty: int, leaves: int, cum: int) -> str:
+    if leaves:
+        return (OrdStatus.PARTIALLY_FILLED if cum else OrdStatus.NEW).name
+    return (OrdStatus.FILLED if cum >= order_qty else OrdStatus.CANCELED).name

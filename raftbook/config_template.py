@@ -1,0 +1,134 @@
+"""The text of a new cluster.toml, with its comments.
+
+Owns how the file looks when raftbook writes it, and the cluster that stands in the repository.
+Must not read or check one: that is `config.py`, which hands `render_config` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from decimal import Decimal
+from typing import Final
+
+from raftbook.config_shapes import AccountConfig, Bounds, InstrumentConfig, NodeAddress, Timings
+from raftbook.strict_toml import toml_text
+
+LOOPBACK_NODES: Final = tuple(
+    NodeAddress(
+        node_id=node_id,
+        host="127.0.0.1",
+        raft_port=7000 + node_id,
+        client_port=7100 + node_id,
+        http_port=8000 + node_id,
+    )
+    for node_id in (1, 2, 3)
+)
+FIRST_INSTRUMENTS: Final = (
+    InstrumentConfig("BTC-USD", "BTC", "USD", Decimal("0.01"), Decimal("0.001")),
+    InstrumentConfig("ETH-USD", "ETH", "USD", Decimal("0.01"), Decimal("0.01")),
+)
+FIRST_ACCOUNTS: Final = (
+    AccountConfig("demo", operator=True),
+    AccountConfig("alice"),
+    AccountConfig("bob"),
+)
+
+_CLUSTER_TEMPLATE = """\
+# One raftbook cluster: the same file on every node.
+#
+#   raftbook node --id 1        starts one node of it; do the same for the others
+#   raftbook config check       says what is wrong with this file, and what to write instead
+#
+# Relative paths are relative to the folder of this file. What is commented out is the default.
+
+[cluster]
+# What people call it.
+name = {name}
+# What nodes and clients check, so that two clusters never mix. It cannot change later.
+id = {cluster_id}
+# Where the nodes of this machine keep their journals and snapshots.
+data_dir = {data_dir}
+# Holds the secret that the nodes prove to each other. Keep it out of version control.
+secret_file = {secret_file}
+# The account that the command line uses when none is named.
+default_account = {default_account}
+
+# The nodes: 1 to 9 of them, best an odd number; 3 survive the loss of 1, 5 of 2.
+# host is what the others dial. id is 1 to 255 and stays with the node's data for good.
+# raft_port is for the other nodes, client_port for the command line and the clients,
+# http_port for browsers. Peer traffic is authenticated but not encrypted: see SECURITY.md.
+"""
+
+_INSTRUMENTS_TEMPLATE = """\
+# The instruments that the cluster is born with; more can be added while it runs.
+# Numbers stand in quotes, so that they are exact. tick_size is the price step, lot_size the
+# quantity step. Optional: qty_max, price_min, price_max, band_low and band_high (an order
+# outside is refused), notional_max, collar (how far from the reference price a market order
+# may trade), reference_price (the reference until something has traded).
+"""
+
+_ACCOUNTS_TEMPLATE = """\
+# The accounts that the cluster is born with; more can be added while it runs.
+# An operator may add accounts and instruments, and halt trading. Without a secret anyone who
+# reaches a client port may use the account: fine on one machine, nowhere else.
+"""
+
+
+def render_config(
+    *,
+    name: str = "demo",
+    cluster_id: str = "demo-1",
+    data_dir: str = "data",
+    secret_file: str = "cluster.secret",
+    default_account: str = "demo",
+    nodes: Sequence[NodeAddress] = LOOPBACK_NODES,
+    instruments: Sequence[InstrumentConfig] = FIRST_INSTRUMENTS,
+    accounts: Sequence[AccountConfig] = FIRST_ACCOUNTS,
+) -> str:
+    """The commented text of a new cluster.toml; `parse_config` reads back what was given."""
+    cluster = _CLUSTER_TEMPLATE.format(
+        name=toml_text(name),
+        cluster_id=toml_text(cluster_id),
+        data_dir=toml_text(data_dir),
+        secret_file=toml_text(secret_file),
+        default_account=toml_text(default_account),
+    )
+    parts = [
+        cluster,
+        *(_entry_text("nodes", node) for node in nodes),
+        _INSTRUMENTS_TEMPLATE,
+        *(_entry_text("instruments", instrument) for instrument in instruments),
+        _ACCOUNTS_TEMPLATE,
+        *(_entry_text("accounts", account) for account in accounts),
+        _limits_text(Timings, "timings", "Every wait, in milliseconds. They are checked together."),
+        _limits_text(
+            Bounds,
+            "bounds",
+            "Everything that could grow, and how far it may. Those with * decide what the book"
+            "\n# does, so they must be the same on every node and stay so.",
+        ),
+    ]
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _entry_text(table: str, entry: NodeAddress | InstrumentConfig | AccountConfig) -> str:
+    """One entry of an array of tables; what is None or false is left out."""
+    lines = [f"[[{table}]]"]
+    for entry_field in fields(entry):
+        value = getattr(entry, entry_field.name)
+        if value is None or value is False:
+            continue
+        key = "id" if entry_field.name == "node_id" else entry_field.name
+        text = f"{value:f}" if isinstance(value, Decimal) else value
+        lines.append(f"{key} = {toml_text(text)}")
+    return "\n".join(lines) + "\n\n"
+
+
+def _limits_text(shape: type[Timings] | type[Bounds], table: str, comment: str) -> str:
+    """A table of defaults, commented out, with what each of them is."""
+    lines = [f"# {comment}", f"# [{table}]"]
+    for limit in fields(shape):
+        mark = "* " if limit.metadata["genesis"] else ""
+        lines.append(f"# {f'{limit.name} = {limit.default}':<38}# {mark}{limit.metadata['what']}")
+    return "\n".join(lines) + "\n\n"

@@ -1,0 +1,160 @@
+"""The rolling digest: one number that two replicas share exactly when they said the same things.
+
+Owns which parts of an event count: everything the market said, no time and no log position, so the
+same requests in the same order give the same digest however they were gathered into entries.
+
+Two byte streams are chained in blocks of fixed size: numbers (64-bit little endian) and texts.
+Blocks end at fixed stream offsets, so it does not matter when events are folded in.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from hashlib import blake2b
+from itertools import chain
+from typing import Any, Final
+
+from raftbook.core.events import (
+    ACCEPTED,
+    CANCEL_REJECTED,
+    CANCELED,
+    EXPIRED,
+    INSTRUMENT_CREATED,
+    PHASE_CHANGED,
+    REJECTED,
+    REPLACED,
+    RESTATED,
+    RESTED,
+    SESSION_CLOSED,
+    SESSION_OPENED,
+    TRADE,
+    Event,
+)
+
+_BLOCK_BYTES: Final = 4096
+_DIGEST_BYTES: Final = 16
+PENDING_MAX: Final = 256
+"""Requests that may wait to be folded in: one loop over many is cheaper than many loops."""
+
+
+class _Chain:
+    """A hash over a byte stream whose state is small enough to stand in a snapshot."""
+
+    __slots__ = ("link", "tail")
+
+    def __init__(self) -> None:
+        self.link = bytes(_DIGEST_BYTES)
+        self.tail = bytearray()
+
+    def feed(self, text: bytes) -> None:
+        tail = self.tail
+        tail += text
+        if len(tail) >= _BLOCK_BYTES:
+            start = 0
+            while len(tail) - start >= _BLOCK_BYTES:
+                block = tail[start : start + _BLOCK_BYTES]
+                self.link = blake2b(self.link + block, digest_size=_DIGEST_BYTES).digest()
+                start += _BLOCK_BYTES
+            del tail[:start]
+
+
+class RollingDigest:
+    """Digest of every event so far.
+
+    `pending` holds the event lists of requests that are not folded in yet; whoever appends calls
+    `fold` when there are PENDING_MAX of them.
+    """
+
+    __slots__ = ("_numbers", "_texts", "pending")
+
+    def __init__(self) -> None:
+        self._numbers = _Chain()
+        self._texts = _Chain()
+        self.pending: list[list[Event]] = []
+
+    def value(self) -> str:
+        """The digest as 32 hexadecimal digits."""
+        self.fold()
+        state = b"".join((self._numbers.link, self._numbers.tail, self._texts.link))
+        return blake2b(state + self._texts.tail, digest_size=_DIGEST_BYTES).hexdigest()
+
+    def export(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """State for a snapshot: link and tail of the number chain, then of the text chain."""
+        self.fold()
+        numbers, texts = self._numbers, self._texts
+        return numbers.link, bytes(numbers.tail), texts.link, bytes(texts.tail)
+
+    def restore(self, state: tuple[bytes, bytes, bytes, bytes]) -> None:
+        """Go on from an exported state."""
+        self.pending.clear()
+        self._numbers.link, self._texts.link = state[0], state[2]
+        self._numbers.tail = bytearray(state[1])
+        self._texts.tail = bytearray(state[3])
+
+    def fold(self) -> None:
+        """Hash what is pending; when this happens does not change the digest."""
+        numbers: list[int] = []
+        texts: list[str] = []
+        for event in chain.from_iterable(self.pending):
+            kind = event[0]
+            if kind == ACCEPTED:  # the two most frequent kinds are spelled out
+                _, seq, (order_id, account, client_id, symbol, order_kind, qty, price) = event
+                numbers += (ACCEPTED, seq, order_id, qty, price or 0, *order_kind)
+                texts += (account, client_id, symbol)
+            elif kind in (CANCELED, EXPIRED):
+                _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event
+                numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason)
+            else:
+                _FOLDS[kind](event, numbers, texts)
+        self.pending.clear()
+        packed = array("q", numbers)
+        if sys.byteorder == "big":
+            packed.byteswap()
+        self._numbers.feed(packed.tobytes())
+        if texts:
+            texts.append("")
+            self._texts.feed("\n".join(texts).encode())
+
+
+def _fold_rested(event: Event, numbers: list[int], texts: list[str]) -> None:
+    numbers += (RESTED, event[2][0], event[3], event[1])
+
+
+def _fold_trade(event: Event, numbers: list[int], texts: list[str]) -> None:
+    _, seq, trade_id, price, qty, maker, _, maker_leaves, _, taker, _, taker_leaves, _ = event
+    numbers += (TRADE, seq, trade_id, price, qty, maker[0], maker_leaves, taker[0], taker_leaves)
+
+
+def _fold_replaced(event: Event, numbers: list[int], texts: list[str]) -> None:
+    _, seq, terms, _, cum_qty, leaves_qty, old_leaves, kept = event
+    numbers += (REPLACED, seq, terms[0], terms[5], terms[6], cum_qty, leaves_qty, old_leaves, kept)
+
+
+def _fold_restated(event: Event, numbers: list[int], texts: list[str]) -> None:
+    _, seq, terms, cum_qty, leaves_qty, prevented_qty, was_resting = event
+    numbers += (RESTATED, seq, terms[0], cum_qty, leaves_qty, prevented_qty, was_resting)
+
+
+def _fold_refused(event: Event, numbers: list[int], texts: list[str]) -> None:
+    numbers += (event[0], event[2])
+    texts.append(repr(event[3]))
+
+
+def _fold_other(event: Event, numbers: list[int], texts: list[str]) -> None:
+    numbers.append(event[0])
+    texts.append(repr(event[1:]))
+
+
+_FOLDS: Final[dict[int, Any]] = {
+    RESTED: _fold_rested,
+    TRADE: _fold_trade,
+    REPLACED: _fold_replaced,
+    RESTATED: _fold_restated,
+    REJECTED: _fold_refused,
+    CANCEL_REJECTED: _fold_refused,
+    SESSION_OPENED: _fold_other,
+    SESSION_CLOSED: _fold_other,
+    INSTRUMENT_CREATED: _fold_other,
+    PHASE_CHANGED: _fold_other,
+}

@@ -1,0 +1,387 @@
+"""The exchange: `replies = exchange.apply(entry)`, the one function that changes anything.
+
+Owns the order of effects: requests in entry order, commands in request order, each validated whole
+before it changes state. Total by design: whatever a committed entry holds, the answer is a reply;
+an exception out of `apply` is a bug, and the node that meets it must stop.
+Knows no clock, network, disk or Raft; time and order come in the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from raftbook.core.accounts import Account
+from raftbook.core.book import Book
+from raftbook.core.commands import (
+    AMEND_ORDER,
+    CANCEL_ORDER,
+    CLOSE_SESSION,
+    CREATE_INSTRUMENT,
+    NEW_ORDER,
+    NO_SESSION,
+    OPEN_SESSION,
+    SET_PHASE,
+    Command,
+    Entry,
+    form_error,
+)
+from raftbook.core.digest import PENDING_MAX, RollingDigest
+from raftbook.core.events import (
+    CANCEL_REJECTED,
+    INSTRUMENT_CREATED,
+    PHASE_CHANGED,
+    REJECTED,
+    SESSION_CLOSED,
+    SESSION_OPENED,
+    TRADE,
+    Event,
+    Reply,
+)
+from raftbook.core.instrument import InstrumentTerms, terms_error
+from raftbook.core.ladder import Order
+from raftbook.core.limits import Limits
+from raftbook.core.sessions import Session, SessionTable
+from raftbook.core.types import Phase, Reject
+from raftbook.core.validate import (
+    COMBINATIONS,
+    amend_reject,
+    new_order_reject,
+)
+
+TIME_STEP_MAX_NS: Final = 60_000_000_000
+"""Logical time moves at most this far in one entry, so one wild clock cannot expire everything."""
+
+_MALFORMED: Final = int(Reject.MALFORMED)
+_UNKNOWN_ORDER: Final = int(Reject.UNKNOWN_ORDER)
+_TOO_LATE: Final = int(Reject.TOO_LATE)
+_PHASES: Final = frozenset(int(phase) for phase in Phase)
+
+
+class Genesis(NamedTuple):
+    """What the exchange starts from: the same on every node, or they are not one cluster.
+
+    Attributes:
+        instruments: terms of the first instruments.
+        accounts: (name, is_operator) of the first accounts.
+        limits: bounds.
+    """
+
+    instruments: tuple[InstrumentTerms, ...]
+    accounts: tuple[tuple[str, bool], ...]
+    limits: Limits = Limits()
+
+
+class Exchange:
+    """All instruments, accounts and sessions.
+
+    Attributes:
+        applied_index: index of the last entry applied, 0 before the first.
+        now_ns: logical time, nanoseconds since 1970 UTC; only entries move it.
+        books: by symbol, in the order they were created.
+        orders: by order_id, open ones and remembered closed ones.
+        digest: rolling digest of every event so far.
+    """
+
+    def __init__(self, genesis: Genesis) -> None:
+        limits = genesis.limits
+        self.genesis = genesis
+        self.limits = limits
+        self.applied_index = 0
+        self.now_ns = 0
+        self.last_order_id = 0
+        self.books: dict[str, Book] = {}
+        self.accounts: dict[str, Account] = {}
+        self.orders: dict[int, Order] = {}
+        self.digest = RollingDigest()
+        self.sessions = SessionTable(
+            sessions_max=limits.sessions_max,
+            sessions_per_account_max=limits.sessions_per_account_max,
+            session_idle_ns=limits.session_idle_ns,
+            window=limits.reply_window,
+        )
+        self._handlers = {
+            NEW_ORDER: self._new_order,
+            CANCEL_ORDER: self._cancel_order,
+            AMEND_ORDER: self._amend_order,
+            OPEN_SESSION: self._misplaced,
+            CLOSE_SESSION: self._close_session,
+            CREATE_INSTRUMENT: self._create_instrument,
+            SET_PHASE: self._set_phase,
+        }
+        for terms in genesis.instruments:
+            error = terms_error(terms)
+            assert error is None, f"genesis instrument {terms.symbol}: {error}"
+            self.books[terms.symbol] = Book(terms, limits)
+        for name, is_operator in genesis.accounts:
+            self.add_account(name, is_operator=is_operator)
+
+    def add_account(self, name: str, *, is_operator: bool) -> Account:
+        """Know an account; its name must be new."""
+        assert name not in self.accounts, f"account {name} exists"
+        account = self.accounts[name] = Account(
+            name,
+            is_operator=is_operator,
+            orders=self.orders,
+            limits=self.limits,
+        )
+        return account
+
+    # -- the function -------------------------------------------------------------------------
+
+    def apply(self, entry: Entry) -> list[Reply]:
+        """Let one committed entry take effect.
+
+        Args:
+            entry: the next entry; its index must be above `applied_index`.
+
+        Returns:
+            One reply per request, in order. A request seen before changes nothing and gets its
+            original reply, flagged poss_dup.
+        """
+        index, time_ns = entry.index, entry.time_ns
+        assert index > self.applied_index, f"entry {index} after {self.applied_index}"
+        self.applied_index = index
+        if time_ns > self.now_ns:
+            step_end = self.now_ns + TIME_STEP_MAX_NS
+            self.now_ns = time_ns if time_ns < step_end or not self.now_ns else step_end
+        now_ns = self.now_ns
+        sessions = self.sessions.by_id
+        window = self.sessions.window
+        handlers = self._handlers
+        digest = self.digest
+        pending = digest.pending
+        replies: list[Reply] = []
+        offset = 0
+        for session_id, request_seq, commands in entry.requests:
+            session = sessions.get(session_id)
+            if session is None or request_seq <= session.highest_seq:
+                reply = self._out_of_line(session, session_id, request_seq, commands, offset)
+                if reply is not None:
+                    replies.append(reply)
+                    offset += 0 if reply[5] else len(reply[4])
+                    continue
+                assert session is not None, "only a gap of a session's window is let through"
+            else:
+                session.highest_seq = request_seq
+            session.last_time_ns = now_ns
+            events: list[Event] = []
+            for command in commands:
+                try:
+                    handler = handlers[command[0]]
+                except (KeyError, IndexError, TypeError):
+                    events.append((REJECTED, 0, _MALFORMED, command))
+                else:
+                    handler(session, command, events)
+            session.replies[request_seq % window] = reply = (
+                session_id,
+                request_seq,
+                index,
+                offset,
+                events,
+                0,
+            )
+            replies.append(reply)
+            offset += len(events)
+            pending.append(events)
+        if len(pending) >= PENDING_MAX:
+            digest.fold()
+        return replies
+
+    # -- orders -------------------------------------------------------------------------------
+
+    def _new_order(self, session: Session, command: Command, events: list[Event]) -> None:
+        account = session.account
+        try:
+            _, symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode = command
+            book = self.books.get(symbol)
+            kind = COMBINATIONS.get((side, ord_type, tif, post_only, mode))
+            code = new_order_reject(account, book, kind, side, qty, price, client_order_id)
+        except (TypeError, ValueError):
+            book, code = None, _MALFORMED
+        if code:
+            events.append((REJECTED, 0, int(code), command))
+            return
+        assert book is not None and kind is not None, f"{command} was let through"
+        self.last_order_id = order_id = self.last_order_id + 1
+        terms = (order_id, account.name, client_order_id, book.symbol, kind, qty, price)
+        order = Order(account, book, terms, qty)
+        self.orders[order_id] = order
+        account.open_count += 1
+        if client_order_id:
+            account.by_client_order_id[client_order_id] = order
+        trade_id = book.trade_id
+        first = len(events)
+        book.enter(order, events)
+        if not order.leaves_qty:
+            account.close(order)
+        if book.trade_id != trade_id:
+            self._keep_trades(book, events, first)
+
+    def _cancel_order(self, session: Session, command: Command, events: list[Event]) -> None:
+        try:
+            _, order_id, client_order_id = command
+            order = session.account.find(order_id, client_order_id)
+        except (TypeError, ValueError):
+            events.append((CANCEL_REJECTED, 0, _MALFORMED, command))
+            return
+        if order is None:
+            events.append((CANCEL_REJECTED, 0, _UNKNOWN_ORDER, command))
+        elif not order.leaves_qty:
+            events.append((CANCEL_REJECTED, 0, _TOO_LATE, command))
+        else:
+            order.book.cancel(order, events)
+
+    def _amend_order(self, session: Session, command: Command, events: list[Event]) -> None:
+        order = None
+        try:
+            _, order_id, client_order_id, order_qty, price = command
+            order = session.account.find(order_id, client_order_id)
+            code = amend_reject(order, order_qty, price)
+        except (TypeError, ValueError):
+            code = _MALFORMED
+        if order is None or code:
+            events.append((CANCEL_REJECTED, 0, int(code), command))
+            return
+        book = order.book
+        order_qty = order.terms[5] if order_qty is None else order_qty
+        if order_qty <= order.cum_qty:
+            book.cancel(order, events)
+            return
+        trade_id = book.trade_id
+        first = len(events)
+        book.amend(order, order_qty, order.terms[6] if price is None else price, events)
+        if not order.leaves_qty:
+            order.account.close(order)
+        if book.trade_id != trade_id:
+            self._keep_trades(book, events, first)
+
+    def _keep_trades(self, book: Book, events: list[Event], first: int) -> None:
+        now_ns, index = self.now_ns, self.applied_index
+        for event in events[first:]:
+            if event[0] == TRADE:
+                book.trades.append((now_ns, index, event))
+
+    # -- sessions -----------------------------------------------------------------------------
+
+    def _out_of_line(
+        self,
+        session: Session | None,
+        session_id: int,
+        request_seq: int,
+        commands: Sequence[Command],
+        offset: int,
+    ) -> Reply | None:
+        """Answer a request that does not simply follow its session's last one.
+
+        Returns:
+            The original reply of a repeated request, a refusal, or the answer to OPEN_SESSION;
+            None if the request fills a gap inside the window and must be applied.
+        """
+        events: list[Event] = []
+        if session is None:
+            poss_dup = self._without_session(session_id, commands, events)
+            if not poss_dup:
+                self.digest.pending.append(events)
+            return (session_id, request_seq, self.applied_index, offset, events, poss_dup)
+        if request_seq > session.highest_seq - self.sessions.window and request_seq > 0:
+            past = session.replies[request_seq % self.sessions.window]
+            if past is None or past[1] != request_seq:
+                return None
+            return (*past[:5], 1)
+        for command in commands:
+            _refuse(command, Reject.STALE_REQUEST, events)
+        self.digest.pending.append(events)
+        return (session_id, request_seq, self.applied_index, offset, events, 0)
+
+    def _without_session(
+        self, session_id: int, commands: Iterable[Command], events: list[Event]
+    ) -> int:
+        """Answer a request that names no known session: it may only open one; 1 if it was open."""
+        poss_dup = 0
+        for command in commands:
+            if session_id != NO_SESSION:
+                _refuse(command, Reject.UNKNOWN_SESSION, events)
+            elif form_error(command) is not None:
+                _refuse(command, Reject.MALFORMED, events)
+            elif command[0] != OPEN_SESSION:
+                _refuse(command, Reject.UNKNOWN_SESSION, events)
+            else:
+                poss_dup |= self._open_session(command, events)
+        return poss_dup
+
+    def _open_session(self, command: Command, events: list[Event]) -> int:
+        """Open a session or find the one with this key; 1 if it was found."""
+        _, name, key = command
+        account = self.accounts.get(name)
+        if account is None:
+            events.append((REJECTED, 0, int(Reject.UNKNOWN_ACCOUNT), command))
+            return 0
+        session = self.sessions.by_key.get((name, key)) if key else None
+        found = session is not None
+        if session is None:
+            session = self.sessions.open(account, key, self.now_ns)
+        if session is None:
+            events.append((REJECTED, 0, int(Reject.RATE_LIMIT), command))
+            return 0
+        events.append((SESSION_OPENED, 0, session.session_id, name, session.highest_seq))
+        return int(found)
+
+    def _close_session(self, session: Session, command: Command, events: list[Event]) -> None:
+        if session.session_id in self.sessions.by_id:
+            self.sessions.remove(session)
+        events.append((SESSION_CLOSED, 0, session.session_id))
+
+    def _misplaced(self, session: Session, command: Command, events: list[Event]) -> None:
+        events.append((REJECTED, 0, int(Reject.UNSUPPORTED_COMBINATION), command))
+
+    # -- administration -----------------------------------------------------------------------
+
+    def _create_instrument(self, session: Session, command: Command, events: list[Event]) -> None:
+        code = self._create_instrument_reject(session.account, command)
+        if code:
+            events.append((REJECTED, 0, int(code), command))
+            return
+        terms = InstrumentTerms(*command[1:])
+        book = self.books[terms.symbol] = Book(terms, self.limits)
+        book.feed_seq = 1
+        events.append((INSTRUMENT_CREATED, 1, tuple(terms)))
+
+    def _create_instrument_reject(self, account: Account, command: Command) -> int:
+        if not account.is_operator:
+            return Reject.NOT_AUTHORIZED
+        if form_error(command) is not None or terms_error(InstrumentTerms(*command[1:])):
+            return Reject.MALFORMED
+        if command[1] in self.books:
+            return Reject.INSTRUMENT_EXISTS
+        if len(self.books) >= self.limits.instruments_max:
+            return Reject.BOOK_FULL
+        return 0
+
+    def _set_phase(self, session: Session, command: Command, events: list[Event]) -> None:
+        code, book = self._set_phase_reject(session.account, command)
+        if book is None or code:
+            events.append((REJECTED, 0, int(code), command))
+            return
+        book.phase = command[2]
+        book.feed_seq += 1
+        events.append((PHASE_CHANGED, book.feed_seq, book.terms.symbol, book.phase))
+
+    def _set_phase_reject(self, account: Account, command: Command) -> tuple[int, Book | None]:
+        if not account.is_operator:
+            return Reject.NOT_AUTHORIZED, None
+        if form_error(command) is not None:
+            return Reject.MALFORMED, None
+        book = self.books.get(command[1])
+        if book is None:
+            return Reject.UNKNOWN_INSTRUMENT, None
+        if command[2] not in _PHASES:
+            return Reject.PHASE_FORBIDS, None
+        if book.phase == Phase.CLOSED:
+            return Reject.INSTRUMENT_CLOSED, None
+        return 0, book
+
+
+def _refuse(command: Command, reason: Reject, events: list[Event]) -> None:
+    is_change = len(command) > 0 and command[0] in (CANCEL_ORDER, AMEND_ORDER)
+    events.append((CANCEL_REJECTED if is_change else REJECTED, 0, int(reason), command))

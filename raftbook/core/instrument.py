@@ -1,0 +1,106 @@
+"""What is traded: the terms of an instrument and the arithmetic of its units.
+
+Owns the meaning of a tick and a lot. `tick_size` and `lot_size` are decimal text, for the edges
+that show prices; the engine itself never reads them. Knows nothing of orders.
+"""
+
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+
+from raftbook.core.types import ID_CHARS_MAX, INT64_MAX
+
+
+class InstrumentTerms(NamedTuple):
+    """The terms an instrument is created with; prices in ticks, quantities in lots.
+
+    Attributes:
+        symbol: display name [55], unique in the cluster.
+        base: what is bought and sold.
+        quote: what it is paid in.
+        tick_size: price of one tick in quote, decimal text.
+        lot_size: quantity of one lot in base, decimal text.
+        qty_max: largest order_qty.
+        price_min: lowest admissible limit price; negative prices are allowed.
+        price_max: highest admissible limit price.
+        band_low: static band, refused at entry below it; None is no band.
+        band_high: static band, refused at entry above it.
+        notional_max: largest |price| x quantity of a limit order, tick-lots.
+        collar: a market order stops this many ticks from the reference price; None is no collar.
+        reference_price: the reference while nothing has traded yet.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: str
+    lot_size: str
+    qty_max: int
+    price_min: int
+    price_max: int
+    band_low: int | None = None
+    band_high: int | None = None
+    notional_max: int | None = None
+    collar: int | None = None
+    reference_price: int | None = None
+
+
+QTY_MAX_DEFAULT = 2**31 - 1
+PRICE_MAX_DEFAULT = 2**32 - 1
+"""With QTY_MAX_DEFAULT the largest notional still fits a signed 64-bit integer."""
+
+
+def terms_error(terms: InstrumentTerms) -> str | None:
+    """Why these terms cannot be traded on, or None.
+
+    One rule carries the arithmetic of the whole engine: qty_max x largest |price| fits signed
+    64 bits, so no cumulative notional can overflow however an order is filled.
+    """
+    if not (terms.symbol and terms.base and terms.quote):
+        return "symbol, base and quote must not be empty"
+    for name in ("tick_size", "lot_size"):
+        if not _is_positive_decimal(getattr(terms, name)):
+            return f"{name} must be a positive decimal, not {getattr(terms, name)!r}"
+    if not 1 <= terms.qty_max <= INT64_MAX:
+        return f"qty_max must be at least one lot, not {terms.qty_max}"
+    if terms.price_min > terms.price_max:
+        return f"price_min {terms.price_min} is above price_max {terms.price_max}"
+    if terms.qty_max * max(abs(terms.price_min), abs(terms.price_max)) > INT64_MAX:
+        return "qty_max x largest price must fit signed 64 bits: lower one of them"
+    if terms.band_low is not None and terms.band_high is not None:
+        if terms.band_low > terms.band_high:
+            return f"band_low {terms.band_low} is above band_high {terms.band_high}"
+    if terms.notional_max is not None and terms.notional_max <= 0:
+        return f"notional_max must be positive, not {terms.notional_max}"
+    if terms.collar is not None and terms.collar < 0:
+        return f"collar must not be negative, not {terms.collar}"
+    return None
+
+
+def _is_positive_decimal(text: str) -> bool:
+    if len(text) > ID_CHARS_MAX:
+        return False
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return False
+    return value.is_finite() and value > 0
+
+
+def to_units(amount: Decimal, unit: Decimal) -> int | None:
+    """How many `unit`s (tick_size or lot_size) make `amount` exactly; None if none do.
+
+    Exact: Decimal's own rounding and traps are not involved, whatever the context.
+    """
+    amount_numerator, amount_denominator = amount.as_integer_ratio()
+    unit_numerator, unit_denominator = unit.as_integer_ratio()
+    count, rest = divmod(amount_numerator * unit_denominator, amount_denominator * unit_numerator)
+    return count if rest == 0 else None
+
+
+def from_units(count: int, unit: Decimal) -> Decimal:
+    """`count` ticks or lots as an exact decimal with the unit's number of places."""
+    sign, digits, exponent = unit.as_tuple()
+    assert sign == 0 and isinstance(exponent, int), f"unit {unit} must be a positive decimal"
+    scaled = count * int("".join(map(str, digits)))
+    negative = int(scaled < 0)
+    return Decimal((negative, tuple(map(int, str(abs(scaled)))), exponent))

@@ -1,0 +1,18 @@
+"""The bounds of the replicated state: part of the genesis, since they change outcomes."""
+
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """Bounds that change outcomes, hence equal on every node (part of the genesis)."""
+
+    sessions_max: int = 10_000
+    sessions_per_account_max: int = 1_000
+    session_idle_ns: int = 86_400_000_000_000
+    reply_window: int = 1_024
+    closed_orders_max: int = 1_000
+    open_orders_max: int = 200_000
+    book_orders_max: int = 2_000_000
+    accounts_max: int = 10_000
+    instruments_max: int = 1_000
+    trades_kept: int = 1_000

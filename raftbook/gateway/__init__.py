@@ -1,0 +1,1 @@
+"""Doors for clients. A gateway checks form, credentials and bounds; it never judges the market."""

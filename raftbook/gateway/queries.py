@@ -1,0 +1,249 @@
+"""Answers to questions about a node and its market, as plain values.
+
+Owns the shapes of docs/PROTOCOL.md "Queries". Reads the live exchange between turns and gives away
+values only. Knows no sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from raftbook.core.accounts import Account
+from raftbook.core.book import Book
+from raftbook.core.exchange import Exchange
+from raftbook.core.ladder import Ladder, Order
+from raftbook.core.types import Reject
+from raftbook.replica.replica import Replica
+
+Arguments = dict[str, Any]
+
+ROWS_MAX: Final = 10_000
+"""Rows of one answer: levels, orders, trades or entries."""
+
+
+class QueryError(Exception):
+    """The question cannot be answered; a code of `types.Reject` and a sentence."""
+
+    def __init__(self, code: Reject, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Queries:
+    """All questions one node answers from its own state.
+
+    Args:
+        describe: the parts of `status` that the composition root knows (addresses, versions).
+    """
+
+    def __init__(self, replica: Replica, describe: Callable[[], dict[str, Any]]) -> None:
+        self._replica = replica
+        self._describe = describe
+        self._public: dict[str, Callable[[Arguments], Any]] = {
+            "status": self._status,
+            "instruments": self._instruments,
+            "book": self._book,
+            "trades": self._trades,
+            "digest": self._digest,
+        }
+
+    @property
+    def exchange(self) -> Exchange:
+        """The live exchange; read it now, keep nothing of it."""
+        return self._replica.machine.exchange
+
+    def answer(self, name: str, arguments: Arguments, account: Account | None) -> Any:
+        """The value of query `name`.
+
+        Raises:
+            QueryError: unknown name, bad argument, unknown thing, or not allowed.
+        """
+        if name in self._public:
+            return self._public[name](arguments)
+        if name not in ("order", "orders", "events"):
+            raise QueryError(Reject.MALFORMED, f"unknown query {name!r}")
+        if account is None:
+            raise QueryError(Reject.NOT_AUTHORIZED, f"query {name!r} needs a login")
+        if name == "order":
+            return self._order(arguments, account)
+        if name == "orders":
+            return self._orders(arguments, account)
+        if not account.is_operator:
+            raise QueryError(Reject.NOT_AUTHORIZED, "query 'events' is for operators")
+        return self._events(arguments)
+
+    # -- about the node -----------------------------------------------------------------------
+
+    def _status(self, arguments: Arguments) -> dict[str, Any]:
+        replica, exchange = self._replica, self.exchange
+        raft = replica.raft
+        index = raft.applied_index
+        return {
+            **self._describe(),
+            "node_id": replica.node_id,
+            "role": "fenced" if replica.fenced else raft.role,
+            "term": raft.term,
+            "leader_id": None if replica.fenced else raft.leader_id,
+            "commit_index": raft.commit_index,
+            "applied_index": index,
+            "last_index": replica.last_index,
+            "snapshot_index": replica.snapshot_index,
+            "digest": exchange.digest.value(),
+            "digest_index": index,
+            "orders": sum(book.resting_count for book in exchange.books.values()),
+            "sessions": len(exchange.sessions.by_id),
+            "pending": replica.pending_count,
+            "fenced": replica.fenced,
+        }
+
+    def _digest(self, arguments: Arguments) -> dict[str, Any]:
+        machine = self._replica.machine
+        index = arguments.get("index")
+        if index is None:
+            index = self._replica.raft.applied_index
+        books = self.exchange.books
+        return {
+            "index": index,
+            "digest": machine.digest_at(index),
+            "kept": machine.digests_kept(),
+            "instruments": len(books),
+            "resting_orders": sum(book.resting_count for book in books.values()),
+        }
+
+    def _events(self, arguments: Arguments) -> dict[str, Any]:
+        recent = self._replica.machine.recent
+        first = _count(arguments, "from_index", 0, high=2**62)
+        limit = _count(arguments, "limit", 100)
+        entries = [
+            (applied.index, applied.term, applied.time_ns, applied.replies)
+            for applied in recent
+            if applied.index >= first
+        ]
+        return {
+            "first_kept": recent[0].index if recent else 0,
+            "applied_index": self._replica.raft.applied_index,
+            "entries": entries[:limit] if first else entries[-limit:],
+        }
+
+    # -- about the market ---------------------------------------------------------------------
+
+    def _instruments(self, arguments: Arguments) -> list[dict[str, Any]]:
+        return [
+            {
+                **book.terms._asdict(),
+                "phase": book.phase,
+                "feed_seq": book.feed_seq,
+                "last_price": book.last_price,
+                "resting_orders": book.resting_count,
+            }
+            for book in self.exchange.books.values()
+        ]
+
+    def _book(self, arguments: Arguments) -> dict[str, Any]:
+        book = self._known_book(arguments)
+        depth = _count(arguments, "depth", 10) or ROWS_MAX
+        view: dict[str, Any] = {
+            "symbol": book.symbol,
+            "bids": _levels(book.bids, depth),
+            "asks": _levels(book.asks, depth),
+            "feed_seq": book.feed_seq,
+            "applied_index": self._replica.raft.applied_index,
+            "node_id": self._replica.node_id,
+            "last_price": book.last_price,
+            "phase": book.phase,
+            "age_ms": self._replica.age_ms(),
+        }
+        if arguments.get("orders"):
+            view["bid_orders"] = _level_orders(book.bids, depth)
+            view["ask_orders"] = _level_orders(book.asks, depth)
+        return view
+
+    def _trades(self, arguments: Arguments) -> dict[str, Any]:
+        book = self._known_book(arguments)
+        limit = _count(arguments, "limit", 20)
+        trades = list(book.trades)[-limit:] if limit else []
+        return {
+            "applied_index": self._replica.raft.applied_index,
+            "trades": [
+                (event[2], event[3], event[4], time_ns, index, event[9][4][0], *_ids(event))
+                for time_ns, index, event in trades
+            ],
+        }
+
+    def _known_book(self, arguments: Arguments) -> Book:
+        symbol = arguments.get("symbol")
+        book = self.exchange.books.get(symbol) if isinstance(symbol, str) else None
+        if book is None:
+            known = ", ".join(list(self.exchange.books)[:10]) or "none"
+            raise QueryError(Reject.UNKNOWN_INSTRUMENT, f"no instrument {symbol!r}; known: {known}")
+        return book
+
+    # -- about own orders ---------------------------------------------------------------------
+
+    def _order(self, arguments: Arguments, account: Account) -> dict[str, Any]:
+        order_id = _count(arguments, "order_id", 0, high=2**62)
+        client_order_id = str(arguments.get("client_order_id") or "")
+        order = account.find(order_id, client_order_id)
+        if order is None:
+            name = order_id or client_order_id
+            raise QueryError(Reject.UNKNOWN_ORDER, f"no order {name} of account {account.name}")
+        return _order_view(order)
+
+    def _orders(self, arguments: Arguments, account: Account) -> dict[str, Any]:
+        symbol = arguments.get("symbol")
+        limit = _count(arguments, "limit", 1_000)
+        orders: list[Order] = []
+        for book in self.exchange.books.values():
+            if symbol is None or book.symbol == symbol:
+                for ladder in (book.bids, book.asks):
+                    orders += (
+                        order for level in ladder for order in level if order.account is account
+                    )
+        if not arguments.get("open_only"):
+            orders += (
+                order for order in account.closed if symbol is None or order.terms[3] == symbol
+            )
+        orders.sort(key=lambda order: int(order.terms[0]))
+        return {"orders": [_order_view(order) for order in orders[-limit:]]}
+
+
+def _levels(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:
+    return [
+        (level.price, level.qty, level.count)
+        for _, level in zip(range(depth), ladder, strict=False)
+    ]
+
+
+def _level_orders(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:
+    orders: list[tuple[int, int, int]] = []
+    for _, level in zip(range(depth), ladder, strict=False):
+        for order in level:
+            orders.append((order.terms[0], level.price, order.leaves_qty))
+            if len(orders) >= ROWS_MAX:
+                return orders
+    return orders
+
+
+def _order_view(order: Order) -> dict[str, Any]:
+    return {
+        "terms": order.terms,
+        "leaves_qty": order.leaves_qty,
+        "cum_qty": order.cum_qty,
+        "cum_notional": order.cum_notional,
+        "resting": order.level is not None,
+    }
+
+
+def _ids(trade: tuple[Any, ...]) -> tuple[int, int]:
+    return trade[5][0], trade[9][0]
+
+
+def _count(arguments: Arguments, name: str, default: int, *, high: int = ROWS_MAX) -> int:
+    value = arguments.get(name)
+    if value is None:
+        return default
+    if type(value) is not int or not 0 <= value <= high:
+        raise QueryError(Reject.MALFORMED, f"{name} must be 0 to {high}, not {value!r}")
+    return value

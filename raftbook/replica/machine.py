@@ -1,0 +1,135 @@
+"""The state machine a replica runs: log payloads in, the exchange and its recent past out.
+
+Owns the exchange of this node, the digest after each recent entry and the recent entries
+themselves. Must not know how entries were agreed on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from raftbook.core.commands import Entry
+from raftbook.core.events import Reply
+from raftbook.core.exchange import Exchange, Genesis
+from raftbook.core.snapshot import export_state, restore_state, state_digest
+from raftbook.errors import ProtocolError
+from raftbook.replica.raft import REGULAR
+from raftbook.wire.entry import UnsupportedVersion, unpack_entry
+from raftbook.wire.packing import pack, unpack
+
+_log = logging.getLogger(__name__)
+
+EVENTS_KEPT_MAX: Final = 200_000
+"""Events of recent entries kept for subscribers, however few entries they came in."""
+
+_CHUNK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One applied entry: what readers of the market see. `replies` are values."""
+
+    index: int
+    term: int
+    time_ns: int
+    replies: list[Reply]
+
+
+class Machine:
+    """The exchange of one node.
+
+    Attributes:
+        exchange: live state: read it between turns, never keep parts of it.
+        recent: the last applied entries, eldest first; bounded by entries and by events.
+    """
+
+    def __init__(self, genesis: Genesis, *, entries_kept: int) -> None:
+        self._genesis = genesis
+        self._entries_kept = entries_kept
+        self.exchange = Exchange(genesis)
+        self.recent: deque[Applied] = deque()
+        self._events_kept = 0
+        self._digests: OrderedDict[int, str] = OrderedDict()
+
+    def apply(self, index: int, term: int, payload: bytes) -> Applied | None:
+        """Let one committed payload take effect; None for Raft's own entries.
+
+        Raises:
+            UnsupportedVersion: the entry needs a newer build.
+        """
+        applied = None
+        if payload[:1] == REGULAR:
+            entry = _read_entry(index, payload)
+            replies = self.exchange.apply(entry)
+            applied = Applied(index, term, self.exchange.now_ns, replies)
+            self._remember(applied)
+        self._digests[index] = self.exchange.digest.value()
+        if len(self._digests) > self._entries_kept:
+            self._digests.popitem(last=False)
+        return applied
+
+    def digest_at(self, index: int) -> str | None:
+        """The rolling digest after the entry at `index`, None if it is not kept."""
+        return self._digests.get(index)
+
+    def digests_kept(self) -> tuple[int, int]:
+        """First and last index `digest_at` knows, (0, 0) for none."""
+        if not self._digests:
+            return 0, 0
+        return next(iter(self._digests)), next(reversed(self._digests))
+
+    def snapshot_chunks(self) -> Iterator[bytes]:
+        """The whole state as bytes, in pieces; O(state) in time and memory."""
+        payload = pack(export_state(self.exchange))
+        for start in range(0, len(payload), _CHUNK_BYTES):
+            yield payload[start : start + _CHUNK_BYTES]
+
+    def state_digest(self) -> str:
+        """See `core.snapshot.state_digest`."""
+        return state_digest(self.exchange)
+
+    def restore(self, payload: bytes, *, index: int, expected_state_digest: str) -> None:
+        """Become what a snapshot payload says.
+
+        Raises:
+            ProtocolError: the payload is no state, or not the one that was digested.
+        """
+        try:
+            exchange = restore_state(self._genesis, unpack(payload))
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ProtocolError(f"the snapshot holds no state: {error!r}") from error
+        found = state_digest(exchange)
+        if found != expected_state_digest:
+            raise ProtocolError(f"the snapshot's state digest is {found}, not the recorded one")
+        self.exchange = exchange
+        self.recent.clear()
+        self._events_kept = 0
+        self._digests.clear()
+        self._digests[index] = exchange.digest.value()
+
+    def _remember(self, applied: Applied) -> None:
+        self.recent.append(applied)
+        self._events_kept += _event_count(applied.replies)
+        while len(self.recent) > self._entries_kept or (
+            self._events_kept > EVENTS_KEPT_MAX and len(self.recent) > 1
+        ):
+            self._events_kept -= _event_count(self.recent.popleft().replies)
+
+
+def _read_entry(index: int, payload: bytes) -> Entry:
+    try:
+        return unpack_entry(index, payload[1:])
+    except UnsupportedVersion:
+        raise
+    except ProtocolError as error:
+        # Every replica reads the same bytes, so every replica skips it.
+        _log.error("entry %d is malformed and has no effect: %s", index, error)
+        return Entry(index, 0, ())
+
+
+def _event_count(replies: Iterable[Reply]) -> int:
+    return sum(len(reply[4]) for reply in replies)

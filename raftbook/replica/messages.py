@@ -1,0 +1,63 @@
+"""What peers say to each other, and the check that a message has that form.
+
+Owns field names and types of the peer protocol, so that a handler never meets a wrong one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from raftbook.errors import ProtocolError
+
+Message = dict[str, Any]
+
+_FIELDS: Final[dict[str, dict[str, type[Any]]]] = {
+    "append": {
+        "term": int,
+        "commit_index": int,
+        "prev_index": int,
+        "prev_term": int,
+        "entries": tuple,
+    },
+    "append_reply": {"term": int, "success": bool, "index": int},
+    "request_vote": {"term": int, "last_log_index": int, "last_log_term": int},
+    "response_vote": {"term": int},
+    "timeout_now": {"term": int},
+    "install": {"term": int, "header": bytes, "offset": int, "chunk": bytes, "last": bool},
+    "install_reply": {"term": int, "received": int},
+    "forward": {"requests": tuple},
+}
+"""append_reply.index: with success, the last index known to be equal; without, where to go back to.
+install_reply.received: bytes of the snapshot the follower holds."""
+
+
+def check_message(value: Any) -> Message:
+    """`value` if it is a peer message.
+
+    Raises:
+        ProtocolError: it is none; the connection it came over is worth nothing any more.
+    """
+    if type(value) is not dict or type(value.get("type")) is not str:
+        raise ProtocolError("a peer message is a map with a type")
+    fields = _FIELDS.get(value["type"])
+    if fields is None or len(value) != len(fields) + 1:
+        raise ProtocolError(f"unknown or misshapen peer message {value['type']!r:.40}")
+    for name, expected in fields.items():
+        field: Any = value.get(name)
+        if type(field) is not expected or (expected is int and field < 0):
+            raise ProtocolError(f"{value['type']}.{name} is not as it should be")
+    if value["type"] == "append":
+        _check_entries(value["prev_index"], value["prev_term"], value["entries"])
+    if value["type"] == "forward" and any(type(item) is not bytes for item in value["requests"]):
+        raise ProtocolError("forward.requests are not bytes")
+    return value
+
+
+def _check_entries(prev_index: int, prev_term: int, entries: tuple[Any, ...]) -> None:
+    for entry in entries:
+        if type(entry) is not tuple or [type(field) for field in entry] != [bytes, int, int]:
+            raise ProtocolError("append.entries holds something that is no entry")
+        _, index, term = entry
+        if index != prev_index + 1 or term < prev_term:
+            raise ProtocolError(f"append.entries: {index} in term {term} after {prev_index}")
+        prev_index, prev_term = index, term

@@ -1,0 +1,219 @@
+"""Snapshots on their way: made without stopping the node, sent to a peer that is behind the log,
+received from a leader and installed.
+
+Owns the transfer, piece by piece and bounded; the files are `storage.snapshots`'. A transfer never
+touches a good file before the whole of the new one is verified (F11), and never moves the state
+backwards (S13).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from raftbook.errors import StorageError
+from raftbook.replica.machine import Machine
+from raftbook.replica.messages import Message
+from raftbook.storage.snapshot_header import SnapshotHeader
+from raftbook.storage.snapshots import Install, SnapshotReader, SnapshotStore
+
+_log = logging.getLogger(__name__)
+
+PIECE_BYTES: Final = 256 << 10
+"""One install message; the next goes out when this one is acknowledged."""
+RESEND_S: Final = 1.0
+"""A piece that nobody acknowledged for this long is sent again."""
+
+
+class SnapshotMaker(Protocol):
+    """Writes a snapshot of the machine as it is now; one at a time."""
+
+    def start(self, index: int, term: int) -> None:
+        """Begin; the machine may go on at once."""
+
+    def poll(self) -> bool | None:
+        """None while it runs or when there is none, then once: whether it succeeded."""
+
+
+class ForkedMaker:
+    """Lets a forked child write the file: it has a still image of the whole state for free.
+
+    The process has one thread, so a fork is safe; the child uses no loop, socket or database.
+    """
+
+    def __init__(self, machine: Machine, store: SnapshotStore, members: tuple[int, ...]) -> None:
+        self._machine, self._store, self._members = machine, store, members
+        self._child: int | None = None
+
+    def start(self, index: int, term: int) -> None:
+        """See `SnapshotMaker.start`."""
+        assert self._child is None, f"snapshot child {self._child} still runs"
+        pid = os.fork()
+        if pid:
+            self._child = pid
+            return
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            gc.disable()
+            write_snapshot(self._machine, self._store, index, term, self._members)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def poll(self) -> bool | None:
+        """See `SnapshotMaker.poll`."""
+        if self._child is None:
+            return None
+        pid, status = os.waitpid(self._child, os.WNOHANG)
+        if pid == 0:
+            return None
+        self._child = None
+        return os.waitstatus_to_exitcode(status) == 0
+
+
+class InlineMaker:
+    """Writes the file at once, stopping the node for that long: for simulations."""
+
+    def __init__(self, machine: Machine, store: SnapshotStore, members: tuple[int, ...]) -> None:
+        self._machine, self._store, self._members = machine, store, members
+        self._result: bool | None = None
+
+    def start(self, index: int, term: int) -> None:
+        """See `SnapshotMaker.start`."""
+        try:
+            write_snapshot(self._machine, self._store, index, term, self._members)
+            self._result = True
+        except StorageError:
+            self._result = False
+
+    def poll(self) -> bool | None:
+        """See `SnapshotMaker.poll`."""
+        result, self._result = self._result, None
+        return result
+
+
+def write_snapshot(
+    machine: Machine, store: SnapshotStore, index: int, term: int, members: tuple[int, ...]
+) -> SnapshotHeader:
+    """Write the machine's state as the snapshot of (index, term)."""
+    return store.write(
+        index=index,
+        term=term,
+        members=members,
+        state_digest=machine.state_digest(),
+        chunks=machine.snapshot_chunks(),
+    )
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    reader: SnapshotReader
+    header: SnapshotHeader
+    offset: int = 0
+    sent_at: float = -RESEND_S
+
+
+class Shipper:
+    """Snapshot transfers of one node, one per lagging peer, one incoming.
+
+    Args:
+        installed: called with the header of a complete, verified file; makes it the state.
+        position: (applied_index, current term) of this node.
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        *,
+        clock: Callable[[], float],
+        send: Callable[[int, Message], None],
+        installed: Callable[[SnapshotHeader], None],
+        position: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._store, self._clock, self._send = store, clock, send
+        self._installed, self._position = installed, position
+        self._outgoing: dict[int, _Outgoing] = {}
+        self._incoming: tuple[bytes, Install] | None = None
+
+    def send_next(self, peer_id: int) -> None:
+        """Send the next piece, or the same again if it was not acknowledged for RESEND_S."""
+        transfer = self._outgoing.get(peer_id)
+        if transfer is None:
+            header = self._store.newest()
+            if header is None:
+                raise StorageError(
+                    path=str(self._store.directory),
+                    reason="the log was trimmed but no readable snapshot covers it",
+                    remedy="stop this node, move its directory away and let the others catch it up",
+                )
+            transfer = _Outgoing(self._store.reader(header), header)
+            self._outgoing[peer_id] = transfer
+            _log.info("sending snapshot %d to node %d", header.index, peer_id)
+        if self._clock() - transfer.sent_at < RESEND_S:
+            return
+        chunk = transfer.reader.read(transfer.offset, PIECE_BYTES)
+        transfer.sent_at = self._clock()
+        self._send(
+            peer_id,
+            {
+                "type": "install",
+                "term": self._position()[1],
+                "header": transfer.reader.header_bytes,
+                "offset": transfer.offset,
+                "chunk": chunk,
+                "last": transfer.offset + len(chunk) >= transfer.header.size,
+            },
+        )
+
+    def acknowledged(self, peer_id: int, received: int) -> None:
+        """The peer holds this many bytes: go on from there."""
+        transfer = self._outgoing.get(peer_id)
+        if transfer is not None and received <= transfer.header.size:
+            transfer.offset = received
+            transfer.sent_at = -RESEND_S
+
+    def forget(self, peer_id: int) -> None:
+        """The peer needs no snapshot (any more), or its connection broke."""
+        transfer = self._outgoing.pop(peer_id, None)
+        if transfer is not None:
+            transfer.reader.close()
+
+    def receive(self, message: Message) -> int:
+        """Take a piece; bytes received so far, or -1 when nothing more is needed."""
+        header_bytes, offset = message["header"], message["offset"]
+        if self._incoming is None or self._incoming[0] != header_bytes:
+            self.abort()
+            install = self._store.begin_install(header_bytes)
+            if install.header.index <= self._position()[0]:
+                install.abort()
+                return -1
+            self._incoming = (header_bytes, install)
+        install = self._incoming[1]
+        if offset != install.received:
+            return install.received
+        try:
+            install.write(offset, message["chunk"])
+            if not message["last"]:
+                return install.received
+            self._incoming = None
+            header = install.finish()
+        except ValueError as error:
+            _log.error("snapshot from the leader is refused, starting over: %s", error)
+            self.abort()
+            return 0
+        self._installed(header)
+        return -1
+
+    def abort(self) -> None:
+        """Forget an incoming transfer."""
+        if self._incoming is not None:
+            self._incoming[1].abort()
+            self._incoming = None

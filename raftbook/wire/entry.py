@@ -1,0 +1,63 @@
+"""Log entries as bytes: `(format version, time_ns, requests)`.
+
+Owns the format of the log's payloads. Requests are packed once, where they arrive, and joined into
+an entry without being packed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from raftbook.core.commands import Command, Entry
+from raftbook.errors import ProtocolError
+from raftbook.wire.packing import pack, pack_array, unpack
+
+FORMAT_VERSION: Final = 1
+
+
+class UnsupportedVersion(ProtocolError):
+    """An entry of a format this build does not know; going on would make the replica differ."""
+
+
+def pack_request(session_id: int, request_seq: int, commands: Sequence[Command]) -> bytes:
+    """One request, ready to be joined into an entry."""
+    return pack((session_id, request_seq, commands))
+
+
+def pack_entry(time_ns: int, requests: Iterable[bytes]) -> bytes:
+    """An entry out of packed requests; `time_ns` is the leader's clock."""
+    return pack_array((pack(FORMAT_VERSION), pack(time_ns), pack_array(requests)))
+
+
+def unpack_entry(index: int, payload: bytes) -> Entry:
+    """The entry at `index` of the log.
+
+    Raises:
+        UnsupportedVersion: written by a newer build; stop rather than guess.
+        ProtocolError: no entry at all. Every replica sees the same, so it is skipped by all.
+    """
+    value = unpack(payload)
+    if type(value) is not tuple or len(value) != 3 or type(value[0]) is not int:
+        raise ProtocolError(f"entry {index} is not (version, time, requests)")
+    version, time_ns, requests = value
+    if version != FORMAT_VERSION:
+        raise UnsupportedVersion(
+            f"entry {index} has format {version}, this build reads {FORMAT_VERSION}: "
+            "upgrade this node to the version the others run"
+        )
+    if type(time_ns) is not int or type(requests) is not tuple:
+        raise ProtocolError(f"entry {index} is not (version, time, requests)")
+    for request in requests:
+        if not _is_request(request):
+            raise ProtocolError(f"entry {index} holds {request!r}, which is no request")
+    return Entry(index, time_ns, requests)
+
+
+def _is_request(value: Any) -> bool:
+    if type(value) is not tuple or len(value) != 3:
+        return False
+    session_id, request_seq, commands = value
+    if type(session_id) is not int or type(request_seq) is not int or type(commands) is not tuple:
+        return False
+    return all(type(command) is tuple and command for command in commands)

@@ -1,0 +1,147 @@
+"""The same entries give the same exchange: in another process, gathered otherwise, restored."""
+
+import ast
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftbook.core.commands import Entry
+from raftbook.core.events import Reply
+from raftbook.core.exchange import Exchange
+from raftbook.core.invariants import check
+from raftbook.core.snapshot import export_state, restore_state, state_digest
+from tests.core.flow import GENESIS, PROFILES, random_entries
+
+ROOT = Path(__file__).parents[2]
+
+
+def fingerprint(seed: int) -> str:
+    """Everything a run leaves behind, in one line."""
+    exchange = Exchange(GENESIS)
+    told = [exchange.apply(entry) for entry in random_entries(seed, 300)]
+    replies = hashlib.sha256(repr(told).encode()).hexdigest()
+    return f"{exchange.digest.value()} {state_digest(exchange)} {replies}"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C"},
+        {"PYTHONHASHSEED": "1", "TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8"},
+        {"PYTHONHASHSEED": "4242", "TZ": "America/St_Johns", "LC_ALL": "tr_TR.UTF-8"},
+        {"PYTHONHASHSEED": "random", "PYTHONOPTIMIZE": "1", "PYTHONUTF8": "0"},
+    ],
+    ids=lambda environment: environment["PYTHONHASHSEED"],
+)
+def test_another_process_comes_to_the_same_state(environment: dict[str, str]) -> None:
+    script = "from tests.core.test_determinism import fingerprint; print(fingerprint(7))"
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == fingerprint(7)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("gathered", [1, 2, 7, 50, 10_000])
+def test_gathering_requests_into_other_entries_changes_nothing(profile: str, gathered: int) -> None:
+    entries = random_entries(11, 150, PROFILES[profile])
+    requests = [request for entry in entries for request in entry.requests]
+
+    def run(size: int) -> tuple[str, str, list[tuple[object, ...]]]:
+        exchange = Exchange(GENESIS)
+        told: list[Reply] = []
+        for number, start in enumerate(range(0, len(requests), size)):
+            entry = Entry(number + 1, 10**18 + number, tuple(requests[start : start + size]))
+            told += exchange.apply(entry)
+        said = [(reply[0], reply[1], reply[4], reply[5]) for reply in told]
+        return exchange.digest.value(), state_digest(exchange), said
+
+    assert run(gathered) == run(3)
+
+
+def test_the_clock_is_in_no_digest() -> None:
+    entries = random_entries(3, 100)
+    here, later = Exchange(GENESIS), Exchange(GENESIS)
+    for number, entry in enumerate(entries):
+        here.apply(Entry(number + 1, 10**18, entry.requests))
+        later.apply(Entry(2 * number + 9, 10**18 + 5 + number, entry.requests))
+    assert here.digest.value() == later.digest.value()
+    assert state_digest(here) == state_digest(later)
+
+
+def test_asking_for_the_digest_changes_nothing() -> None:
+    asked, unasked = Exchange(GENESIS), Exchange(GENESIS)
+    for entry in random_entries(5, 100):
+        assert asked.apply(entry) == unasked.apply(entry)
+        asked.digest.value()
+        state_digest(asked)
+        export_state(asked)
+    assert asked.digest.value() == unasked.digest.value()
+
+
+def test_one_quantity_changed_changes_the_digest() -> None:
+    entries = random_entries(5, 40)
+    one, other = Exchange(GENESIS), Exchange(GENESIS)
+    for entry in entries:
+        one.apply(entry)
+        other.apply(entry)
+    last, session = entries[-1].index, entries[-1].time_ns
+    for exchange, quantity in ((one, 1), (other, 2)):
+        command = (1, "Z", 1, 2, 1, quantity, 0, "", 0, 0)
+        exchange.apply(Entry(last + 1, session, ((99, 1, (command,)),)))
+    assert one.digest.value() != other.digest.value()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_snapshot_at_every_index_goes_on_as_if_nothing_had_happened(profile: str) -> None:
+    entries = random_entries(23, 70, PROFILES[profile])
+    original = Exchange(GENESIS)
+    told, values = [], []
+    for entry in entries:
+        told.append(original.apply(entry))
+        values.append(export_state(original))
+    for position, value in enumerate(values):
+        # Through text, so that nothing of the original can be shared.
+        restored = restore_state(GENESIS, ast.literal_eval(repr(value)))
+        check(restored)
+        assert export_state(restored) == value, f"after entry {entries[position].index}"
+        for entry, expected in zip(entries[position + 1 :], told[position + 1 :], strict=True):
+            assert restored.apply(entry) == expected, f"restored at {position}, {entry}"
+        assert restored.digest.value() == original.digest.value()
+        assert state_digest(restored) == state_digest(original)
+        assert export_state(restored) == export_state(original)
+        assert restored.now_ns == original.now_ns
+
+
+def test_a_snapshot_does_not_change_when_the_exchange_goes_on() -> None:
+    entries = random_entries(29, 60)
+    exchange = Exchange(GENESIS)
+    for entry in entries[:30]:
+        exchange.apply(entry)
+    value = export_state(exchange)
+    written = repr(value)
+    for entry in entries[30:]:
+        exchange.apply(entry)
+    assert repr(value) == written
+
+
+def test_a_snapshot_is_plain_values_only() -> None:
+    def leaves(value: object) -> set[type]:
+        if type(value) is tuple:
+            return set().union(*(leaves(item) for item in value))
+        return {type(value)}
+
+    exchange = Exchange(GENESIS)
+    for entry in random_entries(31, 150, PROFILES["self_trading"]):
+        exchange.apply(entry)
+    assert leaves(export_state(exchange)) <= {int, str, bytes, type(None)}

@@ -1,0 +1,25 @@
+"""The transcripts of tests/golden/matching and the order of refusals, engine and twin alike."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.golden.transcript import check_or_rewrite, play
+
+HERE = Path(__file__).parent
+TRANSCRIPTS = sorted((HERE / "matching").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_the_market_says_what_the_transcript_says(path: Path) -> None:
+    check_or_rewrite(path)
+
+
+def test_refusals_come_in_their_order_of_precedence() -> None:
+    check_or_rewrite(HERE / "rejects.txt")
+
+
+def test_a_changed_answer_is_noticed() -> None:
+    assert play("sell S1 5 @ 101\n----\nS1 rests 4 @ 101\n") == (
+        "sell S1 5 @ 101\n----\nS1 rests 5 @ 101\n"
+    )

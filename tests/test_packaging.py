@@ -1,0 +1,20 @@
+"""pyproject.toml says each thing once, except where two standards need it twice."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+PYPROJECT = tomllib.loads(
+    (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+)
+
+
+def test_extra_and_group_dev_are_equal() -> None:
+    extra = PYPROJECT["project"]["optional-dependencies"]["dev"]
+    assert PYPROJECT["dependency-groups"]["dev"] == extra
+
+
+def test_version_is_only_in_the_package() -> None:
+    assert "version" not in PYPROJECT["project"]
+    assert PYPROJECT["project"]["dynamic"] == ["version"]
