@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from raftbook.core.exchange import Genesis
+from raftbook.core.exchange import Exchange, Genesis
 from raftbook.errors import ProtocolError, StorageError
 from raftbook.replica.machine import Applied, Machine
 from raftbook.storage.directory import SNAPSHOT_GLOB
 from raftbook.storage.journal import read_journal
+from raftbook.storage.journal_file import FIRST_INDEX
 from raftbook.storage.snapshot_header import HEADER_BYTES, SnapshotHeader, decode_header
 
 from .outcomes import CommandFailed, ExitCode
@@ -75,8 +76,13 @@ class DataDirectory:
         """The first and last index whose state can be rebuilt."""
         lowest = self._base_index
         covered = [header.index for header, _ in self._headers if header.index >= lowest]
-        # The log of a node that never compacted begins with the cluster, at Raft's entry 1.
-        return (1 if lowest <= 1 else min(covered, default=self.last + 1)), self.last
+        first = FIRST_INDEX if self._is_whole else min(covered, default=self.last + 1)
+        return first, self.last
+
+    @property
+    def _is_whole(self) -> bool:
+        """Nothing was compacted: the log begins with the cluster."""
+        return self._base_index <= FIRST_INDEX
 
     def machine_at(self, index: int, genesis: Genesis) -> Machine:
         """The state after the entry at `index`.
@@ -92,12 +98,15 @@ class DataDirectory:
 
     def replay(
         self, first: int, last: int, genesis: Genesis
-    ) -> Iterator[tuple[LogEntry, Applied | None]]:
-        """Each entry from `first` to `last` with what it did; None for Raft's own entries."""
+    ) -> Iterator[tuple[LogEntry, Applied | None, Exchange]]:
+        """Each entry from `first` to `last`, what it did, and the exchange after it.
+
+        What it did is None for Raft's own entries; the exchange is live.
+        """
         machine, start = self._start(first - 1, genesis)
         for entry, applied in self._applied(machine, start, last):
             if entry.index >= first:
-                yield entry, applied
+                yield entry, applied, machine.exchange
 
     def check_reach(self, index: int) -> None:
         """Refuses an index whose state cannot be rebuilt from here."""
@@ -129,7 +138,7 @@ class DataDirectory:
                 self.skipped[path.name] = str(error)
                 continue
             return machine, header.index
-        if self._base_index > 1:
+        if not self._is_whole:
             low, high = self.reach
             raise CommandFailed(
                 ExitCode.USAGE,

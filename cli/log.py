@@ -14,6 +14,7 @@ from raftbook.client.values import InstrumentSpec
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.types import Phase
 from raftbook.errors import ProtocolError
+from raftbook.storage.journal_file import FIRST_INDEX
 from raftbook.wire.entry import unpack_entry
 
 from .invocation import Invocation, common_options, pass_invocation
@@ -64,16 +65,18 @@ def dump(
         return
     genesis = _genesis(invocation, source)
     low, _ = source.reach
-    # At the low end the log may begin after the state it starts from.
-    start = max(first or 1, low, source.first)
-    if first is not None and start > first:
+    # What an entry did can be told only from the state before it.
+    start = max(first or 1, source.first, low + 1)
+    if first is not None and start > max(first, FIRST_INDEX + 1):
         raise CommandFailed(
             ExitCode.USAGE,
             f"{directory}: entries before {start} are compacted away",
             hint=f"start with --from {start}",
         )
-    specs: dict[str, InstrumentSpec] = _specs(Exchange(genesis))
-    for entry, applied in source.replay(start, last, genesis):
+    specs: dict[str, InstrumentSpec] = {}
+    for entry, applied, exchange in source.replay(start, last, genesis):
+        if len(exchange.books) != len(specs):
+            specs = _specs(exchange)
         document = _raw_document(entry, specs)
         if applied is not None:
             document["time"] = rfc3339(applied.time_ns)
@@ -207,7 +210,7 @@ def _open(directory: Path) -> DataDirectory:
 
 
 def _genesis(invocation: Invocation, source: DataDirectory) -> Genesis:
-    from raftbook.node import genesis_of
+    from raftbook.genesis import genesis_of
 
     config = invocation.config
     if config.cluster_id != source.identity.cluster_id:

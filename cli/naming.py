@@ -106,6 +106,25 @@ def event_document(event: Sequence[Any], instruments: Instruments) -> Named:
     return named
 
 
+def event_symbol(event: Sequence[Any]) -> str | None:
+    """Which instrument an event is about; None for a session's, and for malformed commands."""
+    kind, fields = event[0], event[2:]
+    symbol: Any = None
+    if kind == e.TRADE:
+        symbol = fields[3][3]
+    elif kind in _AFTER_TERMS or kind == e.REPLACED:
+        symbol = fields[0][3]
+    elif kind == e.INSTRUMENT_CREATED:
+        symbol = fields[0][0]
+    elif kind == e.PHASE_CHANGED:
+        symbol = fields[0]
+    elif kind == e.REJECTED and c.form_error(tuple(fields[1])) is None:
+        command = fields[1]
+        is_about_one = command[0] in (c.NEW_ORDER, c.CREATE_INSTRUMENT, c.SET_PHASE)
+        symbol = command[1] if is_about_one else None
+    return symbol if isinstance(symbol, str) else None
+
+
 def order_document(terms: Sequence[Any], instruments: Instruments) -> Named:
     """The terms of an order, named."""
     order_id, account, client_order_id, symbol, kind, qty, price = terms

@@ -1,7 +1,7 @@
 """`AsyncClient`: a client for programs that run on asyncio.
 
-Owns the event loop's side of a conversation: the socket, the timer, the futures. What is said is
-decided in `flow.py` and `verbs.py`, and is the same as in `sync.py`.
+Owns the futures that calls wait for. What is said is decided in `flow.py` and `verbs.py`, and is the
+same as in `sync.py`; the socket is in `aio_socket.py`.
 """
 
 from __future__ import annotations
@@ -10,34 +10,29 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from raftbook.client.conversation import (
-    CONNECT_TIMEOUT_S,
-    NEVER,
-    Address,
-    Conversation,
-    Settings,
-    why_unreachable,
-)
+from raftbook.client.aio_socket import Runner
+from raftbook.client.aio_stream import AsyncSubscription
+from raftbook.client.conversation import Settings
 from raftbook.client.flow import Flow
 from raftbook.client.operation import Operation
 from raftbook.client.session import IN_FLIGHT_MAX
-from raftbook.client.subscription import SubscriptionFlow
 from raftbook.client.values import Amount, InstrumentSpec, OrderRequest, OrderResult, RequestReply
-from raftbook.client.verbs import COMMANDS_PER_REQUEST, Call, Query, Request, Verbs
+from raftbook.client.verbs import (
+    COMMANDS_PER_REQUEST,
+    FORGET_TIMEOUT_S,
+    Call,
+    Query,
+    Request,
+    Verbs,
+)
 from raftbook.client.views import BookView, OrderView, TradesView
 from raftbook.core.commands import Command, close_session
 from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
 from raftbook.errors import NotAccepted, RaftbookError
 
 _Result = TypeVar("_Result")
-
-VALUES_MAX: Final = 4096
-"""Values a subscription holds for a slow reader before it stops reading from the node."""
-
-FORGET_TIMEOUT_S: Final = 1.0
-"""How long `close` waits for the session to be forgotten; it is a courtesy, not a duty."""
 
 
 class AsyncClient:
@@ -87,7 +82,7 @@ class AsyncClient:
         self._flow = Flow(self._settings, is_own_key=self._is_own_key)
         self._verbs = Verbs()
         self._on_progress = on_progress
-        self._runner: _Runner | None = None
+        self._runner: Runner | None = None
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._is_closed = False
 
@@ -146,6 +141,7 @@ class AsyncClient:
         if self._runner is not None:
             self._flow.end(_now())
             self._runner.close()
+            await asyncio.sleep(0)  # the socket closes in the next turn of the loop
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -168,8 +164,8 @@ class AsyncClient:
             NoNodeReachable: no node answered, nothing was sent.
             ValueError: there is no account, or this request_seq is in flight.
         """
-        self._start()
         async with self._slots:
+            self._start()
             operation = self._flow.request(commands, _now(), request_seq=request_seq)
             return cast(RequestReply, await self._outcome(operation))
 
@@ -279,9 +275,11 @@ class AsyncClient:
         Raises:
             Refused: UNKNOWN_INSTRUMENT, or TOO_STALE when waiting took too long.
         """
-        arguments = _read_arguments(at_least=at_least, linearizable=linearizable)
-        arguments |= {"depth": depth, "orders": orders}
-        return await self._drive(self._verbs.book(symbol, arguments))
+        return await self._drive(
+            self._verbs.book(
+                symbol, depth, orders=orders, at_least=at_least, linearizable=linearizable
+            )
+        )
 
     async def trades(self, symbol: str, limit: int = 20) -> TradesView:
         """The last trades, at most `limit`."""
@@ -335,7 +333,7 @@ class AsyncClient:
         if self._is_closed:
             raise NotAccepted("the client was closed")
         if self._runner is None:
-            self._runner = _Runner(self._flow, self._wake_waiters, self._on_progress)
+            self._runner = Runner(self._flow, self._wake_waiters, self._on_progress)
 
     def _wake_waiters(self) -> None:
         finished = self._flow.finished
@@ -375,233 +373,17 @@ class AsyncClient:
         except StopIteration as end:
             return cast(_Result, end.value)
 
-    async def _answer(self, wanted: Call | list[Call]) -> Any:
+    async def _answer(self, wanted: Call | list[Request]) -> Any:
         if isinstance(wanted, Request):
             return await self.request(wanted.commands, request_seq=wanted.request_seq)
         if isinstance(wanted, Query):
             return await self.query(wanted.name, **wanted.arguments)
-        return await asyncio.gather(*map(self._answer, wanted), return_exceptions=True)
-
-
-class AsyncSubscription:
-    """An async iterator of a stream's values; see `AsyncClient.subscribe`."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        name: str,
-        arguments: dict[str, Any],
-        on_progress: Callable[[str], None] | None,
-    ) -> None:
-        self._settings = settings
-        self._name = name
-        self._arguments = arguments
-        self._on_progress = on_progress
-        self._flow: SubscriptionFlow | None = None
-        self._runner: _Runner | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_closed = False
-
-    async def __aenter__(self) -> AsyncSubscription:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
-    def __aiter__(self) -> AsyncSubscription:
-        return self
-
-    async def __anext__(self) -> Any:
-        if self._flow is None or self._runner is None:
-            self._flow = SubscriptionFlow(self._settings, self._name, self._arguments, _now())
-            self._runner = _Runner(self._flow, self._arrived, self._on_progress)
-        while not self._is_closed:
-            if self._flow.values:
-                value = self._flow.values.popleft()
-                if self._runner.is_paused and len(self._flow.values) <= VALUES_MAX // 2:
-                    self._flow.resume(_now())
-                    self._runner.resume()
-                return value
-            if self._flow.error is not None:
-                await self.aclose()
-                raise self._flow.error
-            self._waiter = asyncio.get_running_loop().create_future()
-            self._runner.kick()
-            await self._waiter
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """End the stream and its connection."""
-        self._is_closed = True
-        if self._runner is not None:
-            self._runner.close()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _arrived(self) -> None:
-        assert self._flow is not None and self._runner is not None, "values before a connection"
-        if self._waiter is not None and not self._waiter.done():
-            if self._flow.values or self._flow.error is not None:
-                self._waiter.set_result(None)
-        if len(self._flow.values) >= VALUES_MAX and not self._runner.is_paused:
-            self._flow.pause()
-            self._runner.pause()
-
-
-class _Runner:
-    """Runs one conversation on the event loop."""
-
-    def __init__(
-        self,
-        flow: Conversation,
-        changed: Callable[[], None],
-        on_progress: Callable[[str], None] | None,
-    ) -> None:
-        self.flow = flow
-        self.is_paused = False
-        self._changed = changed
-        self._on_progress = on_progress
-        self._loop = asyncio.get_running_loop()
-        self._socket: _Socket | None = None
-        self._dialing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = NEVER
-        self._is_scheduled = False
-        self._is_closed = False
-
-    def kick(self) -> None:
-        """Let the conversation go on soon; calls made in one turn of the loop share one write."""
-        if not self._is_scheduled and not self._is_closed:
-            self._is_scheduled = True
-            self._loop.call_soon(self._run)
-
-    def pause(self) -> None:
-        """Stop reading."""
-        self.is_paused = True
-        if self._socket is not None:
-            self._socket.transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read again."""
-        self.is_paused = False
-        if self._socket is not None:
-            self._socket.transport.resume_reading()
-        self.kick()
-
-    def close(self) -> None:
-        """Let go of everything; the waiters have their last answers."""
-        self._changed()
-        self._is_closed = True
-        if self._socket is not None:
-            self._socket.transport.close()
-            self._socket = None
-        if self._dialing is not None:
-            self._dialing.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def received(self, socket: _Socket, piece: bytes) -> None:
-        """Bytes from a socket, maybe from one that was let go."""
-        if socket is self._socket:
-            self.flow.received(piece, self._loop.time())
-            self._run()
-
-    def lost(self, socket: _Socket, error: Exception | None) -> None:
-        """A socket has ended."""
-        if socket is self._socket:
-            self._socket = None
-            why = why_unreachable(error) if isinstance(error, OSError) else ""
-            self.flow.lost(why or "the connection was lost", self._loop.time())
-            self.kick()
-
-    def _run(self) -> None:
-        self._is_scheduled = False
-        if self._is_closed:
-            return
-        flow = self.flow
-        now = self._loop.time()
-        flow.wake(now)
-        if flow.should_close:
-            flow.should_close = False
-            if self._socket is not None:
-                self._socket.transport.abort()
-                self._socket = None
-        if self._socket is not None:
-            outgoing = flow.take_outgoing()
-            if outgoing:
-                self._socket.transport.write(outgoing)
-        elif self._dialing is None:
-            address = flow.dial(now)
-            if address is not None:
-                self._dialing = self._loop.create_task(self._dial(address))
-        self._report()
-        self._changed()
-        self._set_timer()
-
-    async def _dial(self, address: Address) -> None:
-        try:
-            async with asyncio.timeout(min(CONNECT_TIMEOUT_S, self.flow.settings.timeout_s)):
-                _, socket = await self._loop.create_connection(lambda: _Socket(self), *address)
-        except OSError as error:
-            self._dialing = None
-            self.flow.connect_failed(why_unreachable(error), self._loop.time())
-        else:
-            self._dialing = None
-            self._socket = socket
-            self.flow.connected(self._loop.time())
-            if socket.is_lost:
-                self.lost(socket, None)
-        self.kick()
-
-    def _report(self) -> None:
-        lines = self.flow.progress
-        if lines:
-            self.flow.progress = []
-            if self._on_progress is not None:
-                for line in lines:
-                    self._on_progress(line)
-
-    def _set_timer(self) -> None:
-        at = self.flow.wake_at
-        if at == NEVER or (self._timer is not None and self._timer_at <= at):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = at
-        self._timer = self._loop.call_at(at, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._run()
-
-
-class _Socket(asyncio.Protocol):
-    """One TCP connection."""
-
-    def __init__(self, runner: _Runner) -> None:
-        self._runner = runner
-        self.is_lost = False
-        self.transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._runner.received(self, data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        self._runner.lost(self, exc)
+        answers = await asyncio.gather(*map(self._answer, wanted), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, RaftbookError):
+                raise answer
+        return answers
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _read_arguments(*, at_least: int | None, linearizable: bool) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    if at_least is not None:
-        arguments["at_least"] = at_least
-    if linearizable:
-        arguments["linearizable"] = True
-    return arguments

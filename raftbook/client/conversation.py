@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from raftbook.client.rejects import Refused
+from raftbook.core.commands import is_id
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.wire import client_messages as m
@@ -79,6 +80,12 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.nodes:
             raise ValueError("a client needs at least one node: nodes=[(host, client_port), ...]")
+        for name in ("account", "session_key"):
+            if not is_id(getattr(self, name)):
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r} must be printable ASCII without spaces, "
+                    "64 characters at most"
+                )
 
 
 class Dialer:

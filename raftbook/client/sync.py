@@ -1,18 +1,63 @@
-"""`Client`: the verbs of a client for programs that block. SKELETON, body follows."""
+"""`Client`: a client for programs that block, such as scripts and the command line.
+
+Owns the order of waiting. What is said is decided in `flow.py` and `verbs.py`, and is the same as in
+`aio.py`; the socket is in `sync_socket.py`.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Callable, Iterable, Mapping, Sequence
-from typing import Any
+import secrets
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar, cast
 
+from raftbook.client.conversation import Settings
+from raftbook.client.flow import Flow
+from raftbook.client.operation import Operation
+from raftbook.client.sync_socket import Runner, now
+from raftbook.client.sync_stream import Subscription
 from raftbook.client.values import Amount, InstrumentSpec, OrderRequest, OrderResult, RequestReply
+from raftbook.client.verbs import (
+    COMMANDS_PER_REQUEST,
+    FORGET_TIMEOUT_S,
+    Call,
+    Query,
+    Request,
+    Verbs,
+)
 from raftbook.client.views import BookView, OrderView, TradesView
-from raftbook.core.commands import Command
+from raftbook.core.commands import Command, close_session
 from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
+from raftbook.errors import NotAccepted, RaftbookError
+
+_Result = TypeVar("_Result")
+
+PIPELINED_MAX: Final = 64
+"""Requests of one `submit_many` in flight: enough to fill an entry while another one commits."""
 
 
 class Client:
+    """A client of one cluster: one connection, one call at a time, fail-over in between.
+
+    Not for several threads at once: give each its own. Every call ends after timeout_s at the latest, with a result or with a RaftbookError whose type
+    says what may be done: NotAccepted (no effect; `Refused`, a kind of it, carries a code),
+    OutcomeUnknown (send again only with its request_seq, by this client or one of the same
+    session_key), NoNodeReachable (nothing was sent). What the market refuses is an OrderResult.
+
+    Args:
+        nodes: (host, client port), tried in this order.
+        account: who is trading; empty may only look at the market.
+        secret: the account's; empty for one without.
+        session_key: names the session, up to 64 characters; one live client per key. Empty makes a
+            random one, so that reconnects find the session again, and `close` forgets it.
+        timeout_s: longest any call takes.
+        request_attempt_timeout_s: longest one node is waited for; above its request_deadline_ms.
+        rng: jitter of the backoff.
+        on_progress: is told, in one line, whenever something is tried again.
+    """
+
     def __init__(
         self,
         nodes: Sequence[tuple[str, int]],
@@ -25,21 +70,99 @@ class Client:
         request_attempt_timeout_s: float = 2.5,
         rng: random.Random | None = None,
         on_progress: Callable[[str], None] | None = None,
-    ) -> None: ...
+    ) -> None:
+        self._settings = Settings(
+            nodes=tuple(nodes),
+            account=account,
+            secret=secret,
+            session_key=session_key or secrets.token_hex(16),
+            client_name=client_name,
+            timeout_s=timeout_s,
+            attempt_timeout_s=request_attempt_timeout_s,
+            rng=rng or random.Random(),
+        )
+        self._is_own_key = not session_key
+        self._flow = Flow(self._settings, is_own_key=self._is_own_key)
+        self._verbs = Verbs()
+        self._on_progress = on_progress
+        self._runner = Runner(self._flow, on_progress)
+        self._is_closed = False
 
-    def __enter__(self) -> Client: ...
-    def __exit__(self, *exc_info: object) -> None: ...
-    def connect(self) -> None: ...
-    def close(self, *, forget_session: bool | None = None) -> None: ...
+    def __enter__(self) -> Client:
+        self.connect()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
     @property
-    def node(self) -> int: ...  # id of the node connected to, 0 if none
+    def node(self) -> int:
+        """Id of the node connected to, 0 while there is none."""
+        return self._flow.node_id
+
     @property
-    def session_key(self) -> str: ...
+    def session_key(self) -> str:
+        """What names the session: a client of the same key may repeat this one's requests."""
+        return self._settings.session_key
+
     @property
-    def is_operator(self) -> bool: ...
+    def is_operator(self) -> bool:
+        """Whether the account is an operator; known once connected."""
+        return self._flow.is_operator
+
+    def connect(self) -> None:
+        """Reach a node and log in. Other calls do it too; this one tells early.
+
+        Raises:
+            NoNodeReachable: no node answered within timeout_s.
+            Refused: the account was not let in.
+        """
+        self._start()
+        self._outcome(self._flow.connect(now()))
+
+    def close(self, *, forget_session: bool | None = None) -> None:
+        """End the connection.
+
+        Args:
+            forget_session: let the cluster forget the session and its replies, so that sessions do
+                not pile up; nothing of it can be repeated afterwards. None does so if this client
+                made the key and every outcome is known.
+        """
+        if self._is_closed:
+            return
+        wanted = self._is_own_key if forget_session is None else forget_session
+        if wanted and self._flow.may_forget_session:
+            command = close_session()
+            try:
+                self._outcome(self._flow.request([command], now(), timeout_s=FORGET_TIMEOUT_S))
+            except RaftbookError:
+                pass
+        self._is_closed = True
+        self._flow.end(now())
+        self._runner.close()
+
+    # -- requests -----------------------------------------------------------------------------
+
     def request(
         self, commands: Sequence[Command], *, request_seq: int | None = None
-    ) -> RequestReply: ...
+    ) -> RequestReply:
+        """Send one request of one or many commands; they take effect together, in order.
+
+        Args:
+            commands: as the constructors in `raftbook.core.commands` make them: ticks and lots.
+            request_seq: to repeat a request that ended as OutcomeUnknown, its number, with the same
+                commands. A client of a fixed session_key may number its requests itself.
+
+        Raises:
+            NotAccepted: it had no effect and will have none.
+            OutcomeUnknown: it may have had, or may still have; `request_seq` repeats it.
+            NoNodeReachable: no node answered, nothing was sent.
+            ValueError: there is no account, or this request_seq is under way.
+        """
+        self._start()
+        operation = self._flow.request(commands, now(), request_seq=request_seq)
+        return cast(RequestReply, self._outcome(operation))
+
     def submit(
         self,
         symbol: str,
@@ -53,24 +176,79 @@ class Client:
         self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE,
         client_order_id: str = "",
         request_seq: int | None = None,
-    ) -> OrderResult: ...
+    ) -> OrderResult:
+        """Send one order; fields as in `OrderRequest`, errors as of `request`.
+
+        A price off the ticks, a quantity off the lots and an unknown symbol are refused without
+        asking a node: as an OrderResult with entry_index 0.
+        """
+        order = OrderRequest(
+            symbol,
+            side,
+            qty,
+            price,
+            ord_type,
+            time_in_force,
+            post_only,
+            self_trade_prevention,
+            client_order_id,
+        )
+        return self._drive(self._verbs.submit(order, request_seq))
+
     def submit_many(
-        self, orders: Iterable[OrderRequest], *, commands_per_request: int = 100
-    ) -> list[OrderResult]: ...
+        self,
+        orders: Iterable[OrderRequest],
+        *,
+        commands_per_request: int = COMMANDS_PER_REQUEST,
+    ) -> list[OrderResult]:
+        """Send many orders in requests of so many; the results in the same order.
+
+        Raises as `request` only if none of the orders can have taken effect. Else the orders whose
+        request brought no reply have ord_status UNKNOWN (with the request_seq to repeat) or
+        NOT_ACCEPTED, and the others their results.
+        """
+        return self._drive(self._verbs.submit_many(orders, commands_per_request))
+
     def cancel(
         self, *, order_id: int = 0, client_order_id: str = "", request_seq: int | None = None
-    ) -> OrderResult: ...
+    ) -> OrderResult:
+        """Cancel one own order, by our id or, when that is 0, by yours."""
+        return self._drive(self._verbs.cancel(order_id, client_order_id, request_seq))
+
     def amend(
         self,
         *,
         order_id: int = 0,
         client_order_id: str = "",
-        symbol: str = "",  # whose ticks and lots; asked for when left out
+        symbol: str = "",
         qty: Amount | None = None,
         price: Amount | None = None,
         request_seq: int | None = None,
-    ) -> OrderResult: ...
-    def instruments(self) -> dict[str, InstrumentSpec]: ...  # by symbol
+    ) -> OrderResult:
+        """Change the total quantity and/or the price of one own resting order.
+
+        Args:
+            symbol: the order's instrument; saves asking for it.
+            qty: the new total, what has traded included; None leaves it.
+            price: the new price; None leaves it.
+        """
+        return self._drive(
+            self._verbs.amend(
+                order_id=order_id,
+                client_order_id=client_order_id,
+                symbol=symbol,
+                qty=qty,
+                price=price,
+                request_seq=request_seq,
+            )
+        )
+
+    # -- queries ------------------------------------------------------------------------------
+
+    def instruments(self) -> dict[str, InstrumentSpec]:
+        """Every instrument, by symbol."""
+        return self._drive(self._verbs.instruments())
+
     def book(
         self,
         symbol: str,
@@ -79,15 +257,129 @@ class Client:
         orders: bool = False,
         at_least: int | None = None,
         linearizable: bool = False,
-    ) -> BookView: ...
-    def trades(self, symbol: str, limit: int = 20) -> TradesView: ...
-    def status(self) -> dict[str, Any]: ...  # as in docs/PROTOCOL.md
-    def order(self, *, order_id: int = 0, client_order_id: str = "") -> OrderView: ...
+    ) -> BookView:
+        """A book as the node has it.
+
+        Args:
+            depth: levels per side, 0 for all.
+            orders: also each resting order.
+            at_least: wait until the node has applied this entry index: reads your own writes.
+            linearizable: wait for everything that was answered before this call, anywhere.
+
+        Raises:
+            Refused: UNKNOWN_INSTRUMENT, or TOO_STALE when waiting took too long.
+        """
+        return self._drive(
+            self._verbs.book(
+                symbol, depth, orders=orders, at_least=at_least, linearizable=linearizable
+            )
+        )
+
+    def trades(self, symbol: str, limit: int = 20) -> TradesView:
+        """The last trades, at most `limit`."""
+        return self._drive(self._verbs.trades(symbol, limit))
+
+    def status(self) -> dict[str, Any]:
+        """The node's status, as in docs/PROTOCOL.md."""
+        return cast(dict[str, Any], self.query("status"))
+
+    def order(self, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
+        """One own order, open or closed and still remembered.
+
+        Raises:
+            Refused: UNKNOWN_ORDER.
+        """
+        return self._drive(self._verbs.order(order_id, client_order_id))
+
     def orders(
         self, symbol: str | None = None, *, open_only: bool = True, limit: int = 1000
-    ) -> list[OrderView]: ...
-    def query(self, name: str, **arguments: Any) -> Any: ...
-    # Raises Refused (a NotAccepted with .code, .reject_name) when a node answers FAILURE.
-    def subscribe(self, name: str, **arguments: Any) -> Iterator[Any]: ...
+    ) -> list[OrderView]:
+        """Own orders, of one instrument or of all."""
+        return self._drive(self._verbs.orders(symbol, open_only=open_only, limit=limit))
 
-    # sync: an iterator with .next(timeout_s) -> value | None and .close(); raw push values
+    def query(self, name: str, **arguments: Any) -> Any:
+        """Any query of docs/PROTOCOL.md, and its raw value: ticks, lots, arrays as tuples.
+
+        Raises:
+            Refused: the node said no; `code` says why.
+            NotAccepted, NoNodeReachable: no answer within timeout_s.
+            OutcomeUnknown: of "transfer" only, which is never asked twice.
+        """
+        self._start()
+        return self._outcome(self._flow.query(name, arguments, now()))
+
+    def subscribe(self, name: str, **arguments: Any) -> Subscription:
+        """A stream of docs/PROTOCOL.md as an iterator of raw values: ticks and lots.
+
+        It has a connection of its own. When that is lost it goes on at another node where it stood:
+        feed at feed_seq n+1, entries at index n+1, without gap or repeat. A feed may begin again
+        with a "refresh" if the place is no longer kept. End it with `close` or `with`;
+        `next(timeout_s)` waits no longer than that.
+
+        Raises, while iterating:
+            NoNodeReachable, NotAccepted: no node to go on with for timeout_s.
+            Refused: the node said no.
+        """
+        return Subscription(self._settings, name, arguments, self._on_progress)
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._is_closed:
+            raise NotAccepted("the client was closed")
+        self._runner.poll()
+
+    def _outcome(self, operation: Operation) -> Any:
+        self._wait(operation)
+        if operation.error is not None:
+            raise operation.error
+        return operation.result
+
+    def _wait(self, operation: Operation) -> None:
+        try:
+            self._runner.run(lambda: operation.is_done)
+        except BaseException:
+            self._flow.abandon(operation)
+            raise
+        self._flow.finished.clear()
+
+    def _drive(self, steps: Generator[Any, Any, _Result]) -> _Result:
+        """Run a verb: send what it yields, hand it the answers."""
+        try:
+            wanted = next(steps)
+            while True:
+                try:
+                    answer = self._answer(wanted)
+                except RaftbookError as error:
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(answer)
+        except StopIteration as end:
+            return cast(_Result, end.value)
+
+    def _answer(self, wanted: Call | list[Request]) -> Any:
+        if isinstance(wanted, Request):
+            return self.request(wanted.commands, request_seq=wanted.request_seq)
+        if isinstance(wanted, Query):
+            return self.query(wanted.name, **wanted.arguments)
+        return self._pipeline(wanted)
+
+    def _pipeline(self, requests: Sequence[Request]) -> list[RequestReply | RaftbookError]:
+        """Send many requests, so many in flight; their replies or errors, in order."""
+        answers: list[RequestReply | RaftbookError] = []
+        in_flight: deque[Operation] = deque()
+        waiting = iter(requests)
+        self._start()
+        try:
+            while True:
+                for request in islice(waiting, PIPELINED_MAX - len(in_flight)):
+                    in_flight.append(self._flow.request(request.commands, now()))
+                if not in_flight:
+                    return answers
+                self._wait(in_flight[0])
+                operation = in_flight.popleft()
+                answers.append(operation.error or operation.result)
+        except BaseException:
+            for operation in in_flight:
+                self._flow.abandon(operation)
+            raise

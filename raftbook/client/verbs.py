@@ -30,6 +30,9 @@ from raftbook.errors import OutcomeUnknown, ProtocolError, RaftbookError
 
 COMMANDS_PER_REQUEST: Final = 100
 
+FORGET_TIMEOUT_S: Final = 1.0
+"""How long `close` waits for the session to be forgotten; it is a courtesy, not a duty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -49,9 +52,9 @@ class Query:
 
 Call = Request | Query
 
-Steps = Generator[Call | list[Call], Any, Any]
-"""Yields a call and gets its answer (or its error is thrown in), or yields a list of calls and gets
-the list of their answers, in which an error stands where it happened."""
+Steps = Generator[Call | list[Request], Any, Any]
+"""Yields a call and gets its answer (or its error is thrown in), or yields a list of requests and
+gets the list of their answers, in which an error stands where it happened."""
 
 
 class Verbs:
@@ -80,12 +83,17 @@ class Verbs:
             raise ValueError(f"commands_per_request must be positive, not {commands_per_request}")
         wanted = list(orders)
         yield from self._know(order.symbol for order in wanted)
-        prepared = [prepare_order(order, self.specs) for order in wanted]
-        good = [at for at, command in enumerate(prepared) if not isinstance(command, OrderResult)]
-        chunks = [
-            good[at : at + commands_per_request] for at in range(0, len(good), commands_per_request)
-        ]
-        calls = [Request([prepared[at] for at in chunk]) for chunk in chunks]
+        results: dict[int, OrderResult] = {}
+        commands: list[tuple[int, Command]] = []
+        for at, order in enumerate(wanted):
+            prepared = prepare_order(order, self.specs)
+            if isinstance(prepared, OrderResult):
+                results[at] = prepared
+            else:
+                commands.append((at, prepared))
+        step = commands_per_request
+        chunks = [commands[at : at + step] for at in range(0, len(commands), step)]
+        calls = [Request([command for _, command in chunk]) for chunk in chunks]
         answers = (yield calls) if calls else []
         errors = [answer for answer in answers if isinstance(answer, RaftbookError)]
         if errors and len(errors) == len(answers):
@@ -93,12 +101,14 @@ class Verbs:
                 raise errors[0]
         for chunk, call, answer in zip(chunks, calls, answers, strict=True):
             if isinstance(answer, RaftbookError):
-                results = [_without_reply(wanted[at], self.specs, answer) for at in chunk]
+                for at, _ in chunk:
+                    results[at] = _without_reply(wanted[at], answer)
             else:
-                results = order_results(answer, call.commands, self.specs)
-            for at, result in zip(chunk, results, strict=True):
-                prepared[at] = result
-        return prepared
+                for (at, _), result in zip(
+                    chunk, order_results(answer, call.commands, self.specs), strict=True
+                ):
+                    results[at] = result
+        return [results[at] for at in range(len(wanted))]
 
     def cancel(
         self, order_id: int, client_order_id: str, request_seq: int | None
@@ -168,11 +178,17 @@ class Verbs:
         self.specs = {spec.symbol: spec for spec in specs}
         return dict(self.specs)
 
-    def book(self, symbol: str, arguments: dict[str, Any]) -> Generator[Any, Any, BookView]:
+    def book(
+        self, symbol: str, depth: int, *, orders: bool, at_least: int | None, linearizable: bool
+    ) -> Generator[Any, Any, BookView]:
         """A book."""
         spec = yield from self._spec(symbol)
-        value = yield Query("book", {"symbol": symbol, **arguments})
-        return BookView.from_wire(value, spec)
+        arguments: dict[str, Any] = {"symbol": symbol, "depth": depth, "orders": orders}
+        if at_least is not None:
+            arguments["at_least"] = at_least
+        if linearizable:
+            arguments["linearizable"] = True
+        return BookView.from_wire((yield Query("book", arguments)), spec)
 
     def trades(self, symbol: str, limit: int) -> Generator[Any, Any, TradesView]:
         """The last trades."""
@@ -224,9 +240,7 @@ class Verbs:
 # -- commands out of decimals -----------------------------------------------------------------
 
 
-def prepare_order(
-    order: OrderRequest, specs: dict[str, InstrumentSpec]
-) -> Any:  # Command | OrderResult
+def prepare_order(order: OrderRequest, specs: dict[str, InstrumentSpec]) -> Command | OrderResult:
     """The command of an order, or why no instrument admits it.
 
     Raises:
@@ -234,7 +248,7 @@ def prepare_order(
     """
     side = Side[side_name(order.side)]
     draft = OrderResult(client_order_id=order.client_order_id, symbol=order.symbol, side=side.name)
-    units = _units_of(draft, qty=order.qty, price=order.price, specs=specs)
+    units = _units_of(draft, qty=decimal(order.qty), price=order.price, specs=specs)
     if isinstance(units, OrderResult):
         return units
     qty, price = units
@@ -245,7 +259,7 @@ def prepare_order(
     if time_in_force is None:
         is_market = ord_type == OrderType.MARKET
         time_in_force = TimeInForce.IOC if is_market else TimeInForce.GTC
-    assert qty is not None, "an order without a quantity"
+    assert qty is not None, f"{order} came out without lots"
     command = c.new_order(
         order.symbol,
         side,
@@ -302,9 +316,7 @@ def rejected(draft: OrderResult, code: int, text: str) -> OrderResult:
     )
 
 
-def _without_reply(
-    order: OrderRequest, specs: dict[str, InstrumentSpec], error: RaftbookError
-) -> OrderResult:
+def _without_reply(order: OrderRequest, error: RaftbookError) -> OrderResult:
     """An order of a request that brought no reply, among others that did."""
     is_unknown = isinstance(error, OutcomeUnknown)
     code = Reject.OUTCOME_UNKNOWN if is_unknown else Reject.NOT_READY

@@ -22,6 +22,8 @@ _FIELDS: Final[dict[str, dict[str, type[Any]]]] = {
     "append_reply": {"term": int, "success": bool, "index": int},
     "request_vote": {"term": int, "last_log_index": int, "last_log_term": int},
     "response_vote": {"term": int},
+    "pre_vote": {"term": int, "last_log_index": int, "last_log_term": int},
+    "pre_vote_reply": {"term": int, "asked": int, "granted": bool},
     "timeout_now": {"term": int},
     "install": {"term": int, "header": bytes, "offset": int, "chunk": bytes, "last": bool},
     "install_reply": {"term": int, "received": int},

@@ -32,8 +32,8 @@ APPEND_BYTES_MAX: Final = 1 << 20
 APPEND_ENTRIES_MAX: Final = 512
 IN_FLIGHT_ENTRIES_MAX: Final = 4_096
 """Entries sent to a peer and not yet acknowledged; beyond it only heartbeats go out."""
-APPLY_PER_TURN_MAX: Final = 256
-"""Entries applied in one turn, so that a node that catches up still answers its peers."""
+APPLY_BYTES_PER_TURN_MAX: Final = 128 << 10
+"""Payload applied in one turn (about 20 ms), so a node that catches up still hears its peers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,11 @@ class Raft(SyncObj):
         self.shipping: Shipping | None = None
         self._is_fresh = log.was_created
         self.heard_at = clock()
+        self._turned_at = clock()
+        self._late_s = timings.election_min_s / 2
+        self._election_min_s = timings.election_min_s
+        self._may_stand = False
+        self._pre_votes: set[int] = set()
         peers = {Node(peer_id) for peer_id in peer_ids}
         self._peers = {peer.id: peer for peer in peers}
         super().__init__(Node(node_id), peers, _conf(timings), transport=self._transport)
@@ -166,6 +171,15 @@ class Raft(SyncObj):
     def turn(self) -> None:
         """One step of the clock: elections, commits, applies, heartbeats."""
         activate(self._node)
+        now = self._node.clock()
+        if now - self._turned_at > self._late_s:
+            # This node slept or was busy: what the leader said meanwhile is still unread.
+            self._postpone_election()
+        self._turned_at = now
+        if self._peers and not self.is_leader and self._SyncObj__raftElectionDeadline < now:
+            if not (self._may_stand or self._SyncObj__transferInProgress):
+                self._ask_pre_votes()
+        self._may_stand = False
         self.doTick(0.0)
 
     def receive(self, peer_id: int, message: Message) -> None:
@@ -240,6 +254,10 @@ class Raft(SyncObj):
                     self._is_fresh = False
         elif kind == "response_vote":
             self._on_vote(node, message)
+        elif kind == "pre_vote":
+            self._on_pre_vote(node, message)
+        elif kind == "pre_vote_reply":
+            self._on_pre_vote_reply(node, message)
         elif kind == "timeout_now":
             super()._SyncObj__onMessageReceived(node, message)
 
@@ -250,6 +268,52 @@ class Raft(SyncObj):
         could replace acknowledged entries it held before. It votes once a leader has caught it up.
         """
         return not self.is_blank or message["last_log_index"] <= self._log.base_index
+
+    # A node that was cut off or is catching up must not depose a healthy leader (S10): before it
+    # raises its term it asks whether a majority would vote for it. That question changes nothing.
+
+    def _ask_pre_votes(self) -> None:
+        self._postpone_election()
+        self._pre_votes.clear()
+        question = {
+            "type": "pre_vote",
+            "term": self.term + 1,
+            "last_log_index": self._log.last_index,
+            "last_log_term": self._log.last_term,
+        }
+        for peer_id in sorted(self._peers):
+            self._send_message(peer_id, question)
+
+    def _on_pre_vote(self, node: Node, message: Message) -> None:
+        log = self._log
+        theirs = (message["last_log_term"], message["last_log_index"])
+        quiet_s = self._node.clock() - self.heard_at
+        has_leader = self.is_leader or (
+            self.leader_id is not None and quiet_s < self._election_min_s
+        )
+        granted = (
+            message["term"] > self.term
+            and theirs >= (log.last_term, log.last_index)
+            and not has_leader
+            and self._may_vote_for(message)
+        )
+        reply = {
+            "type": "pre_vote_reply",
+            "term": self.term,
+            "asked": message["term"],
+            "granted": granted,
+        }
+        self._send_message(node.id, reply)
+
+    def _on_pre_vote_reply(self, node: Node, message: Message) -> None:
+        if message["term"] > self.term:
+            self._step_down(message["term"])
+        if self.is_leader or not message["granted"] or message["asked"] != self.term + 1:
+            return
+        self._pre_votes.add(node.id)
+        if len(self._pre_votes) + 1 > (len(self._peers) + 1) / 2:
+            self._may_stand = True
+            self._SyncObj__raftElectionDeadline = 0.0
 
     def _on_vote(self, node: Node, message: Message) -> None:
         """F12: votes are a set of voters, of this term."""
@@ -447,11 +511,12 @@ class Raft(SyncObj):
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """F8 F9 F10: each committed entry exactly once, in order; what raises stops this node."""
-        last = min(self.commit_index, self.applied_index + APPLY_PER_TURN_MAX)
-        moved = last > self.applied_index
-        while self.applied_index < last:
+        moved = self.commit_index > self.applied_index
+        size = 0
+        while self.commit_index > self.applied_index and size < APPLY_BYTES_PER_TURN_MAX:
             position = self.applied_index + 1 - self._log.base_index
             payload, index, term = self._log.entries[position]
+            size += len(payload)
             assert index == self.applied_index + 1, f"entry {index} after {self.applied_index}"
             self._apply(index, term, payload)
             self._SyncObj__raftLastApplied = index

@@ -1,0 +1,266 @@
+"""`raftbook trades` and `raftbook events`: what happened, and what happens now.
+
+Owns the two verbs. Must not know how a subscription survives the loss of its node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from raftbook.client import Client
+from raftbook.client.values import InstrumentSpec
+from raftbook.client.views import MarketTrade
+
+from .invocation import Invocation, network_options, pass_invocation
+from .naming import event_document, event_symbol
+from .outcomes import CommandFailed, ExitCode
+from .output.printer import Printer
+from .output.tables import render_table, rfc3339
+
+ROWS_MAX: Final = 10_000
+ENTRIES_DEFAULT: Final = 20
+
+_TRADE_HEADERS: Final = ("TIME", "TRADE", "SIDE", "QTY", "PRICE", "MAKER", "TAKER", "ENTRY")
+
+
+@click.command("trades")
+@click.argument("symbol")
+@click.option("-n", "limit", type=click.IntRange(1, ROWS_MAX), default=20, show_default=True)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new ones, until interrupted.")
+@network_options
+@pass_invocation
+def trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -> None:
+    """Show the last trades of SYMBOL, eldest first; SIDE is who took."""
+    printer = invocation.printer
+    with invocation.connect() as client:
+        spec = _spec(client, symbol)
+        # Taken before the trades: what happens in between comes twice, never not at all.
+        feed_seq = client.book(symbol, 1).feed_seq
+        view = client.trades(symbol, limit)
+        documents = [trade_document(symbol, trade) for trade in view.trades]
+        if not follow:
+            printer.show(
+                {"symbol": symbol, "applied_index": view.applied_index, "trades": documents},
+                table=lambda: trades_table(documents),
+                items="trades",
+            )
+            return
+        _print_trades(printer, documents)
+        last = view.trades[-1].trade_id if view.trades else 0
+        for message in client.subscribe("feed", symbol=symbol, from_seq=feed_seq + 1):
+            document = _trade_of_feed(symbol, message, spec)
+            if document is not None and document["trade_id"] > last:
+                last = document["trade_id"]
+                _print_trades(printer, [document])
+
+
+def trade_document(symbol: str, trade: MarketTrade) -> dict[str, Any]:
+    """The JSON shape of a trade."""
+    return {
+        "trade_id": trade.trade_id,
+        "symbol": symbol,
+        "price": f"{trade.price:f}",
+        "qty": f"{trade.qty:f}",
+        "taker_side": trade.taker_side,
+        "time": rfc3339(trade.time_ns),
+        "time_ns": trade.time_ns,
+        "entry_index": trade.entry_index,
+        "maker_order_id": trade.maker_order_id,
+        "taker_order_id": trade.taker_order_id,
+    }
+
+
+def trades_table(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Trades, one a row."""
+    if not documents:
+        return "no trades"
+    return render_table(
+        _TRADE_HEADERS,
+        [_trade_row(document) for document in documents],
+        right=("TRADE", "QTY", "PRICE", "MAKER", "TAKER", "ENTRY"),
+    )
+
+
+def _trade_row(document: Mapping[str, Any]) -> tuple[Any, ...]:
+    taker = document["taker_order_id"]
+    return (
+        document["time"],
+        document["trade_id"],
+        document["taker_side"].lower(),
+        document["qty"],
+        document["price"],
+        document["maker_order_id"],
+        "-" if taker is None else taker,
+        document["entry_index"],
+    )
+
+
+def _print_trades(printer: Printer, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Trades that come one by one, so no column can be as wide as its widest cell."""
+    for document in documents:
+        if printer.is_table:
+            colour = "green" if document["taker_side"] == "BUY" else "red"
+            what = f"{document['qty']} @ {document['price']}"
+            side = document["taker_side"].lower()
+            line = f"{document['time']}  trade {document['trade_id']}  {side:<4}  {what}"
+            print(printer.paint(line, colour), flush=True)
+        else:
+            printer.line(document)
+
+
+def _trade_of_feed(
+    symbol: str, message: Sequence[Any], spec: InstrumentSpec
+) -> dict[str, Any] | None:
+    """A feed message as a trade; None for the others, the book as a whole included."""
+    if len(message) < 4 or message[3] != "trade":
+        return None
+    _, index, time_ns, _, maker_order_id, price, qty, trade_id, taker_side, _ = message
+    return {
+        "trade_id": trade_id,
+        "symbol": symbol,
+        "price": f"{spec.price(price):f}",
+        "qty": f"{spec.qty(qty):f}",
+        "taker_side": "BUY" if taker_side == 1 else "SELL",
+        "time": rfc3339(time_ns),
+        "time_ns": time_ns,
+        "entry_index": index,
+        "maker_order_id": maker_order_id,
+        # The public feed does not tell who took.
+        "taker_order_id": None,
+    }
+
+
+# -- events -----------------------------------------------------------------------------------
+
+
+@click.command("events")
+@click.argument("symbol", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new ones, until interrupted.")
+@click.option(
+    "--from", "first", type=click.IntRange(min=1), metavar="INDEX", help="Begin at this entry."
+)
+@click.option(
+    "-n",
+    "limit",
+    type=click.IntRange(1, ROWS_MAX),
+    default=ENTRIES_DEFAULT,
+    show_default=True,
+    help="How many entries.",
+)
+@network_options
+@pass_invocation
+def events(
+    invocation: Invocation, symbol: str | None, follow: bool, first: int | None, limit: int
+) -> None:
+    """Show what the entries of the log did, all accounts' orders included (operators only)."""
+    printer = invocation.printer
+    with invocation.connect() as client:
+        instruments = client.instruments()
+        if symbol is not None:
+            _spec(client, symbol)
+        if follow:
+            if first is None:
+                answer = client.query("events", limit=1)
+                first = int(answer["applied_index"]) + 1
+            for entry in client.subscribe("entries", from_index=first):
+                if _has_unknown_instrument(entry, instruments):
+                    instruments = client.instruments()
+                for document in entry_documents(entry, instruments, symbol):
+                    _print_event(printer, document)
+            return
+        answer = client.query("events", from_index=first or 0, limit=limit)
+    if first is not None and first < answer["first_kept"]:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"events: entries before {answer['first_kept']} are no longer kept",
+            hint="read a stopped node's directory with: raftbook log dump DIR",
+        )
+    documents = [
+        document
+        for entry in answer["entries"]
+        for document in entry_documents(entry, instruments, symbol)
+    ]
+    printer.show(
+        {
+            "first_kept": answer["first_kept"],
+            "applied_index": answer["applied_index"],
+            "events": documents,
+        },
+        table=lambda: "\n".join(map(event_line, documents)) or "no events",
+        items="events",
+    )
+
+
+def entry_documents(
+    entry: Sequence[Any], instruments: Mapping[str, InstrumentSpec], symbol: str | None
+) -> list[dict[str, Any]]:
+    """The events of one entry, of one instrument if asked; repeated replies are left out."""
+    index, term, time_ns, replies = entry
+    documents = []
+    for session_id, request_seq, _, offset, replied, poss_dup in replies:
+        if poss_dup:
+            continue
+        for number, event in enumerate(replied):
+            if symbol is None or event_symbol(event) == symbol:
+                documents.append(
+                    {
+                        "entry_index": index,
+                        "term": term,
+                        "time": rfc3339(time_ns),
+                        "time_ns": time_ns,
+                        "event_offset": offset + number,
+                        "session_id": session_id,
+                        "request_seq": request_seq,
+                        **event_document(event, instruments),
+                    }
+                )
+    return documents
+
+
+_QUIET: Final = frozenset(
+    {"entry_index", "term", "time", "time_ns", "event_offset", "session_id", "request_seq",
+     "event", "feed_seq"}
+)  # fmt: skip
+
+
+def event_line(document: Mapping[str, Any]) -> str:
+    """An event on one line: where, what, and every field that says something."""
+    told = []
+    for name, value in document.items():
+        if name in _QUIET or value in (None, "", False):
+            continue
+        if isinstance(value, dict):
+            value = " ".join(f"{key}={inner}" for key, inner in value.items() if inner)
+            value = f"({value})"
+        told.append(f"{name}={value}")
+    place = f"{document['entry_index']}.{document['event_offset']}"
+    return f"{place:<10} {document['event']:<18} {' '.join(told)}".rstrip()
+
+
+def _print_event(printer: Printer, document: Mapping[str, Any]) -> None:
+    if printer.is_table:
+        print(event_line(document), flush=True)
+    else:
+        printer.line(document)
+
+
+def _has_unknown_instrument(
+    entry: Sequence[Any], instruments: Mapping[str, InstrumentSpec]
+) -> bool:
+    """Whether an event is about an instrument that was added since they were asked for."""
+    symbols = {event_symbol(event) for reply in entry[3] for event in reply[4]}
+    return not symbols <= {None, *instruments}
+
+
+def _spec(client: Client, symbol: str) -> InstrumentSpec:
+    instruments = client.instruments()
+    if symbol not in instruments:
+        raise CommandFailed(
+            ExitCode.REFUSED,
+            f"no instrument {symbol!r}; known: {', '.join(instruments) or 'none'}",
+            hint="add one with: raftbook instrument add",
+        )
+    return instruments[symbol]
