@@ -6,13 +6,14 @@ Owns the choice of the index, and the verdict. Must not know how it is shown bey
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from raftbook.client.rejects import Refused
+from raftbook.client import Client
 from raftbook.errors import RaftbookError
 
-from .cluster_view import ask_all, require_reachable, view_cluster
+from .cluster_view import ClusterView, ask_all, require_reachable, view_cluster
 from .invocation import Invocation
 from .outcomes import CommandFailed, ExitCode
 from .output.tables import plural
@@ -31,14 +32,16 @@ class Verdict:
     Attributes:
         digests: by node id; only of nodes that answered.
         silent: node id to the reason, of those that did not.
+        instruments, resting_orders: of a node that answered, as it is now; None unless the index
+            is about now.
     """
 
     index: int
     digests: dict[int, str]
     silent: dict[int, str]
     node_count: int
-    instruments: int = 0
-    resting_orders: int = 0
+    instruments: int | None = None
+    resting_orders: int | None = None
 
     @property
     def agree(self) -> bool:
@@ -80,15 +83,17 @@ class Verdict:
         )
         lines = [f"index {self.index}: {said}"]
         if self.ok:
-            book = (
-                f"{plural(self.instruments, 'instrument')}, "
-                f"{plural(self.resting_orders, 'resting order')}"
-            )
+            book = ""
+            if self.instruments is not None and self.resting_orders is not None:
+                book = (
+                    f" ({plural(self.instruments, 'instrument')}, "
+                    f"{plural(self.resting_orders, 'resting order')})"
+                )
             count = plural(len(self.digests), "node")
             if self.silent:
                 count = f"{len(self.digests)} of {plural(self.node_count, 'node')}"
             verb = "agrees" if count == "1 node" else "agree"
-            lines.append(f"OK: {count} {verb} at index {self.index} ({book})")
+            lines.append(f"OK: {count} {verb} at index {self.index}{book}")
         elif not self.agree:
             names = " and ".join(f"node {node}" for node in self.different)
             verb = "differs" if len(self.different) == 1 else "differ"
@@ -112,7 +117,7 @@ class Verdict:
             raise CommandFailed(
                 ExitCode.NOT_ACCEPTED,
                 f"verify: only {len(self.digests)} of {self.node_count} nodes answered ({why})",
-                hint="start the others, then try again",
+                hint="see who is missing with: raftbook cluster status",
             )
 
 
@@ -136,14 +141,11 @@ def verify_cluster(invocation: Invocation, index: int | None = None) -> Verdict:
     for _ in range(_TRIES):
         wanted = index
         answers = ask_all(
-            invocation,
-            lambda client, wanted=wanted: client.query("digest", index=wanted, wait_ms=WAIT_MS),
-            nodes=nodes,
-            timeout_s=WAIT_MS / 1000 + 1,
-        )  # type: ignore[misc]
-        verdict, kept_from = _verdict(wanted, answers, silent, len(view.nodes))
+            invocation, _digest_question(wanted), nodes=nodes, timeout_s=WAIT_MS / 1000 + 1
+        )
+        verdict, kept_from = _verdict(wanted, answers, silent, view)
         if kept_from is None:
-            return verdict
+            return replace(verdict, instruments=None, resting_orders=None) if given else verdict
         if given or kept_from <= wanted:
             raise CommandFailed(
                 ExitCode.USAGE,
@@ -160,11 +162,19 @@ def verify_cluster(invocation: Invocation, index: int | None = None) -> Verdict:
     )
 
 
+def _digest_question(index: int) -> Callable[[Client], dict[str, Any]]:
+    def ask(client: Client) -> dict[str, Any]:
+        answer: dict[str, Any] = client.query("digest", index=index, wait_ms=WAIT_MS)
+        return answer
+
+    return ask
+
+
 def _verdict(
     index: int,
     answers: dict[int, dict[str, Any] | RaftbookError],
     silent: dict[int, str],
-    node_count: int,
+    view: ClusterView,
 ) -> tuple[Verdict, int | None]:
     """The verdict; and the first index that every node keeps, if this one is not kept by all."""
     digests: dict[int, str] = {}
@@ -172,14 +182,13 @@ def _verdict(
     kept_from: int | None = None
     instruments = resting = 0
     for node_id, answer in answers.items():
-        if isinstance(answer, Refused):
-            quiet[node_id] = f"behind ({answer})"
-        elif isinstance(answer, RaftbookError):
-            quiet[node_id] = str(answer)
+        if isinstance(answer, RaftbookError):
+            applied = view.applied_index(node_id)
+            quiet[node_id] = f"has applied {applied} only" if applied < index else str(answer)
         elif answer["digest"] is None:
             first = int((answer.get("kept") or (0, 0))[0])
             kept_from = max(first, kept_from or 0)
         else:
             digests[node_id] = answer["digest"]
             instruments, resting = answer["instruments"], answer["resting_orders"]
-    return Verdict(index, digests, quiet, node_count, instruments, resting), kept_from
+    return Verdict(index, digests, quiet, len(view.nodes), instruments, resting), kept_from

@@ -87,6 +87,14 @@ class ClusterView:
     def commit_index(self) -> int:
         return max((int(_status(node)["commit_index"]) for node in self.reachable), default=0)
 
+    def applied_index(self, node_id: int) -> int:
+        """How far a reachable node has come."""
+        return next(
+            int(_status(node)["applied_index"])
+            for node in self.reachable
+            if node.node_id == node_id
+        )
+
     def seen_ms_ago(self, node_id: int) -> float | None:
         """When the leader last heard of a node; None if it never did or nobody leads."""
         for node in self.reachable:

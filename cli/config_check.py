@@ -34,7 +34,9 @@ def check(invocation: Invocation) -> None:
         nodes_need_it = f"{config.secret_file} does not exist: no node will start without it"
         say(f"warning: {nodes_need_it}; `raftbook init` in a new folder makes one")
     open_accounts = [account.name for account in config.accounts if account.secret is None]
-    loopback = all(node.host.startswith("127.") or node.host == "localhost" for node in config.nodes)
+    loopback = all(
+        node.host.startswith("127.") or node.host == "localhost" for node in config.nodes
+    )
     if open_accounts and not loopback:
         say(
             f"warning: anyone who reaches a client port may use {', '.join(open_accounts)}; "
@@ -52,10 +54,7 @@ def _document(config: ClusterConfig) -> dict[str, Any]:
         "secret_file": str(config.secret_file),
         "default_account": config.default_account,
         "nodes": [
-            {
-                field.name: getattr(node, field.name)
-                for field in fields(node)
-            }
+            {field.name: getattr(node, field.name) for field in fields(node)}
             for node in config.nodes
         ],
         "instruments": [

@@ -27,7 +27,7 @@ from raftbook.core.types import INT64_MAX, Phase
 
 from .amounts import DECIMAL
 from .invocation import Invocation, network_options, pass_invocation
-from .outcomes import CommandFailed, ExitCode, refusal_hint
+from .outcomes import CommandFailed, ExitCode, exit_code_of_refusal, refusal_hint
 from .output.tables import render_table
 
 _PRICE_LIMITS: Final = (
@@ -100,6 +100,7 @@ def show(invocation: Invocation, symbol: str) -> None:
 @pass_invocation
 def add(
     invocation: Invocation,
+    /,
     symbol: str,
     base: str,
     quote: str,
@@ -250,7 +251,9 @@ def _administer(
     if event[0] != expected:
         code = event[2]
         raise CommandFailed(
-            ExitCode.REFUSED, f"refused: {explain_reject(code)}", hint=refusal_hint(code)
+            exit_code_of_refusal(code),
+            f"refused: {explain_reject(code)}",
+            hint=refusal_hint(code),
         )
     return event, reply.entry_index
 

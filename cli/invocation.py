@@ -58,9 +58,7 @@ class Invocation:
     def printer(self) -> Printer:
         output = self.output or self.environ.get("RAFTBOOK_OUTPUT") or "table"
         if output not in FORMATS:
-            raise click.UsageError(
-                f"RAFTBOOK_OUTPUT={output!r} is none of {', '.join(FORMATS)}"
-            )
+            raise click.UsageError(f"RAFTBOOK_OUTPUT={output!r} is none of {', '.join(FORMATS)}")
         return Printer(output)
 
     @property

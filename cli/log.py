@@ -14,6 +14,7 @@ from raftbook.client.values import InstrumentSpec
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.types import Phase
 from raftbook.errors import ProtocolError
+from raftbook.storage.directory import JOURNAL_NAME
 from raftbook.storage.journal_file import FIRST_INDEX
 from raftbook.wire.entry import unpack_entry
 
@@ -49,7 +50,9 @@ def log() -> None:
 @_directory
 @click.option("--from", "first", type=click.IntRange(min=1), metavar="INDEX", help="Start here.")
 @_until
-@click.option("--raw", is_flag=True, help="Only what was asked: needs no replay and no cluster.toml.")
+@click.option(
+    "--raw", is_flag=True, help="Only what was asked: needs no replay and no cluster.toml."
+)
 @common_options
 @pass_invocation
 def dump(
@@ -206,6 +209,9 @@ def _open(directory: Path) -> DataDirectory:
     # Here and not above: it loads Raft, which no other verb of a plain client needs.
     from .data_directory import DataDirectory
 
+    inner = sorted(path.parent.name for path in directory.glob(f"*/{JOURNAL_NAME}"))
+    if inner and not (directory / JOURNAL_NAME).exists():
+        raise click.UsageError(f"{directory} holds {', '.join(inner)}: name one of them")
     return DataDirectory(directory)
 
 
@@ -259,4 +265,3 @@ def _raw_document(
         "time_ns": content.time_ns,
         "requests": requests,
     }
-

@@ -25,9 +25,7 @@ from .outcomes import CommandFailed, ExitCode
 )
 @common_options
 @pass_invocation
-def node(
-    invocation: Invocation, node_id: int, data_dir: Path | None, log_format: str
-) -> None:
+def node(invocation: Invocation, node_id: int, data_dir: Path | None, log_format: str) -> None:
     """Run one node until it is interrupted."""
     # Here and not above: whoever only wants to ask a node should not load Raft.
     from raftbook.node import run

@@ -6,6 +6,7 @@ Owns the options of these verbs. Must not know how a retry finds the original re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -39,6 +40,8 @@ from .output.tables import plural
 CANCELS_PER_REQUEST: Final = 100
 LIST_MAX: Final = 1000
 
+_NEGATIVE: Final = re.compile(r"-[\d.]")
+
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
@@ -52,6 +55,16 @@ class OrderGroup(click.Group):
 @click.group("order", cls=OrderGroup)
 def order() -> None:
     """Buy, sell, cancel, amend, show, list; `order -` takes orders from a pipe."""
+
+
+class NewOrderCommand(click.Command):
+    """Tells a negative quantity from a mistyped option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for arg in args:
+            if _NEGATIVE.match(arg):
+                raise click.UsageError(f"QTY[@PRICE] {arg[:60]!r}: quantity is not positive", ctx)
+        return super().parse_args(ctx, args)
 
 
 class ClientOrderId(click.ParamType[str]):
@@ -103,18 +116,18 @@ def _new_order_options(verb: Verb) -> Verb:
     return network_options(verb)
 
 
-@order.command("buy")
+@order.command("buy", cls=NewOrderCommand)
 @_new_order_options
 @pass_invocation
-def buy(invocation: Invocation, **options: Any) -> None:
+def buy(invocation: Invocation, /, **options: Any) -> None:
     """Buy QTY of SYMBOL, at PRICE or better; without a price at the market's."""
     _submit(invocation, Side.BUY, **options)
 
 
-@order.command("sell")
+@order.command("sell", cls=NewOrderCommand)
 @_new_order_options
 @pass_invocation
-def sell(invocation: Invocation, **options: Any) -> None:
+def sell(invocation: Invocation, /, **options: Any) -> None:
     """Sell QTY of SYMBOL, at PRICE or better; without a price at the market's."""
     _submit(invocation, Side.SELL, **options)
 
@@ -167,9 +180,7 @@ def _show_result(
         say("poss_dup: this command took effect earlier; that is its original result")
     code = exit_code_of(result)
     if code:
-        raise CommandFailed(
-            code, f"refused: {result.text}", hint=refusal_hint(result.reject_code)
-        )
+        raise CommandFailed(code, f"refused: {result.text}", hint=refusal_hint(result.reject_code))
 
 
 # -- orders that exist ------------------------------------------------------------------------
@@ -188,9 +199,9 @@ def _existing_order_options(verb: Verb) -> Verb:
     verb = click.option(
         "--client-id", type=CLIENT_ORDER_ID, metavar="ID", help="The order with this client id."
     )(verb)
-    verb = click.argument(
-        "order_id", metavar="[ID]", type=click.IntRange(min=1), required=False
-    )(verb)
+    verb = click.argument("order_id", metavar="[ID]", type=click.IntRange(min=1), required=False)(
+        verb
+    )
     return network_options(verb)
 
 

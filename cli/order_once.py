@@ -114,7 +114,7 @@ def _refuse_another(
     if original is None or original == command:
         return
     named = command_document(original, instruments)
-    was = f"{named['side']} {named.get('order_qty')} {named['symbol']}".lower()
+    was = f"{named['side'].lower()} {named.get('order_qty')} {named['symbol']}"
     price = named.get("price")
     at = f"@{price}" if price is not None else " at the market"
     event = reply.events[0]

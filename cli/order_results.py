@@ -57,7 +57,7 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
     parts = [f"{head}  {result.ord_status}"]
     what = [result.side.lower(), _plain(result.order_qty), result.symbol]
     if price is not None:
-        what.append(f"@ {price:f}")
+        what.append(f"@ {_padded(price, tick_size)}")
     described = " ".join(part for part in what if part)
     if described:
         parts.append(described)
@@ -71,7 +71,11 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
         parts.append(result.reject_name)
     lines = ["  ".join(parts) + _way(result)]
     rows = [
-        (f"trade {trade.trade_id}", f"{_plain(trade.qty)} @ {trade.price:f}", trade.maker_order_id)
+        (
+            f"trade {trade.trade_id}",
+            f"{_plain(trade.qty)} @ {trade.price:f}",
+            str(trade.maker_order_id),
+        )
         for trade in result.trades
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
@@ -145,6 +149,12 @@ def _plain(value: Decimal | None) -> str:
         return ""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _padded(price: Decimal, like: Decimal | None) -> str:
+    """A price in at least as many places as `like` has, never rounded."""
+    rounded = _rounded(price, like) if like is not None else f"{price:f}"
+    return rounded if Decimal(rounded) == price else f"{price:f}"
 
 
 def _rounded(price: Decimal, like: Decimal | None) -> str:

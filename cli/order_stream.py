@@ -153,9 +153,7 @@ class _Pipe:
         """The next lines; meanwhile results that are there are printed, not kept back."""
         waiting = asyncio.create_task(reader.batch())
         while not waiting.done() and self._in_flight:
-            await asyncio.wait(
-                {waiting, self._in_flight[0]}, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({waiting, self._in_flight[0]}, return_when=asyncio.FIRST_COMPLETED)
             if self._in_flight[0].done():
                 self._print(self._in_flight.popleft().result())
         return await waiting

@@ -123,12 +123,16 @@ def judge(error: Exception) -> tuple[ExitCode, str]:
         return ExitCode.USAGE, error.format_message()
     if isinstance(error, Refused) and error.code < Reject.NO_LEADER:
         hint = _REFUSAL_HINTS.get(error.code, "")
-        code = ExitCode.USAGE if error.code in _IDENTITY else ExitCode.REFUSED
-        return code, _line(str(error), hint)
+        return exit_code_of_refusal(error.code), _line(str(error), hint)
     for kind, code, hint in _BY_ERROR:
         if isinstance(error, kind):
             return code, _line(str(error), hint)
     raise error
+
+
+def exit_code_of_refusal(code: int) -> ExitCode:
+    """For the reject code of something that is no order: an administrator's verb, or a question."""
+    return ExitCode.USAGE if code in _IDENTITY else ExitCode.REFUSED
 
 
 def exit_code_of(result: OrderResult) -> ExitCode:

@@ -1,7 +1,7 @@
 """`AsyncClient`: a client for programs that run on asyncio.
 
-Owns the futures that calls wait for. What is said is decided in `flow.py` and `verbs.py`, and is the
-same as in `sync.py`; the socket is in `aio_socket.py`.
+Owns the futures that calls wait for. What is said is decided in `flow.py` and `verbs.py`, and is
+the same as in `sync.py`; the socket is in `aio_socket.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`Client`: a client for programs that block, such as scripts and the command line.
 
-Owns the order of waiting. What is said is decided in `flow.py` and `verbs.py`, and is the same as in
-`aio.py`; the socket is in `sync_socket.py`.
+Owns the order of waiting. What is said is decided in `flow.py` and `verbs.py`, and is the same as
+in `aio.py`; the socket is in `sync_socket.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ PIPELINED_MAX: Final = 64
 class Client:
     """A client of one cluster: one connection, one call at a time, fail-over in between.
 
-    Not for several threads at once: give each its own. Every call ends after timeout_s at the latest, with a result or with a RaftbookError whose type
+    Not for several threads at once: give each its own.
+
+    Every call ends after timeout_s at the latest, with a result or with a RaftbookError whose type
     says what may be done: NotAccepted (no effect; `Refused`, a kind of it, carries a code),
     OutcomeUnknown (send again only with its request_seq, by this client or one of the same
     session_key), NoNodeReachable (nothing was sent). What the market refuses is an OrderResult.

@@ -44,8 +44,10 @@ class Runner:
     def run(self, is_done: Callable[[], bool], *, until: float = NEVER) -> None:
         """Go on until `is_done()`, or until the time `until`."""
         while not is_done():
+            self.flow.wake(now())
+            self._settle()
             left = until - now()
-            if left <= 0:
+            if is_done() or left <= 0:
                 return
             self._step(min(left, _WAIT_MAX_S))
 
@@ -66,8 +68,6 @@ class Runner:
         self._unwritten = memoryview(b"")
 
     def _step(self, wait_max_s: float) -> None:
-        self.flow.wake(now())
-        self._settle()
         if self._socket is None:
             address = self.flow.dial(now())
             if address is not None:
@@ -89,8 +89,9 @@ class Runner:
             self.close()
         if flow.progress:
             lines, flow.progress = flow.progress, []
-            for line in lines if self._on_progress is not None else ():
-                self._on_progress(line)
+            if self._on_progress is not None:
+                for line in lines:
+                    self._on_progress(line)
 
     def _dial(self, address: Address, wait_max_s: float) -> None:
         timeout_s = max(0.001, min(CONNECT_TIMEOUT_S, wait_max_s, self.flow.settings.timeout_s))

@@ -30,7 +30,7 @@ from raftbook.errors import OutcomeUnknown, ProtocolError, RaftbookError
 
 COMMANDS_PER_REQUEST: Final = 100
 
-FORGET_TIMEOUT_S: Final = 1.0
+FORGET_TIMEOUT_S: Final = 0.25
 """How long `close` waits for the session to be forgotten; it is a courtesy, not a duty."""
 
 

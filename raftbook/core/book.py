@@ -1,7 +1,7 @@
 """One instrument's book: matching, resting, cancelling and amending in price-time priority.
 
 Owns everything that happens to an order after it was found valid. Every change is told as an event
-appended to the list it is given. Must not know sessions, requests or time, and judges nothing:
+appended to the list it is given. Must not know sessions or requests, and judges nothing:
 `validate.py` has done that.
 """
 
@@ -23,6 +23,7 @@ from raftbook.core.events import (
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.limits import Limits
+from raftbook.core.moment import Moment
 from raftbook.core.types import (
     OrderType,
     Phase,
@@ -66,6 +67,7 @@ class Book:
         "bids",
         "feed_seq",
         "last_price",
+        "moment",
         "notional_max",
         "orders_max",
         "phase",
@@ -79,7 +81,8 @@ class Book:
         "trades",
     )
 
-    def __init__(self, terms: InstrumentTerms, limits: Limits) -> None:
+    def __init__(self, terms: InstrumentTerms, limits: Limits, moment: Moment) -> None:
+        self.moment = moment
         self.terms = terms
         self.symbol = terms.symbol
         self.qty_max = terms.qty_max
@@ -203,6 +206,7 @@ class Book:
         leaves = taker.leaves_qty
         seq = self.feed_seq
         trade_id = self.trade_id
+        moment = self.moment
         level = makers.best
         while leaves and level is not None and level.key >= bound:
             maker = level.eldest
@@ -232,23 +236,23 @@ class Book:
             else:
                 maker.leaves_qty = offered - qty
                 level.qty -= qty
-            events.append(
-                (
-                    TRADE,
-                    seq,
-                    trade_id,
-                    price,
-                    qty,
-                    maker.terms,
-                    maker.cum_qty,
-                    maker.leaves_qty,
-                    maker.cum_notional,
-                    taker_terms,
-                    taker.cum_qty,
-                    leaves,
-                    taker.cum_notional,
-                )
+            event = (
+                TRADE,
+                seq,
+                trade_id,
+                price,
+                qty,
+                maker.terms,
+                maker.cum_qty,
+                maker.leaves_qty,
+                maker.cum_notional,
+                taker_terms,
+                taker.cum_qty,
+                leaves,
+                taker.cum_notional,
             )
+            events.append(event)
+            self.trades.append((moment.time_ns, moment.index, event))
             self.last_price = price
         taker.leaves_qty = leaves
         self.feed_seq = seq

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from hashlib import blake2b
+from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from raftbook.core.events import (
 )
 
 _BLOCK_BYTES: Final = 4096
-_DIGEST_BYTES: Final = 16
+_DIGEST_CHARS: Final = 32
 PENDING_MAX: Final = 256
 """Requests that may wait to be folded in: one loop over many is cheaper than many loops."""
 
@@ -44,7 +44,7 @@ class _Chain:
     __slots__ = ("link", "tail")
 
     def __init__(self) -> None:
-        self.link = bytes(_DIGEST_BYTES)
+        self.link = bytes(32)
         self.tail = bytearray()
 
     def feed(self, text: bytes) -> None:
@@ -54,7 +54,7 @@ class _Chain:
             start = 0
             while len(tail) - start >= _BLOCK_BYTES:
                 block = tail[start : start + _BLOCK_BYTES]
-                self.link = blake2b(self.link + block, digest_size=_DIGEST_BYTES).digest()
+                self.link = sha256(self.link + block).digest()
                 start += _BLOCK_BYTES
             del tail[:start]
 
@@ -77,7 +77,7 @@ class RollingDigest:
         """The digest as 32 hexadecimal digits."""
         self.fold()
         state = b"".join((self._numbers.link, self._numbers.tail, self._texts.link))
-        return blake2b(state + self._texts.tail, digest_size=_DIGEST_BYTES).hexdigest()
+        return sha256(state + self._texts.tail).hexdigest()[:_DIGEST_CHARS]
 
     def export(self) -> tuple[bytes, bytes, bytes, bytes]:
         """State for a snapshot: link and tail of the number chain, then of the text chain."""
@@ -100,7 +100,8 @@ class RollingDigest:
             kind = event[0]
             if kind == ACCEPTED:  # the two most frequent kinds are spelled out
                 _, seq, (order_id, account, client_id, symbol, order_kind, qty, price) = event
-                numbers += (ACCEPTED, seq, order_id, qty, price or 0, *order_kind)
+                numbers += (ACCEPTED, seq, order_id, qty, price or 0)
+                numbers += order_kind
                 texts += (account, client_id, symbol)
             elif kind in (CANCELED, EXPIRED):
                 _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event

@@ -34,13 +34,13 @@ from raftbook.core.events import (
     REJECTED,
     SESSION_CLOSED,
     SESSION_OPENED,
-    TRADE,
     Event,
     Reply,
 )
 from raftbook.core.instrument import InstrumentTerms, terms_error
 from raftbook.core.ladder import Order
 from raftbook.core.limits import Limits
+from raftbook.core.moment import Moment
 from raftbook.core.sessions import Session, SessionTable
 from raftbook.core.types import Phase, Reject
 from raftbook.core.validate import (
@@ -76,8 +76,7 @@ class Exchange:
     """All instruments, accounts and sessions.
 
     Attributes:
-        applied_index: index of the last entry applied, 0 before the first.
-        now_ns: logical time, nanoseconds since 1970 UTC; only entries move it.
+        moment: index of the last entry applied and logical time; only entries move them.
         books: by symbol, in the order they were created.
         orders: by order_id, open ones and remembered closed ones.
         digest: rolling digest of every event so far.
@@ -87,8 +86,7 @@ class Exchange:
         limits = genesis.limits
         self.genesis = genesis
         self.limits = limits
-        self.applied_index = 0
-        self.now_ns = 0
+        self.moment = Moment()
         self.last_order_id = 0
         self.books: dict[str, Book] = {}
         self.accounts: dict[str, Account] = {}
@@ -112,9 +110,19 @@ class Exchange:
         for terms in genesis.instruments:
             error = terms_error(terms)
             assert error is None, f"genesis instrument {terms.symbol}: {error}"
-            self.books[terms.symbol] = Book(terms, limits)
+            self.books[terms.symbol] = Book(terms, limits, self.moment)
         for name, is_operator in genesis.accounts:
             self.add_account(name, is_operator=is_operator)
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the last entry applied, 0 before the first."""
+        return self.moment.index
+
+    @property
+    def now_ns(self) -> int:
+        """Logical time, nanoseconds since 1970 UTC."""
+        return self.moment.time_ns
 
     def add_account(self, name: str, *, is_operator: bool) -> Account:
         """Know an account; its name must be new."""
@@ -133,19 +141,19 @@ class Exchange:
         """Let one committed entry take effect.
 
         Args:
-            entry: the next entry; its index must be above `applied_index`.
+            entry: the next entry; its index must be above `moment.index`.
 
         Returns:
             One reply per request, in order. A request seen before changes nothing and gets its
             original reply, flagged poss_dup.
         """
-        index, time_ns = entry.index, entry.time_ns
-        assert index > self.applied_index, f"entry {index} after {self.applied_index}"
-        self.applied_index = index
-        if time_ns > self.now_ns:
-            step_end = self.now_ns + TIME_STEP_MAX_NS
-            self.now_ns = time_ns if time_ns < step_end or not self.now_ns else step_end
-        now_ns = self.now_ns
+        moment = self.moment
+        index, time_ns, now_ns = entry.index, entry.time_ns, moment.time_ns
+        assert index > moment.index, f"entry {index} after {moment.index}"
+        moment.index = index
+        if time_ns > now_ns:
+            step_end = now_ns + TIME_STEP_MAX_NS
+            moment.time_ns = now_ns = time_ns if time_ns < step_end or not now_ns else step_end
         sessions = self.sessions.by_id
         window = self.sessions.window
         handlers = self._handlers
@@ -210,13 +218,9 @@ class Exchange:
         account.open_count += 1
         if client_order_id:
             account.by_client_order_id[client_order_id] = order
-        trade_id = book.trade_id
-        first = len(events)
         book.enter(order, events)
         if not order.leaves_qty:
             account.close(order)
-        if book.trade_id != trade_id:
-            self._keep_trades(book, events, first)
 
     def _cancel_order(self, session: Session, command: Command, events: list[Event]) -> None:
         try:
@@ -248,19 +252,9 @@ class Exchange:
         if order_qty <= order.cum_qty:
             book.cancel(order, events)
             return
-        trade_id = book.trade_id
-        first = len(events)
         book.amend(order, order_qty, order.terms[6] if price is None else price, events)
         if not order.leaves_qty:
             order.account.close(order)
-        if book.trade_id != trade_id:
-            self._keep_trades(book, events, first)
-
-    def _keep_trades(self, book: Book, events: list[Event], first: int) -> None:
-        now_ns, index = self.now_ns, self.applied_index
-        for event in events[first:]:
-            if event[0] == TRADE:
-                book.trades.append((now_ns, index, event))
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -283,7 +277,7 @@ class Exchange:
             poss_dup = self._without_session(session_id, commands, events)
             if not poss_dup:
                 self.digest.pending.append(events)
-            return (session_id, request_seq, self.applied_index, offset, events, poss_dup)
+            return (session_id, request_seq, self.moment.index, offset, events, poss_dup)
         if request_seq > session.highest_seq - self.sessions.window and request_seq > 0:
             past = session.replies[request_seq % self.sessions.window]
             if past is None or past[1] != request_seq:
@@ -292,7 +286,7 @@ class Exchange:
         for command in commands:
             _refuse(command, Reject.STALE_REQUEST, events)
         self.digest.pending.append(events)
-        return (session_id, request_seq, self.applied_index, offset, events, 0)
+        return (session_id, request_seq, self.moment.index, offset, events, 0)
 
     def _without_session(
         self, session_id: int, commands: Iterable[Command], events: list[Event]
@@ -320,7 +314,7 @@ class Exchange:
         session = self.sessions.by_key.get((name, key)) if key else None
         found = session is not None
         if session is None:
-            session = self.sessions.open(account, key, self.now_ns)
+            session = self.sessions.open(account, key, self.moment.time_ns)
         if session is None:
             events.append((REJECTED, 0, int(Reject.RATE_LIMIT), command))
             return 0
@@ -343,7 +337,7 @@ class Exchange:
             events.append((REJECTED, 0, int(code), command))
             return
         terms = InstrumentTerms(*command[1:])
-        book = self.books[terms.symbol] = Book(terms, self.limits)
+        book = self.books[terms.symbol] = Book(terms, self.limits, self.moment)
         book.feed_seq = 1
         events.append((INSTRUMENT_CREATED, 1, tuple(terms)))
 

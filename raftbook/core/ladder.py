@@ -43,8 +43,7 @@ class Order:
         self.book = book
         self.terms = terms
         self.leaves_qty = leaves_qty
-        self.cum_qty = 0
-        self.cum_notional = 0
+        self.cum_qty = self.cum_notional = 0
         self.level: Level | None = None  # None while it does not rest
         self.older: Order | None = None  # neighbours in its level's queue
         self.newer: Order | None = None

@@ -28,7 +28,7 @@ def export_state(exchange: Exchange) -> StateValue:
     """The state as a value; O(state), and independent of the exchange afterwards."""
     return (
         FORMAT_VERSION,
-        (exchange.applied_index, exchange.now_ns),
+        (exchange.moment.index, exchange.moment.time_ns),
         exchange.last_order_id,
         tuple(_export_account(account) for account in exchange.accounts.values()),
         tuple(_export_book(book) for book in exchange.books.values()),
@@ -69,7 +69,7 @@ def restore_state(genesis: Genesis, value: StateValue) -> Exchange:
         raise ValueError(f"snapshot format {version}; this build reads {FORMAT_VERSION}")
     _, clock, last_order_id, accounts, books, trades, last_session_id, sessions, digest = value
     exchange = Exchange(genesis)
-    exchange.applied_index, exchange.now_ns = clock
+    exchange.moment.index, exchange.moment.time_ns = clock
     exchange.last_order_id = last_order_id
     exchange.books.clear()
     exchange.accounts.clear()
@@ -143,7 +143,7 @@ def _restore_order(exchange: Exchange, value: StateValue) -> Order:
 
 def _restore_book(exchange: Exchange, value: StateValue) -> Book:
     terms, phase, feed_seq, trade_id, last_price, bids, asks = value
-    book = Book(InstrumentTerms(*terms), exchange.limits)
+    book = Book(InstrumentTerms(*terms), exchange.limits, exchange.moment)
     exchange.books[book.symbol] = book
     book.phase = phase
     book.feed_seq = feed_seq

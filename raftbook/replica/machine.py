@@ -65,7 +65,7 @@ class Machine:
         if payload[:1] == REGULAR:
             entry = _read_entry(index, payload)
             replies = self.exchange.apply(entry)
-            applied = Applied(index, term, self.exchange.now_ns, replies)
+            applied = Applied(index, term, self.exchange.moment.time_ns, replies)
             self._remember(applied)
         self._digests[index] = self.exchange.digest.value()
         if len(self._digests) > self._entries_kept:

@@ -164,7 +164,7 @@ class Flow:
             for _ in range(choose((1, 2, 3)))
         )
         highest = self._highest.get(session_id, 0)
-        request_seq = highest + choose((1,) * 16 + (2, 0, 0, -1, -2, -3, -5, 6))
+        request_seq = highest + choose((1,) * 16 + (2, 0, 0, -1, -2, -3, -4, -5, 6))
         self._highest[session_id] = max(highest, request_seq)
         return (session_id, request_seq, commands)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
 from raftbook.core.invariants import check
 from raftbook.core.snapshot import export_state, restore_state, state_digest
-from tests.core.flow import GENESIS, PROFILES, random_entries
+from raftbook.core.types import SelfTradePrevention as Prevention
+from raftbook.core.types import Side, TimeInForce
+from tests.core.flow import GENESIS, OPENING, PROFILES, random_entries
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,17 +92,34 @@ def test_asking_for_the_digest_changes_nothing() -> None:
     assert asked.digest.value() == unasked.digest.value()
 
 
-def test_one_quantity_changed_changes_the_digest() -> None:
-    entries = random_entries(5, 40)
-    one, other = Exchange(GENESIS), Exchange(GENESIS)
-    for entry in entries:
-        one.apply(entry)
-        other.apply(entry)
-    last, session = entries[-1].index, entries[-1].time_ns
-    for exchange, quantity in ((one, 1), (other, 2)):
-        command = (1, "Z", 1, 2, 1, quantity, 0, "", 0, 0)
-        exchange.apply(Entry(last + 1, session, ((99, 1, (command,)),)))
-    assert one.digest.value() != other.digest.value()
+@pytest.mark.parametrize(
+    "other",
+    [
+        c.new_order("B", Side.BUY, 3, 1, client_order_id="x"),
+        c.new_order("A", Side.SELL, 3, 1, client_order_id="x"),
+        c.new_order("A", Side.BUY, 2, 1, client_order_id="x"),
+        c.new_order("A", Side.BUY, 3, 2, client_order_id="x"),
+        c.new_order("A", Side.BUY, 3, 1, client_order_id="y"),
+        c.new_order("A", Side.BUY, 3, 1, client_order_id="x", post_only=True),
+        c.new_order(
+            "A", Side.BUY, 3, 1, client_order_id="x", self_trade_prevention=Prevention.DECREMENT
+        ),
+        c.new_order("A", Side.BUY, 3, 1, client_order_id="x", time_in_force=TimeInForce.IOC),
+        c.new_order("Z", Side.BUY, 3, 1, client_order_id="x"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("session_id", [2, 4])
+def test_every_field_of_an_order_is_in_the_digest(other: c.Command, session_id: int) -> None:
+    order = c.new_order("A", Side.BUY, 3, 1, client_order_id="x")
+
+    def digest(session_id: int, command: c.Command) -> str:
+        exchange = Exchange(GENESIS)
+        exchange.apply(Entry(1, 10**18, (*OPENING, (session_id, 1, (command,)))))
+        return exchange.digest.value()
+
+    assert digest(2, other) != digest(2, order)
+    assert (digest(session_id, order) == digest(2, order)) == (session_id == 2)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

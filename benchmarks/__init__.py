@@ -1,0 +1,1 @@
+"""Measurements behind docs/BENCHMARKS.md. `python -m benchmarks` runs all, or those it names."""

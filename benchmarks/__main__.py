@@ -1,0 +1,40 @@
+"""`python -m benchmarks [core] [cluster] [stock]`: run them and print what was found as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+
+from benchmarks import cluster, core, stock
+
+_ALL = {"core": core.run, "cluster": cluster.run, "stock": stock.run}
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, all of them when none is named."""
+    unknown = [name for name in names if name not in _ALL]
+    if unknown:
+        print(f"unknown benchmark {unknown[0]}; there are {', '.join(_ALL)}", file=sys.stderr)
+        return 2
+    found: dict[str, object] = {
+        "environment": {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+        }
+    }
+    for name in names or list(_ALL):
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        found[name] = _ALL[name]()
+    if isinstance(found.get("cluster"), dict) and isinstance(found.get("stock"), dict):
+        ours = found["cluster"]["orders_per_s"]  # type: ignore[index]
+        theirs = found["stock"]["orders_per_s"]  # type: ignore[index]
+        found["times_stock"] = round(ours / theirs, 1)
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

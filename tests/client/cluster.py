@@ -1,0 +1,385 @@
+"""A cluster in the test's own process: real wire, real exchange, and nodes that fail as told.
+
+All nodes share one exchange, so a request that reached it through one node is known to the others,
+as in a real cluster. Each node works through its script: one fault per REQUEST, then it is well.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from raftbook.client import AsyncClient, Client
+from raftbook.core import commands as c
+from raftbook.core.commands import Entry
+from raftbook.core.exchange import Exchange, Genesis
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.limits import Limits
+from raftbook.core.types import Reject
+from raftbook.wire import client_messages as m
+from raftbook.wire.framing import FrameReader, frame
+from raftbook.wire.packing import pack
+
+BTC = InstrumentTerms("BTC-USD", "BTC", "USD", "0.25", "0.001", 10**6, 1, 10**9)
+ETH = InstrumentTerms("ETH-USD", "ETH", "USD", "0.01", "1", 10**6, 1, 10**9)
+GENESIS = Genesis((BTC, ETH), (("demo", True), ("alice", False)), Limits(session_idle_ns=10**9))
+NONCE = b"nonce"
+START_NS = 10**18
+
+REFUSALS = {
+    "no_leader": Reject.NO_LEADER,
+    "overloaded": Reject.OVERLOADED,
+    "not_ready": Reject.NOT_READY,
+    "unknown": Reject.OUTCOME_UNKNOWN,
+    "unknown_applied": Reject.OUTCOME_UNKNOWN,
+    "malformed": Reject.MALFORMED,
+}
+APPLIED_BEFORE = {"drop_after", "unknown_applied", "stall_applied", "half", "garbage"}
+
+
+class Cluster:
+    """Nodes of one exchange. `applied` is what the log holds: (session_id, request_seq, commands)."""
+
+    def __init__(self, nodes: int = 2, genesis: Genesis = GENESIS, secret: str = "") -> None:
+        self.exchange = Exchange(genesis)
+        self.secret = secret
+        self.now_ns = START_NS
+        self.applied: list[tuple[int, int, tuple[Any, ...]]] = []
+        self.feed: list[tuple[Any, ...]] = []
+        self.entries: list[tuple[Any, ...]] = []
+        self.nodes = [Node(self, node_id) for node_id in range(1, nodes + 1)]
+
+    async def __aenter__(self) -> "Cluster":
+        for node in self.nodes:
+            await node.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for node in self.nodes:
+            await node.stop()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [("127.0.0.1", node.port) for node in self.nodes]
+
+    def apply(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> Any:
+        self.now_ns += 1
+        entry = Entry(
+            self.exchange.applied_index + 1, self.now_ns, [(session_id, request_seq, commands)]
+        )
+        reply = self.exchange.apply(entry)[0]
+        self.applied.append((session_id, request_seq, commands))
+        self.entries.append((entry.index, 1, entry.time_ns, ((*reply[:4], tuple(reply[4]), 0),)))
+        if not reply[5]:
+            for event in reply[4]:
+                if event[1]:
+                    self.feed.append((event[1], entry.index, entry.time_ns, event[0], *event[2:]))
+        for node in self.nodes:
+            node.push()
+        return reply
+
+    def orders_taken(self) -> int:
+        """How many orders the exchange has accepted: each exactly once, or the test fails."""
+        return self.exchange.last_order_id
+
+    def forget_sessions(self) -> None:
+        """Evict every session, as a day of silence would."""
+        for session in list(self.exchange.sessions.by_id.values()):
+            self.exchange.sessions.remove(session)
+
+
+class Node:
+    """One node: its script, and what it has seen."""
+
+    def __init__(self, cluster: Cluster, node_id: int) -> None:
+        self.cluster = cluster
+        self.node_id = node_id
+        self.port = 0
+        self.script: list[str] = []
+        self.open_script: list[str] = []
+        self.query_script: list[str] = []
+        self.login_code = 0
+        self.cluster_id = "demo-1"
+        self.greeting = b""  # bytes instead of a WELCOME
+        self.connections = 0
+        self.requests: list[tuple[int, int]] = []
+        self.queries: list[tuple[str, dict[str, Any]]] = []
+        self.subscribed: list[dict[str, Any]] = []
+        self.push_limit: int | None = None  # then the connection is cut
+        self.talks: list[Talk] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Talk(self), "127.0.0.1", self.port
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for talk in list(self.talks):
+            talk.transport.abort()
+        await asyncio.sleep(0)
+
+    def push(self) -> None:
+        for talk in list(self.talks):
+            talk.push()
+
+
+class Talk(asyncio.Protocol):
+    """One connection to a node."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.reader = FrameReader(1 << 24)
+        self.transport: asyncio.Transport
+        self.account = ""
+        self.stream = ""
+        self.place = 0  # feed_seq or index pushed last
+        self.pushed = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.node.connections += 1
+        self.node.talks.append(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.node.talks.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        for payload in self.reader.feed(data):
+            if not self.transport.is_closing():
+                self.take(m.read_message(payload))
+
+    def send(self, *message: Any) -> None:
+        self.transport.write(frame(pack(message)))
+
+    def take(self, message: tuple[Any, ...]) -> None:
+        kind, *fields = message
+        if kind == m.HELLO:
+            if self.node.greeting:
+                self.transport.write(self.node.greeting)
+                return
+            self.send(m.WELCOME, 1, "demo", self.node.cluster_id, self.node.node_id, NONCE)
+        elif kind == m.LOGIN:
+            self.login(*fields)
+        elif kind == m.OPEN:
+            self.open(*fields)
+        elif kind == m.REQUEST:
+            self.request(*fields)
+        elif kind == m.QUERY:
+            self.query(*fields)
+        elif kind == m.SUBSCRIBE:
+            self.subscribe(*fields)
+        elif kind == m.PING:
+            self.send(m.PONG, *fields)
+
+    def login(self, ref: int, account: str, proof: bytes) -> None:
+        secret = self.node.cluster.secret
+        if self.node.login_code:
+            self.send(m.FAILURE, ref, self.node.login_code, "not now")
+        elif proof != (m.login_proof(secret, account, NONCE) if secret else b""):
+            self.send(m.FAILURE, ref, int(Reject.NOT_AUTHORIZED), "wrong secret")
+        else:
+            self.account = account
+            self.send(m.RESULT, ref, {"account": account, "operator": account == "demo"})
+
+    def open(self, ref: int, key: str) -> None:
+        fault = self.node.open_script.pop(0) if self.node.open_script else "ok"
+        if fault == "drop":
+            self.transport.abort()
+        elif fault in REFUSALS:
+            self.send(m.FAILURE, ref, int(REFUSALS[fault]), "")
+        elif fault != "stall":
+            reply = self.node.cluster.apply(c.NO_SESSION, 0, (c.open_session(self.account, key),))
+            event = reply[4][0]
+            if event[0] != 10:
+                self.send(m.FAILURE, ref, event[2], "")
+            else:
+                self.send(m.RESULT, ref, (event[2], event[4]))
+
+    def request(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> None:
+        node = self.node
+        node.requests.append((session_id, request_seq))
+        fault = node.script.pop(0) if node.script else "ok"
+        if fault == "drop_before":
+            self.transport.abort()
+            return
+        if fault == "poison":
+            self.send(m.FAILURE, 0, int(Reject.MALFORMED), "this frame is not for me")
+            self.transport.close()
+            return
+        if fault == "ok" or fault in APPLIED_BEFORE:
+            reply = node.cluster.apply(session_id, request_seq, commands)
+            message = (m.REPLY, *reply[:3], 1, START_NS, reply[3], reply[4], reply[5], 1)
+        if fault == "ok":
+            self.send(*message)
+        elif fault in REFUSALS:
+            self.send(m.REFUSED, session_id, request_seq, int(REFUSALS[fault]), "")
+        elif fault == "drop_after":
+            self.transport.abort()
+        elif fault == "half":
+            framed = frame(pack(message))
+            self.transport.write(framed[: len(framed) // 2])
+            self.transport.close()
+        elif fault == "garbage":
+            self.transport.write(frame(b"\xc1garbage"))
+
+    def query(self, ref: int, name: str, arguments: dict[str, Any]) -> None:
+        node = self.node
+        node.queries.append((name, arguments))
+        fault = node.query_script.pop(0) if node.query_script else "ok"
+        if fault == "drop":
+            self.transport.abort()
+        elif fault == "stale":
+            self.send(m.FAILURE, ref, int(Reject.TOO_STALE), "")
+        elif fault in REFUSALS:
+            self.send(m.FAILURE, ref, int(REFUSALS[fault]), "")
+        elif fault == "ok":
+            self.answer(ref, name, arguments)
+
+    def answer(self, ref: int, name: str, arguments: dict[str, Any]) -> None:
+        exchange = self.node.cluster.exchange
+        book = exchange.books.get(arguments.get("symbol", ""))
+        if name == "instruments":
+            value: Any = [
+                {**each.terms._asdict(), "phase": each.phase, "last_price": each.last_price}
+                for each in exchange.books.values()
+            ]
+        elif name == "book" and book is not None:
+            value = book_value(self.node, book, arguments["depth"], orders=arguments["orders"])
+        elif name == "trades" and book is not None:
+            trades = [
+                (e[2], e[3], e[4], time_ns, index, e[9][4][0], e[5][0], e[9][0])
+                for time_ns, index, e in book.trades
+            ]
+            value = {"applied_index": exchange.applied_index, "trades": trades}
+        elif name in ("order", "orders"):
+            account = exchange.accounts[self.account]
+            orders = [o for o in exchange.orders.values() if o.account is account]
+            if name == "orders":
+                value = {"orders": [order_value(o) for o in orders if o.leaves_qty]}
+            else:
+                found = account.find(
+                    arguments.get("order_id", 0), arguments.get("client_order_id", "")
+                )
+                if found is None:
+                    self.send(m.FAILURE, ref, int(Reject.UNKNOWN_ORDER), "no such order")
+                    return
+                value = order_value(found)
+        elif name == "status":
+            value = {"node_id": self.node.node_id, "applied_index": exchange.applied_index}
+        else:
+            self.send(m.FAILURE, ref, int(Reject.UNKNOWN_INSTRUMENT), "")
+            return
+        self.send(m.RESULT, ref, value)
+
+    def subscribe(self, ref: int, name: str, arguments: dict[str, Any]) -> None:
+        node, cluster = self.node, self.node.cluster
+        node.subscribed.append(arguments)
+        if name not in ("feed", "entries"):
+            self.send(m.FAILURE, ref, int(Reject.NOT_AUTHORIZED), "no such stream")
+            return
+        result = {"subscription": 7, "applied_index": cluster.exchange.applied_index}
+        self.send(m.RESULT, ref, result)
+        self.stream = name
+        self.pushed = 0
+        place = arguments.get("from_seq" if name == "feed" else "from_index")
+        if name == "feed" and place is None:
+            book = cluster.exchange.books[arguments["symbol"]]
+            self.place = book.feed_seq
+            self.send(m.PUSH, 7, ("refresh", book_value(node, book, 0, orders=True)))
+        elif place is None:
+            self.place = cluster.exchange.applied_index
+        else:
+            self.place = place - 1
+        self.push()
+
+    def push(self) -> None:
+        """Push what is new, up to the limit at which this node cuts the connection."""
+        cluster = self.node.cluster
+        if not self.stream or self.transport.is_closing():
+            return
+        for value in cluster.feed if self.stream == "feed" else cluster.entries:
+            if value[0] > self.place:
+                if self.pushed == self.node.push_limit:
+                    self.transport.close()
+                    return
+                self.place = value[0]
+                self.pushed += 1
+                self.send(m.PUSH, 7, value)
+
+
+def book_value(node: Node, book: Any, depth: int, *, orders: bool) -> dict[str, Any]:
+    value = {
+        "symbol": book.symbol,
+        "feed_seq": book.feed_seq,
+        "applied_index": node.cluster.exchange.applied_index,
+        "node_id": node.node_id,
+        "last_price": book.last_price,
+        "phase": book.phase,
+        "age_ms": 0,
+    }
+    for name, ladder in (("bid", book.bids), ("ask", book.asks)):
+        levels = list(ladder)[: depth or None]
+        value[name + "s"] = [(each.price, each.qty, len(list(each))) for each in levels]
+        if orders:
+            value[name + "_orders"] = [
+                (order.terms[0], each.price, order.leaves_qty) for each in levels for order in each
+            ]
+    return value
+
+
+def order_value(order: Any) -> dict[str, Any]:
+    return {
+        "terms": order.terms,
+        "leaves_qty": order.leaves_qty,
+        "cum_qty": order.cum_qty,
+        "cum_notional": order.cum_notional,
+        "resting": order.leaves_qty > 0,
+    }
+
+
+class Blocking:
+    """A `Client` whose calls can be awaited: each runs in a thread, beside the cluster's loop."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.client, name)
+        return functools.partial(asyncio.to_thread, value) if callable(value) else value
+
+    async def __aenter__(self) -> "Blocking":
+        await asyncio.to_thread(self.client.connect)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.to_thread(self.client.close)
+
+
+def client_of(kind: str, cluster: Cluster, **settings: Any) -> Any:
+    """A client of either kind, impatient enough for tests; all its verbs are awaited."""
+    settings = {
+        "nodes": cluster.addresses,
+        "account": "demo",
+        "timeout_s": 1.0,
+        "request_attempt_timeout_s": 0.1,
+        **settings,
+    }
+    nodes = settings.pop("nodes")
+    if kind == "sync":
+        return Blocking(Client(nodes, **settings))
+    return AsyncClient(nodes, **settings)
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
