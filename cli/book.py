@@ -47,7 +47,10 @@ def book(
     linearizable: bool,
     watch: bool,
 ) -> None:
-    """Show the book of SYMBOL; totals add up from the best price."""
+    """Show the book of SYMBOL.
+
+    Bids stand left, asks right; totals add up from the best price.
+    """
     printer = invocation.printer
     with invocation.connect() as client:
         shown = -1
@@ -143,9 +146,9 @@ def _side_by_side(
     left = "".join(cell.rjust(width) for cell, width in zip(bid, widths, strict=True))
     ask_price = ask[2].ljust(price_width)
     right = f"{ask_price}{ask[1].rjust(widths[1] + 1)}{ask[0].rjust(widths[0] + 2)}"
-    if printer is not None:
-        left, right = printer.paint(left, "green"), printer.paint(right, "red")
-    return f"{left}  |  {right}".rstrip()
+    if printer is None or not printer.colour:
+        return f"{left}  |  {right}".rstrip()
+    return f"{printer.paint(left, 'green')}  |  {printer.paint(right.rstrip(), 'red')}"
 
 
 def _level_rows(levels: Sequence[BookLevel], places: int) -> list[Row]:

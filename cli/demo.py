@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,7 @@ import click
 
 from raftbook.client import AsyncClient
 from raftbook.client.views import BookView
-from raftbook.core.events import ACCEPTED
 from raftbook.errors import RaftbookError
-from raftbook.genesis import genesis_of
 
 from .bots import Bot, FairPrices, Tally
 from .cluster_verify import Verdict, verify_cluster
@@ -41,6 +39,9 @@ DOWN_S: Final = 1.5
 ENDING_S: Final = 0.2
 ENDING_MIN_S: Final = 4.0
 """The last part of the time is kept for verifying and stopping: a fifth, at least so much."""
+
+NODE_TIMEOUT_S: Final = 0.4
+"""A node of this machine answers at once or is dead, and the picture should go on."""
 
 KILL_AFTER_S: Final = 10.0
 """When the leader is killed in a demo without an end."""
@@ -110,7 +111,9 @@ def demo(
     no_browser: bool,
     directory: Path | None,
 ) -> None:
-    """Start a cluster and a market on this machine, kill the leader, check that nothing is lost.
+    """Watch a cluster survive its leader.
+
+    Starts nodes and a market on this machine, kills the leader, and checks that nothing is lost.
 
     Exit 0 only if every node agrees and every acknowledged order is in every node's journal.
     """
@@ -118,6 +121,7 @@ def demo(
         raise click.UsageError(f"--seconds must be at least {SECONDS_MIN}, or 0 for no end")
     # Loads Raft, which no other verb of a plain client needs.
     from .demo_cluster import DemoCluster
+    from .demo_proof import search_journals
 
     # Whoever ends the demo politely gets the same clean end as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -131,7 +135,10 @@ def demo(
             story = show.story
             screen.tell("stopping the nodes; looking for every acknowledged order in the journals")
             story.stopped_well = cluster.stop()
-            story.lost, story.doubled = _search_journals(cluster, tally)
+            directories = [cluster.data_path(node_id) for node_id in cluster.node_ids]
+            story.lost, story.doubled = search_journals(
+                directories, cluster.config, tally.acknowledged
+            )
     finally:
         screen.close()
     _report(invocation, story, tally, directory)
@@ -152,6 +159,7 @@ class _Show:
         # Its own settings: nothing of the user's environment points at this cluster.
         self._invocation = Invocation(environ={})
         self._invocation.config_name = str(cluster.config.path)
+        self._invocation.timeout_s = NODE_TIMEOUT_S
         self._view: ClusterView | None = None
         self._book: BookView | None = None
         self._orders_before = 0
@@ -179,6 +187,7 @@ class _Show:
             await self._kill_leader()
             await self._draw_until(trading_ends)
         story.trading_s = time.monotonic() - trading_began
+        screen.close()
         screen.tell("the bots stop; cluster verify:")
         story.verdict = await asyncio.to_thread(verify_cluster, self._invocation)
         for line in story.verdict.text().splitlines():
@@ -326,45 +335,6 @@ def _is_caught_up(view: ClusterView, node_id: int) -> bool:
     status = next((node.status for node in view.nodes if node.node_id == node_id), None)
     # A market goes on meanwhile: a handful of entries is what is on its way.
     return status is not None and view.commit_index - int(status["applied_index"]) <= 5
-
-
-def _search_journals(cluster: Any, tally: Tally) -> tuple[int, int]:
-    """Looks for every acknowledged order on the disk of every node.
-
-    Returns:
-        How many are missing somewhere, and how many client order ids were taken twice.
-    """
-    from .data_directory import DataDirectory
-
-    genesis = genesis_of(cluster.config)
-    lost: set[int] = set()
-    doubled = 0
-    for node_id in cluster.node_ids:
-        source = DataDirectory(cluster.data_path(node_id))
-        replies = (
-            reply
-            for _, applied, _ in source.replay(source.first, source.last, genesis)
-            if applied is not None
-            for reply in applied.replies
-        )
-        accepted = _accepted_orders(replies)
-        lost |= {
-            order_id for order_id, names in tally.acknowledged.items()
-            if accepted.get(order_id) != names
-        }  # fmt: skip
-        doubled = max(doubled, len(accepted) - len(set(accepted.values())))
-    return len(lost), doubled
-
-
-def _accepted_orders(replies: Iterable[Any]) -> dict[int, tuple[str, str]]:
-    """order_id to (account, client_order_id) of each order that was taken."""
-    return {
-        event[2][0]: (event[2][1], event[2][2])
-        for reply in replies
-        if not reply[5]
-        for event in reply[4]
-        if event[0] == ACCEPTED
-    }
 
 
 def _report(invocation: Invocation, story: Story, tally: Tally, directory: Path | None) -> None:

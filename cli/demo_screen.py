@@ -65,9 +65,10 @@ class Screen:
         print(_HIDE_CURSOR + _HOME_AND_CLEAR + "\n".join(parts), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Gives the terminal back."""
+        """Gives the terminal back: what is told from now on stands below the last picture."""
         if self._is_live:
             print(_SHOW_CURSOR, end="", file=sys.stderr, flush=True)
+            self._is_live = False
 
 
 def _best(book: BookView | None) -> str:

@@ -17,7 +17,7 @@ from raftbook.client.views import MarketTrade
 from .invocation import Invocation, network_options, pass_invocation
 from .naming import event_document, event_symbol
 from .outcomes import CommandFailed, ExitCode
-from .output.printer import Printer
+from .output.printer import Printer, say
 from .output.tables import render_table, rfc3339
 
 ROWS_MAX: Final = 10_000
@@ -33,7 +33,10 @@ _TRADE_HEADERS: Final = ("TIME", "TRADE", "SIDE", "QTY", "PRICE", "MAKER", "TAKE
 @network_options
 @pass_invocation
 def trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -> None:
-    """Show the last trades of SYMBOL, eldest first; SIDE is who took."""
+    """Show the last trades of SYMBOL.
+
+    Eldest first; SIDE is that of the order which came in.
+    """
     printer = invocation.printer
     with invocation.connect() as client:
         spec = _spec(client, symbol)
@@ -155,16 +158,18 @@ def _trade_of_feed(
 def events(
     invocation: Invocation, symbol: str | None, follow: bool, first: int | None, limit: int
 ) -> None:
-    """Show what the entries of the log did, all accounts' orders included (operators only)."""
+    """Show what entries of the log did.
+
+    All accounts' orders are among them, so this is for operators.
+    """
     printer = invocation.printer
     with invocation.connect() as client:
         instruments = client.instruments()
         if symbol is not None:
             _spec(client, symbol)
         if follow:
-            if first is None:
-                answer = client.query("events", limit=1)
-                first = int(answer["applied_index"]) + 1
+            answer = client.query("events", limit=1)
+            first = answer["applied_index"] + 1 if first is None else _kept(first, answer)
             for entry in client.subscribe("entries", from_index=first):
                 if _has_unknown_instrument(entry, instruments):
                     instruments = client.instruments()
@@ -172,12 +177,8 @@ def events(
                     _print_event(printer, document)
             return
         answer = client.query("events", from_index=first or 0, limit=limit)
-    if first is not None and first < answer["first_kept"]:
-        raise CommandFailed(
-            ExitCode.USAGE,
-            f"events: entries before {answer['first_kept']} are no longer kept",
-            hint="read a stopped node's directory with: raftbook log dump DIR",
-        )
+    if first is not None:
+        _kept(first, answer)
     documents = [
         document
         for entry in answer["entries"]
@@ -192,6 +193,17 @@ def events(
         table=lambda: "\n".join(map(event_line, documents)) or "no events",
         items="events",
     )
+
+
+def _kept(first: int, answer: Mapping[str, Any]) -> int:
+    """The first wanted entry that can be had; says so when some before it cannot."""
+    first_kept = int(answer["first_kept"])
+    if first < first_kept:
+        say(
+            f"the node keeps no entries before {first_kept} (or they were Raft's own); "
+            "older ones are shown by: raftbook log dump DIR"
+        )
+    return max(first, first_kept)
 
 
 def entry_documents(

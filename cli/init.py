@@ -50,7 +50,10 @@ _PORT_STEPS: Final = 500
 @common_options
 @pass_invocation
 def init(invocation: Invocation, node_count: int, directory: Path) -> None:
-    """Write a commented cluster.toml for this machine, and the cluster's secret."""
+    """Write a cluster.toml for this machine.
+
+    It has comments and free ports; beside it stands the secret that the nodes share.
+    """
     config_path = write_cluster(directory, node_count)
     nodes = load_config(config_path).nodes
     document = {

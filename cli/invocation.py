@@ -56,10 +56,18 @@ class Invocation:
 
     @property
     def printer(self) -> Printer:
-        output = self.output or self.environ.get("RAFTBOOK_OUTPUT") or "table"
+        self.check_output()
+        return Printer(self._output)
+
+    @property
+    def _output(self) -> str:
+        return self.output or self.environ.get("RAFTBOOK_OUTPUT") or "table"
+
+    def check_output(self) -> None:
+        """Refuses a form of answer that there is not; only the environment can ask for one."""
+        output = self._output
         if output not in FORMATS:
             raise click.UsageError(f"RAFTBOOK_OUTPUT={output!r} is none of {', '.join(FORMATS)}")
-        return Printer(output)
 
     @property
     def config(self) -> ClusterConfig:

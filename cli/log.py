@@ -39,10 +39,10 @@ _until = click.option(
 
 @click.group("log")
 def log() -> None:
-    """Read the data directories of stopped nodes, without changing them.
+    """Read the data directories of stopped nodes.
 
-    The last entries of a node that crashed may be ones that the cluster later replaced: the
-    journal does not say how far it was committed.
+    Nothing in them is changed. The last entries of a node that crashed may be ones that the
+    cluster later replaced: the journal does not say how far it was committed.
     """
 
 

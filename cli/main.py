@@ -20,13 +20,15 @@ from .demo import demo
 from .feed import events, trades
 from .init import init
 from .instrument import instrument
-from .invocation import Invocation, common_options
+from .invocation import Invocation, common_options, pass_invocation
 from .log import log
 from .node import node
 from .order import order
 from .outcomes import MEANINGS, ExitCode, judge
 from .output.printer import say
 from .replay import replay
+
+_COMPLETING = "_RAFTBOOK_COMPLETE"
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(
     f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items()
@@ -38,7 +40,8 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @common_options
-def cli() -> None:
+@pass_invocation
+def cli(invocation: Invocation) -> None:
     """A limit order book replicated by Raft.
 
     \b
@@ -46,6 +49,8 @@ def cli() -> None:
     raftbook init                              a cluster.toml of your own
     raftbook order buy BTC-USD 1@100           an order
     """
+    # A wrong RAFTBOOK_OUTPUT must be told before anything is sent, not when it is to be shown.
+    invocation.check_output()
 
 
 for _verb in (
@@ -81,10 +86,10 @@ def run(arguments: Sequence[str] | None = None, *, invocation: Invocation | None
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough. Nothing may be flushed into the pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
+    except SystemExit as end:
+        # click ends so by itself in two cases: completion has answered, or the reader of a pipe,
+        # such as head, has seen enough. The latter is no trouble.
+        return int(end.code or 0) if _COMPLETING in os.environ else ExitCode.OK
     except Exception as error:
         code, line = judge(error)
         if line:

@@ -29,6 +29,7 @@ from .order_lines import (
     OrderSpec,
     amend_command,
     cancel_command,
+    order_type_of,
 )
 from .order_once import SESSION_KEY_PREFIX, submit_once
 from .order_results import result_document, result_text, view_document, views_table
@@ -45,16 +46,9 @@ _NEGATIVE: Final = re.compile(r"-[\d.]")
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
-class OrderGroup(click.Group):
-    """`raftbook order -` reads like a file name, yet it is a verb."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, ["stream" if arg == "-" else arg for arg in args])
-
-
-@click.group("order", cls=OrderGroup)
+@click.group("order")
 def order() -> None:
-    """Buy, sell, cancel, amend, show, list; `order -` takes orders from a pipe."""
+    """Buy, sell, cancel, amend, show and list orders."""
 
 
 class NewOrderCommand(click.Command):
@@ -120,7 +114,10 @@ def _new_order_options(verb: Verb) -> Verb:
 @_new_order_options
 @pass_invocation
 def buy(invocation: Invocation, /, **options: Any) -> None:
-    """Buy QTY of SYMBOL, at PRICE or better; without a price at the market's."""
+    """Buy QTY of SYMBOL at PRICE or better.
+
+    Without a price it is a market order.
+    """
     _submit(invocation, Side.BUY, **options)
 
 
@@ -128,7 +125,10 @@ def buy(invocation: Invocation, /, **options: Any) -> None:
 @_new_order_options
 @pass_invocation
 def sell(invocation: Invocation, /, **options: Any) -> None:
-    """Sell QTY of SYMBOL, at PRICE or better; without a price at the market's."""
+    """Sell QTY of SYMBOL at PRICE or better.
+
+    Without a price it is a market order.
+    """
     _submit(invocation, Side.SELL, **options)
 
 
@@ -159,6 +159,10 @@ def _submit(
         self_trade_prevention=STP_MODES[stp],
         client_order_id=client_id or "",
     )
+    try:
+        order_type_of(spec)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     result, instrument = submit_once(invocation, spec)
     _show_result(
         invocation, result, price=price, tick_size=instrument.tick_size if instrument else None
@@ -273,7 +277,10 @@ def show(invocation: Invocation, order_id: int | None, client_id: str | None) ->
 @network_options
 @pass_invocation
 def list_orders(invocation: Invocation, symbol: str | None, open_only: bool, limit: int) -> None:
-    """List own orders, open ones and closed ones that are still remembered."""
+    """List own orders.
+
+    Open ones, and closed ones that are still remembered.
+    """
     with invocation.connect() as client:
         views = client.orders(symbol, open_only=open_only, limit=limit)
     invocation.printer.show(

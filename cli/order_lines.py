@@ -76,18 +76,28 @@ class EdgeReject(Exception):
         )
 
 
-def new_order_command(spec: OrderSpec, instruments: Mapping[str, InstrumentSpec]) -> Command:
-    """The command for an order.
+def order_type_of(spec: OrderSpec) -> OrderType:
+    """The type that was named, else limit with a price and market without.
 
     Raises:
-        EdgeReject: unknown instrument, or amounts between ticks or lots.
-        ValueError: the parts do not go together.
+        ValueError: type and price do not go together.
     """
     ord_type = spec.ord_type or (OrderType.MARKET if spec.price is None else OrderType.LIMIT)
     if ord_type is OrderType.LIMIT and spec.price is None:
         raise ValueError("a limit order needs a price")
     if ord_type is OrderType.MARKET and spec.price is not None:
         raise ValueError("a market order takes no price")
+    return ord_type
+
+
+def new_order_command(spec: OrderSpec, instruments: Mapping[str, InstrumentSpec]) -> Command:
+    """The command for an order.
+
+    Raises:
+        EdgeReject: unknown instrument, or amounts between ticks or lots.
+        ValueError: see `order_type_of`.
+    """
+    ord_type = order_type_of(spec)
     default_tif = TimeInForce.IOC if ord_type is OrderType.MARKET else TimeInForce.GTC
     instrument = instruments.get(spec.symbol)
     if instrument is None:

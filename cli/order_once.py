@@ -11,8 +11,6 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import click
-
 from raftbook.client import Client
 from raftbook.client.values import (
     UNKNOWN,
@@ -29,7 +27,7 @@ from .amounts import fresh_client_order_id
 from .invocation import Invocation
 from .naming import command_document
 from .order_lines import EdgeReject, OrderSpec, new_order_command
-from .order_results import result_document
+from .order_results import result_document, result_without_reply
 from .outcomes import CommandFailed, ExitCode
 from .output.printer import say
 
@@ -56,8 +54,6 @@ def submit_once(
         instruments = client.instruments()
         try:
             command = new_order_command(spec, instruments)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
         except EdgeReject as reject:
             return reject.result(), instruments.get(spec.symbol)
         reply = _request(invocation, client, command, spec.client_order_id)
@@ -76,9 +72,7 @@ def _request(
         return client.request([command], request_seq=REQUEST_SEQ)
     except OutcomeUnknown as error:
         if not invocation.printer.is_table:
-            unknown = OrderResult(
-                client_order_id=client_order_id, symbol=command[1], ord_status=UNKNOWN
-            )
+            unknown = result_without_reply(command, UNKNOWN, str(error))
             invocation.printer.show(result_document(unknown), table=str)
         say(f"outcome unknown: {_sentence(error)} The order may still execute.")
         say(f"retry safely with:  {retry_line(invocation.arguments, client_order_id)}")

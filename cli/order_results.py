@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from raftbook.client.units import side_name
 from raftbook.client.values import OrderResult
 from raftbook.client.views import OrderView
+from raftbook.core.commands import NEW_ORDER, Command
 
 from .output.tables import render_table
 
@@ -51,9 +53,24 @@ def result_document(result: OrderResult) -> dict[str, Any]:
     }
 
 
+def result_without_reply(command: Command, status: str, text: str) -> OrderResult:
+    """The result of a command that no node answered, as far as the command tells."""
+    is_new = command[0] == NEW_ORDER
+    return OrderResult(
+        order_id=0 if is_new else command[1],
+        client_order_id=command[7] if is_new else command[2],
+        symbol=command[1] if is_new else "",
+        side=side_name(command[2]) if is_new else "",
+        ord_status=status,
+        text=text,
+    )
+
+
 def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decimal | None) -> str:
     """The line about an order, and one for each of its trades."""
     head = f"order {result.order_id}" if result.order_id else "no order"
+    if not result.order_id and result.client_order_id and not result.entry_index:
+        head += f" ({result.client_order_id})"
     parts = [f"{head}  {result.ord_status}"]
     what = [result.side.lower(), _plain(result.order_qty), result.symbol]
     if price is not None:

@@ -10,7 +10,8 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from typing import Any, Final, NamedTuple, TextIO
+from io import BufferedIOBase
+from typing import Any, Final, NamedTuple, cast
 
 import click
 
@@ -22,12 +23,12 @@ from raftbook.client.values import (
     OrderResult,
     order_results,
 )
-from raftbook.core.commands import NEW_ORDER, Command
+from raftbook.core.commands import Command
 from raftbook.errors import NotAccepted, OutcomeUnknown
 
 from .invocation import Invocation, network_options, pass_invocation
 from .order_lines import EdgeReject, command_of_line
-from .order_results import result_document, result_text
+from .order_results import result_document, result_text, result_without_reply
 from .outcomes import CommandFailed, ExitCode, exit_code_of, worst
 from .output.printer import Printer, is_terminal, say
 
@@ -35,8 +36,9 @@ LINES_PER_REQUEST: Final = 100
 REQUESTS_IN_FLIGHT: Final = 16
 """Times LINES_PER_REQUEST: the most that can be unknown when the connection is lost."""
 
-LINE_CHARS_MAX: Final = 10_000
-_LINES_AHEAD: Final = 4 * LINES_PER_REQUEST
+LINE_BYTES_MAX: Final = 10_000
+PIECE_BYTES: Final = 65_536
+PIECES_AHEAD: Final = 4
 
 
 class Line(NamedTuple):
@@ -48,11 +50,11 @@ class Line(NamedTuple):
     reject: OrderResult | None = None
 
 
-@click.command("stream", hidden=True)
+@click.command("-")
 @network_options
 @pass_invocation
 def order_stream(invocation: Invocation) -> None:
-    """Take orders from standard input: one JSON object a line, one result line each.
+    """Take orders from a pipe, one JSON object a line.
 
     \b
     {"side": "buy", "symbol": "BTC-USD", "qty": "7", "price": "101.50",
@@ -65,12 +67,12 @@ def order_stream(invocation: Invocation) -> None:
     """
     if is_terminal(sys.stdin):
         say("reading orders, one JSON object a line; end with Ctrl-D")
-    code = asyncio.run(_stream(invocation, sys.stdin))
+    code = asyncio.run(_stream(invocation, cast(BufferedIOBase, sys.stdin.buffer)))
     if code:
         raise CommandFailed(code)
 
 
-async def _stream(invocation: Invocation, source: TextIO) -> ExitCode:
+async def _stream(invocation: Invocation, source: BufferedIOBase) -> ExitCode:
     client = invocation.connect_async()
     async with client:
         pipe = _Pipe(client, invocation.printer, await client.instruments())
@@ -80,12 +82,13 @@ async def _stream(invocation: Invocation, source: TextIO) -> ExitCode:
 
 
 class _LineReader:
-    """A thread that reads lines, and waits when nobody takes them."""
+    """A thread that reads what is there, and waits when nobody takes it."""
 
-    def __init__(self, source: TextIO) -> None:
+    def __init__(self, source: BufferedIOBase) -> None:
         self._source = source
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[str | None] = asyncio.Queue(_LINES_AHEAD)
+        self._queue: asyncio.Queue[list[bytes]] = asyncio.Queue(PIECES_AHEAD)
+        self._lines: deque[bytes] = deque()
         self._number = 0
         self._ended = False
 
@@ -94,32 +97,40 @@ class _LineReader:
         threading.Thread(target=self._read, daemon=True).start()
 
     async def batch(self) -> list[tuple[int, str]]:
-        """The lines that are there, at least one; none at the end."""
-        lines: list[tuple[int, str]] = []
-        while not self._ended and len(lines) < LINES_PER_REQUEST:
-            if lines and self._queue.empty():
-                break
-            text = await self._queue.get()
-            if text is None:
-                self._ended = True
-                break
+        """The lines that are there, at least one, with their numbers; none at the end."""
+        batch: list[tuple[int, str]] = []
+        while len(batch) < LINES_PER_REQUEST:
+            if not self._lines:
+                if self._ended or (batch and self._queue.empty()):
+                    break
+                piece = await self._queue.get()
+                self._ended = not piece
+                self._lines.extend(piece)
+                continue
             self._number += 1
-            if text.strip():
-                lines.append((self._number, text))
-        return lines
+            line = self._lines.popleft()
+            if line.strip():
+                batch.append((self._number, line.decode("utf-8", "replace")))
+        return batch
 
     def _read(self) -> None:
+        rest = b""
         try:
-            while text := self._source.readline(LINE_CHARS_MAX):
-                self._put(text)
-        except (OSError, ValueError, UnicodeDecodeError) as error:
-            self._put(f"(the input cannot be read: {error})")
-        finally:
-            self._put(None)
+            while piece := self._source.read1(PIECE_BYTES):
+                *lines, rest = (rest + piece).split(b"\n")
+                # What is longer than any order is kept as far as needed to say that it is none.
+                rest = rest[:LINE_BYTES_MAX]
+                if lines:
+                    self._put(lines)
+        except (OSError, ValueError) as error:
+            rest = f"(the input cannot be read: {error})".encode()
+        if rest:
+            self._put([rest])
+        self._put([])
 
-    def _put(self, text: str | None) -> None:
+    def _put(self, lines: list[bytes]) -> None:
         try:
-            asyncio.run_coroutine_threadsafe(self._queue.put(text), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._queue.put(lines), self._loop).result()
         except RuntimeError:
             pass  # the loop has ended: nobody wants the rest
 
@@ -147,6 +158,12 @@ class _Pipe:
                 self._print(await self._in_flight.popleft())
         while self._in_flight:
             self._print(await self._in_flight.popleft())
+        if ExitCode.OUTCOME_UNKNOWN in self._codes:
+            say(
+                "some outcomes are unknown: new orders with a client_order_id may be sent again, "
+                "what is there already is refused as a duplicate; of the others see: "
+                "raftbook order list"
+            )
         return worst(self._codes)
 
     async def _next_batch(self, reader: _LineReader) -> list[tuple[int, str]]:
@@ -178,7 +195,7 @@ class _Pipe:
             reply = await self._client.request(commands)
         except (NotAccepted, OutcomeUnknown) as error:
             status = UNKNOWN if isinstance(error, OutcomeUnknown) else NOT_ACCEPTED
-            return [_without_reply(command, status, str(error)) for command in commands]
+            return [result_without_reply(command, status, str(error)) for command in commands]
         return order_results(reply, commands, self._instruments)
 
     def _print(self, answers: list[tuple[Line, OrderResult | None]]) -> None:
@@ -199,14 +216,3 @@ class _Pipe:
             print(f"line {line.number}: {text}")
         else:
             self._printer.line({"line": line.number, **document}, flush=False)
-
-
-def _without_reply(command: Command, status: str, text: str) -> OrderResult:
-    is_new = command[0] == NEW_ORDER
-    return OrderResult(
-        order_id=0 if is_new else command[1],
-        client_order_id=command[7] if is_new else command[2],
-        symbol=command[1] if is_new else "",
-        ord_status=status,
-        text=text,
-    )

@@ -161,6 +161,6 @@ def _line(text: str, hint: str) -> str:
 
 
 def _usage_line(error: click.UsageError) -> str:
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".?")
     path = error.ctx.command_path if error.ctx is not None else "raftbook"
     return f"{message}; try: {path} --help"

@@ -105,7 +105,9 @@ def replay(
     expect: str | None,
     node_names: str,
 ) -> None:
-    """Send the order flow in FILE, one request after another, and account for every message.
+    """Send the order flow in FILE.
+
+    One request after another, and every message is accounted for.
 
     \b
     lobster  messages of https://lobsterdata.com

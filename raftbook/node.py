@@ -295,7 +295,7 @@ class Node:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _LEAVE_TIMEOUT_S
         while loop.time() < deadline:
-            if raft.is_leader and any(raft.transfer_to(peer_id) for peer_id in candidates):
+            if any(raft.transfer_to(peer_id) for peer_id in candidates):
                 self._driver.wake()
             await asyncio.sleep(0.05)
             if raft.leader_id not in (None, self.address.node_id):

@@ -23,6 +23,7 @@ BELOW = {
     "errors": set(),
     "config": {"errors"},
     "core": set(),
+    "genesis": {"core", *BESIDE_CORE},
     "wire": {"core", *BESIDE_CORE},
     "storage": {"core", *BESIDE_CORE},
     "feed": {"core", "storage", "wire", *BESIDE_CORE},

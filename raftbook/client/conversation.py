@@ -40,6 +40,9 @@ BACKOFF_MIN_S: Final = 0.02
 BACKOFF_MAX_S: Final = 0.5
 """Longest wait before the next node is tried: well within one election."""
 
+ATTEMPTS_MIN: Final = 8
+"""A call that begins while others are waiting must still get its tries before its deadline."""
+
 PING_EVERY_S: Final = 15.0
 """A silent connection is asked for a sign; a quarter of a node's default idle_timeout_ms."""
 
@@ -78,6 +81,8 @@ class Settings:
     rng: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
+        if self.timeout_s <= 0 or self.attempt_timeout_s <= 0:
+            raise ValueError("timeouts must be positive, in seconds")
         if not self.nodes:
             raise ValueError("a client needs at least one node: nodes=[(host, client_port), ...]")
         for name in ("account", "session_key"):
@@ -87,13 +92,19 @@ class Settings:
                     "64 characters at most"
                 )
 
+    def backoff(self, times: int) -> float:
+        """Seconds to wait after so many failures in a row; jittered, so that clients that failed
+        together do not come back together."""
+        longest_s = min(BACKOFF_MAX_S, self.timeout_s / ATTEMPTS_MIN)
+        return min(longest_s, BACKOFF_MIN_S * 2.0 ** min(times, 16)) * self.rng.uniform(0.5, 1.0)
+
 
 class Dialer:
     """Which node next, and how long to wait before it is dialled."""
 
-    def __init__(self, nodes: Sequence[Address], rng: random.Random) -> None:
-        self._nodes = tuple((host, port) for host, port in nodes)
-        self._rng = rng
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._nodes = tuple((host, port) for host, port in settings.nodes)
         self._turn = 0
         self._failures = 0
         self.troubles: dict[Address, str] = {}
@@ -122,20 +133,13 @@ class Dialer:
         self._turn = (self._turn + 1) % len(self._nodes)
         self._failures += 1
         rounds = self._failures - len(self._nodes)
-        return backoff(rounds, self._rng) if rounds >= 0 else 0.0
+        return self._settings.backoff(rounds) if rounds >= 0 else 0.0
 
     def describe(self) -> str:
         """Every node's last trouble, in one line."""
         if not self.troubles:
             return "no node was tried yet"
         return "; ".join(f"{host}:{port}: {why}" for (host, port), why in self.troubles.items())
-
-
-def backoff(times: int, rng: random.Random) -> float:
-    """Seconds to wait after the (times + 1)-th failure in a row; jittered, so that clients that
-    failed together do not come back together."""
-    longest = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2.0 ** min(times, 16))
-    return longest * rng.uniform(0.5, 1.0)
 
 
 class Conversation:
@@ -152,7 +156,7 @@ class Conversation:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.dialer = Dialer(settings.nodes, settings.rng)
+        self.dialer = Dialer(settings)
         self.node_id = 0
         self.cluster = ""
         self.cluster_id = ""

@@ -16,7 +16,6 @@ at all. Both clients run this class; `conversation.py` says how.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,11 +23,10 @@ from raftbook.client.conversation import (
     NEVER,
     Conversation,
     Settings,
-    backoff,
     free_to_resend,
     is_transient,
 )
-from raftbook.client.operation import Operation
+from raftbook.client.operation import Operation, Operations
 from raftbook.client.rejects import Refused, explain_reject
 from raftbook.client.session import IN_FLIGHT_MAX, SessionNumbers
 from raftbook.client.values import RequestReply
@@ -55,6 +53,9 @@ SLOW_QUERIES: Final = frozenset(("snapshot", "transfer"))
 ONCE_QUERIES: Final = frozenset(("transfer",))
 """Asking twice would do it twice."""
 
+IN_DOUBT_MAX: Final = 4096
+"""Unknown outcomes that are remembered; a session remembers fewer replies."""
+
 _REJECTIONS: Final = (REJECTED, CANCEL_REJECTED)
 
 
@@ -63,30 +64,20 @@ class Flow(Conversation):
 
     Attributes:
         finished: operations that got their outcome since the reader last emptied it.
-        outcomes_unknown: how many requests ended without a known outcome.
     """
 
     def __init__(self, settings: Settings, *, is_own_key: bool = False) -> None:
         """`is_own_key`: nobody else can have used the session key before."""
         super().__init__(settings)
         self.finished: list[Operation] = []
-        self.outcomes_unknown = 0
         self._session = SessionNumbers(is_own_key=is_own_key)
         self._open_ref = 0  # the OPEN under way
         self._open_until = NEVER
         self._open_at = -NEVER  # not before: the last OPEN was refused
         self._open_failures = 0
         self._is_open = False  # on this connection
-        # Requests that were named, in the order of their numbers; those named by the caller apart.
-        self._named: OrderedDict[int, Operation] = OrderedDict()
-        self._explicit: dict[int, Operation] = {}
-        self._queries: dict[int, Operation] = {}
-        self._connects: list[Operation] = []
-        # What is to be sent next.
-        self._again: deque[Operation] = deque()
-        self._fresh: deque[Operation] = deque()
-        self._asks: deque[Operation] = deque()
-        self._later: list[Operation] = []  # refused as too busy, sent again at resend_at
+        self._waiting = Operations()
+        self._in_doubt: set[int] = set()  # numbers of requests whose outcome is unknown
         self._leave_at: float | None = None  # leaving this node, at the latest then
         self._leave_why = ""
 
@@ -98,15 +89,15 @@ class Flow(Conversation):
     @property
     def may_forget_session(self) -> bool:
         """Whether closing the session would take no reply from anybody who may still ask."""
-        is_idle = not (self._fresh or self._named or self._explicit)
-        return self.is_ready and is_idle and bool(self.session_id) and not self.outcomes_unknown
+        is_idle = self._waiting.is_empty and not self._in_doubt
+        return self.is_ready and is_idle and bool(self.session_id)
 
     # -- calls --------------------------------------------------------------------------------
 
     def connect(self, now: float) -> Operation:
         """Wait until a node has greeted and let the account in."""
         operation = self._operation(m.HELLO, b"", now)
-        self._connects.append(operation)
+        self._waiting.connects.append(operation)
         if self.is_ready:
             self._finish(operation, result=self.node_id)
         return operation
@@ -133,17 +124,18 @@ class Flow(Conversation):
         operation = self._operation(m.REQUEST, pack(commands), now, timeout_s=timeout_s)
         operation.ref = self.next_ref()  # its place among the unnamed
         if request_seq is None:
-            self._fresh.append(operation)
+            self._waiting.fresh.append(operation)
         else:
             if request_seq < 1:
                 raise ValueError(f"request_seq must be at least 1, not {request_seq}")
-            if request_seq in self._named or request_seq in self._explicit:
+            if request_seq in self._waiting.named or request_seq in self._waiting.explicit:
                 raise ValueError(f"request {request_seq} is under way already")
             operation.request_seq = request_seq
             operation.is_explicit = True
-            self._explicit[request_seq] = operation
+            operation.may_have_applied = request_seq in self._in_doubt
+            self._waiting.explicit[request_seq] = operation
+            self._waiting.again.append(operation)
             self._session.used(request_seq)
-            self._again.append(operation)
         self._flush(now)
         return operation
 
@@ -163,22 +155,24 @@ class Flow(Conversation):
         operation.name = name
         operation.ref = self.next_ref()
         operation.frame = _frame_of(m.QUERY, operation.ref, name, packed=operation.payload)
-        self._queries[operation.ref] = operation
-        self._asks.append(operation)
+        self._waiting.queries[operation.ref] = operation
+        self._waiting.asks.append(operation)
         self._flush(now)
         return operation
 
     def abandon(self, operation: Operation) -> None:
         """The caller no longer waits. What was sent may still take effect."""
-        if not operation.is_done:
-            self._finish(operation)
-            self.finished.remove(operation)
-            if operation.is_sent or operation.may_have_applied:
-                self.outcomes_unknown += 1
+        if operation.is_done:
+            return
+        is_doubtful = operation.is_sent or operation.may_have_applied
+        self._finish(operation)
+        self.finished.remove(operation)
+        if is_doubtful and operation.kind == m.REQUEST:
+            self._keep_doubt(operation.request_seq, is_unknown=True)
 
     def end(self, now: float) -> None:
         """End everything: no more answers are waited for."""
-        for operation in self._all():
+        for operation in self._waiting.all():
             self._expire(operation, "the client was closed")
         if self.is_connected:
             self.hang_up(now)
@@ -208,32 +202,29 @@ class Flow(Conversation):
         """Send what may be sent now, in order."""
         if not self.is_ready or self._leave_at is not None:
             return
-        while self._asks:
-            self._transmit(self._asks.popleft(), now)
-        if not (self._again or self._fresh):
+        waiting, session = self._waiting, self._session
+        while waiting.asks:
+            self._transmit(waiting.asks.popleft(), now)
+        if not (waiting.again or waiting.fresh):
             return
         if not self._is_open:
             self._open(now)
             return
-        while self._again:
-            operation = self._again.popleft()
+        while waiting.again:
+            operation = waiting.again.popleft()
             if not operation.session_id:
                 self._name_explicit(operation)
             if not operation.is_done:
                 self._transmit(operation, now)
-        session = self._session
-        while self._fresh and session.next_seq - self._oldest_seq() < IN_FLIGHT_MAX:
-            operation = self._fresh.popleft()
+        while waiting.fresh:
             request_seq = session.next_seq
+            if request_seq - waiting.oldest_seq(request_seq) >= IN_FLIGHT_MAX:
+                return
+            operation = waiting.fresh.popleft()
             session.used(request_seq)
             self._name(operation, request_seq)
-            self._named[request_seq] = operation
+            waiting.named[request_seq] = operation
             self._transmit(operation, now)
-
-    def _oldest_seq(self) -> int:
-        """The lowest number without an outcome, or the next one if all have theirs."""
-        oldest = next(iter(self._named), self._session.next_seq)
-        return min(oldest, *self._explicit) if self._explicit else oldest
 
     def _name_explicit(self, operation: Operation) -> None:
         """Give a repeated request its session, unless the session it was made in is gone."""
@@ -272,7 +263,7 @@ class Flow(Conversation):
     # -- answers ------------------------------------------------------------------------------
 
     def _on_ready(self, now: float) -> None:
-        for operation in list(self._connects):
+        for operation in list(self._waiting.connects):
             self._finish(operation, result=self.node_id)
         self._flush(now)
 
@@ -287,9 +278,9 @@ class Flow(Conversation):
         elif kind == m.FAILURE and message[1] == self._open_ref and self._open_ref:
             self._on_open_failed(message[2], message[3], now)
         elif kind == m.RESULT:
-            operation = self._queries.get(message[1])
+            operation = self._waiting.queries.get(message[1])
             if operation is not None and operation.is_sent:
-                if not (self._named or self._explicit):
+                if not (self._waiting.named or self._waiting.explicit):
                     self.dialer.succeeded()
                 self._finish(operation, result=message[2])
         elif kind == m.FAILURE:
@@ -301,15 +292,9 @@ class Flow(Conversation):
         self._leave_if_answered(now)
         self._flush(now)
 
-    def _request_named(self, session_id: int, request_seq: int) -> Operation | None:
-        operation = self._named.get(request_seq) or self._explicit.get(request_seq)
-        if operation is None or operation.session_id != session_id or not operation.is_sent:
-            return None  # an answer to an attempt that was given up, or to a call that has ended
-        return operation
-
     def _on_reply(self, message: tuple[Any, ...], now: float) -> None:
         _, session_id, request_seq, index, term, time_ns, offset, events, poss_dup, leader = message
-        operation = self._request_named(session_id, request_seq)
+        operation = self._waiting.request_sent(session_id, request_seq)
         if operation is None:
             return
         self.dialer.succeeded()
@@ -342,22 +327,14 @@ class Flow(Conversation):
             self._is_open = False  # the next flush opens a new one
         if is_certain:
             # The log itself has said that this had no effect, so it may have a new name.
-            self._unname(operation)
+            self._waiting.unname(operation)
         else:
             operation.may_have_applied = True
             self._expire(operation, explain_reject(code))
 
-    def _unname(self, operation: Operation) -> None:
-        """Let a request that had no effect wait for another number, in its turn."""
-        del self._named[operation.request_seq]
-        self._remove_waiting(operation)
-        operation.is_sent = False
-        operation.session_id = operation.request_seq = 0
-        self._fresh = deque(sorted([operation, *self._fresh], key=_by_ref))
-
     def _on_refused(self, message: tuple[Any, ...], now: float) -> None:
         _, session_id, request_seq, code, reason = message
-        operation = self._request_named(session_id, request_seq)
+        operation = self._waiting.request_sent(session_id, request_seq)
         if operation is None:
             return
         operation.is_sent = False
@@ -373,10 +350,11 @@ class Flow(Conversation):
 
     def _put_off(self, operation: Operation, code: int, now: float) -> None:
         """Send it again: to this node in a moment if it is busy, else to another one."""
-        self.progress.append(f"node {self.node_id}: {operation.trouble}; trying again")
+        line = f"node {self.node_id}: {operation.trouble}; trying again"
+        if line not in self.progress[-1:]:
+            self.progress.append(line)
         operation.attempt_until = NEVER
-        operation.resend_at = now + backoff(operation.attempts, self.settings.rng)
-        self._later.append(operation)
+        operation.resend_at = now + self.settings.backoff(operation.attempts)
         self._wake_by(operation.resend_at)
         is_patient = code == Reject.OVERLOADED or (
             code == Reject.TOO_STALE and operation.attempts == 1
@@ -393,32 +371,32 @@ class Flow(Conversation):
 
     def _on_session_replaced(self) -> None:
         """The session was evicted, and its replies are gone with it."""
-        for operation in [*self._named.values(), *self._explicit.values()]:
+        for operation in [*self._waiting.named.values(), *self._waiting.explicit.values()]:
             if operation.is_sent:
                 continue  # the log will answer it
             if operation.may_have_applied or operation.is_explicit:
                 operation.may_have_applied = True
                 self._expire(operation, explain_reject(Reject.UNKNOWN_SESSION))
             else:
-                self._unname(operation)
+                self._waiting.unname(operation)
 
     def _on_open_failed(self, code: int, reason: str, now: float) -> None:
         self._open_ref, self._open_until = 0, NEVER
         why = reason or explain_reject(code)
         if is_transient(code):
             self._open_failures += 1
-            self._open_at = now + backoff(self._open_failures, self.settings.rng)
-            for operation in [*self._fresh, *self._again]:
+            self._open_at = now + self.settings.backoff(self._open_failures)
+            for operation in [*self._waiting.fresh, *self._waiting.again]:
                 operation.trouble = why
             self._leave(why, now)
             return
         error = Refused(code, reason, doing="the session could not be opened")
-        for operation in [*self._fresh, *self._again]:
+        for operation in [*self._waiting.fresh, *self._waiting.again]:
             self._give_up(operation, error)
 
     def _on_query_failed(self, message: tuple[Any, ...], now: float) -> None:
         _, ref, code, reason = message
-        operation = self._queries.get(ref)
+        operation = self._waiting.queries.get(ref)
         if operation is None or not operation.is_sent:
             return
         operation.is_sent = False
@@ -443,28 +421,21 @@ class Flow(Conversation):
     def _leave_if_answered(self, now: float) -> None:
         if self._leave_at is None or not self.is_connected:
             return
-        if now >= self._leave_at or not any(operation.is_sent for operation in self._all()):
+        if now >= self._leave_at or not any(operation.is_sent for operation in self._waiting.all()):
             self.drop(self._leave_why, now)
 
     def _on_dropped(self, now: float) -> None:
         self._is_open = False
         self._open_ref, self._open_until, self._open_at = 0, NEVER, -NEVER
         self._leave_at = None
-        for operation in list(self._queries.values()):
+        for operation in list(self._waiting.queries.values()):
             if operation.is_sent and operation.name in ONCE_QUERIES:
                 why = f"{operation.name}: the connection was lost; it may have been done"
                 self._finish(operation, error=OutcomeUnknown(why))
-        requests = [*self._explicit.values(), *self._named.values()]
-        for operation in [*self._queries.values(), *requests]:
-            operation.may_have_applied |= operation.is_sent
-            operation.is_sent = False
-            operation.attempt_until = operation.resend_at = NEVER
-        self._later.clear()
-        self._asks = deque(self._queries.values())
-        self._again = deque(requests)
+        self._waiting.connection_lost()
 
     def _on_login_refused(self, error: Refused, now: float) -> None:
-        for operation in self._all():
+        for operation in self._waiting.all():
             self._give_up(operation, error)
 
     def _give_up(self, operation: Operation, error: Refused) -> None:
@@ -476,7 +447,7 @@ class Flow(Conversation):
     # -- time ---------------------------------------------------------------------------------
 
     def _on_wake(self, now: float) -> None:
-        for operation in self._all():
+        for operation in self._waiting.all():
             if operation.deadline <= now:
                 self._expire(operation, operation.trouble)
             elif operation.resend_at <= now:
@@ -485,19 +456,20 @@ class Flow(Conversation):
         if self.is_connected:
             self._watch_attempts(now)
         self._flush(now)
-        for operation in self._all():
+        for operation in self._waiting.all():
             due = min(operation.deadline, operation.resend_at)
             self._wake_by(min(due, operation.attempt_until) if operation.is_sent else due)
         self._wake_by(self._open_until if self._leave_at is None else self._leave_at)
 
     def _resume(self, operation: Operation) -> None:
         operation.resend_at = NEVER
-        self._later.remove(operation)
-        (self._asks if operation.kind == m.QUERY else self._again).append(operation)
+        waiting = self._waiting
+        (waiting.asks if operation.kind == m.QUERY else waiting.again).append(operation)
 
     def _watch_attempts(self, now: float) -> None:
         is_late = now >= self._open_until or any(
-            operation.is_sent and operation.attempt_until <= now for operation in self._all()
+            operation.is_sent and operation.attempt_until <= now
+            for operation in self._waiting.all()
         )
         if is_late:
             self.drop(f"no answer within {self.settings.attempt_timeout_s:g} s", now)
@@ -507,7 +479,6 @@ class Flow(Conversation):
         why = why or self._why_waiting()
         error: RaftbookError
         if operation.kind == m.REQUEST and (operation.is_sent or operation.may_have_applied):
-            self.outcomes_unknown += 1
             seq = operation.request_seq
             error = OutcomeUnknown(f"request {seq} may have taken effect: {why}", request_seq=seq)
         elif operation.is_sent and operation.name in ONCE_QUERIES:
@@ -526,43 +497,27 @@ class Flow(Conversation):
     # -- bookkeeping --------------------------------------------------------------------------
 
     def _has_reason_to_talk(self) -> bool:
-        return bool(self._connects or self._queries or self._fresh or self._named or self._explicit)
-
-    def _all(self) -> list[Operation]:
-        return [
-            *self._connects,
-            *self._queries.values(),
-            *self._explicit.values(),
-            *self._named.values(),
-            *self._fresh,
-        ]
-
-    def _remove_waiting(self, operation: Operation) -> None:
-        for queue in (self._again, self._fresh, self._asks, self._later):
-            if operation in queue:
-                queue.remove(operation)
+        return not self._waiting.is_empty
 
     def _finish(
         self, operation: Operation, *, result: Any = None, error: RaftbookError | None = None
     ) -> None:
-        if not operation.is_sent:
-            self._remove_waiting(operation)
-        if operation.kind == m.QUERY:
-            self._queries.pop(operation.ref, None)
-        elif operation.kind == m.HELLO:
-            self._connects.remove(operation)
-        elif operation.is_explicit:
-            self._explicit.pop(operation.request_seq, None)
-        else:
-            self._named.pop(operation.request_seq, None)
+        self._waiting.remove(operation)
+        if operation.kind == m.REQUEST:
+            self._keep_doubt(operation.request_seq, is_unknown=isinstance(error, OutcomeUnknown))
         operation.is_done = True
         operation.result = result
         operation.error = error
         self.finished.append(operation)
 
-
-def _by_ref(operation: Operation) -> int:
-    return operation.ref
+    def _keep_doubt(self, request_seq: int, *, is_unknown: bool) -> None:
+        """Remember whose outcome is unknown: what is said of them later must not forget it."""
+        if not is_unknown:
+            self._in_doubt.discard(request_seq)
+            return
+        self._in_doubt.add(request_seq)
+        if len(self._in_doubt) > IN_DOUBT_MAX:
+            self._in_doubt.remove(min(self._in_doubt))
 
 
 def _frame_of(kind: int, first: int, second: int | str, *, packed: bytes) -> bytes:

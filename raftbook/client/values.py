@@ -228,16 +228,16 @@ def _result(
     progress = _Progress(head)
     for event in group[1:]:
         progress.see(event)
-    terms = e.OrderTerms(*head[2])
-    spec = instruments[terms.symbol]
+    order_id, _, client_order_id, symbol, kind, order_qty, _ = head[2]
+    spec = instruments[symbol]
     return _with_reply(
         reply,
-        order_id=terms.order_id,
-        client_order_id=terms.client_order_id,
-        symbol=terms.symbol,
-        side=side_name(terms.kind[0]),
+        order_id=order_id,
+        client_order_id=client_order_id,
+        symbol=symbol,
+        side=side_name(kind[0]),
         ord_status=progress.status.name,
-        order_qty=spec.qty(terms.order_qty),
+        order_qty=spec.qty(order_qty),
         cum_qty=spec.qty(progress.cum),
         leaves_qty=spec.qty(progress.leaves),
         avg_price=(
@@ -280,9 +280,9 @@ class _Progress:
         """Follow one event; those about other orders change nothing."""
         kind = event[0]
         if kind == e.TRADE:
-            if event[9][0] == self.order_id:
-                self.cum, self.leaves, self.notional = event[10:13]
-                self.status = OrdStatus.PARTIALLY_FILLED if self.leaves else OrdStatus.FILLED
+            # It is the taker: nobody else comes in while this command is carried out.
+            self.cum, self.leaves, self.notional = event[10:13]
+            self.status = OrdStatus.PARTIALLY_FILLED if self.leaves else OrdStatus.FILLED
         elif event[2][0] != self.order_id:
             return
         elif kind == e.RESTATED:

@@ -136,10 +136,10 @@ class Verbs:
                 named = OrderResult(order_id=order_id, client_order_id=client_order_id)
                 return rejected(named, error.code, str(error))
         yield from self._know([symbol] if symbol else [])
-        draft = OrderResult(order_id=order_id, client_order_id=client_order_id, symbol=symbol)
-        units = _units_of(draft, qty=qty, price=price, specs=self.specs)
-        if isinstance(units, OrderResult):
-            return units
+        units = _units_of(symbol, qty=qty, price=price, specs=self.specs)
+        if isinstance(units, Unfit):
+            draft = OrderResult(order_id=order_id, client_order_id=client_order_id, symbol=symbol)
+            return rejected(draft, units.code, units.text)
         command = c.amend_order(
             order_id=order_id, client_order_id=client_order_id, order_qty=units[0], price=units[1]
         )
@@ -240,6 +240,14 @@ class Verbs:
 # -- commands out of decimals -----------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why an amount is none of an instrument's."""
+
+    code: Reject
+    text: str
+
+
 def prepare_order(order: OrderRequest, specs: dict[str, InstrumentSpec]) -> Command | OrderResult:
     """The command of an order, or why no instrument admits it.
 
@@ -247,63 +255,66 @@ def prepare_order(order: OrderRequest, specs: dict[str, InstrumentSpec]) -> Comm
         TypeError, ValueError: the program wrote what is no amount or no side.
     """
     side = Side[side_name(order.side)]
-    draft = OrderResult(client_order_id=order.client_order_id, symbol=order.symbol, side=side.name)
-    units = _units_of(draft, qty=decimal(order.qty), price=order.price, specs=specs)
-    if isinstance(units, OrderResult):
-        return units
+    units = _units_of(order.symbol, qty=decimal(order.qty), price=order.price, specs=specs)
+    if isinstance(units, Unfit):
+        return rejected(_draft(order), units.code, units.text)
     qty, price = units
-    ord_type = order.ord_type
-    if ord_type is None:
-        ord_type = OrderType.MARKET if order.price is None else OrderType.LIMIT
+    assert qty is not None, f"{order} came out without lots"
+    is_market = price is None if order.ord_type is None else order.ord_type == OrderType.MARKET
     time_in_force = order.time_in_force
     if time_in_force is None:
-        is_market = ord_type == OrderType.MARKET
         time_in_force = TimeInForce.IOC if is_market else TimeInForce.GTC
-    assert qty is not None, f"{order} came out without lots"
     command = c.new_order(
         order.symbol,
         side,
         qty,
         price,
         client_order_id=order.client_order_id,
-        ord_type=ord_type,
+        ord_type=order.ord_type or (OrderType.MARKET if is_market else OrderType.LIMIT),
         time_in_force=time_in_force,
         post_only=order.post_only,
         self_trade_prevention=order.self_trade_prevention,
     )
     error = c.form_error(command)
-    return command if error is None else rejected(draft, Reject.MALFORMED, error)
+    return command if error is None else rejected(_draft(order), Reject.MALFORMED, error)
 
 
 def _units_of(
-    draft: OrderResult,
-    *,
-    qty: Amount | None,
-    price: Amount | None,
-    specs: dict[str, InstrumentSpec],
-) -> OrderResult | tuple[int | None, int | None]:
-    """(lots, ticks), or the refusal."""
+    symbol: str, *, qty: Amount | None, price: Amount | None, specs: dict[str, InstrumentSpec]
+) -> tuple[int | None, int | None] | Unfit:
+    """(lots, ticks), or why there are none."""
     if qty is None and price is None:
         return None, None
-    spec = specs.get(draft.symbol)
+    spec = specs.get(symbol)
     if spec is None:
         known = ", ".join(sorted(specs)[:20]) or "none"
-        text = f"There is no instrument {draft.symbol!r}; there are: {known}."
-        return rejected(draft, Reject.UNKNOWN_INSTRUMENT, text)
+        text = f"There is no instrument {symbol!r}; there are: {known}."
+        return Unfit(Reject.UNKNOWN_INSTRUMENT, text)
     lots = ticks = None
     if qty is not None:
-        amount = decimal(qty)
-        draft = replace(draft, order_qty=amount, cum_qty=spec.qty(0), leaves_qty=spec.qty(0))
-        lots = spec.lots(amount)
+        lots = spec.lots(decimal(qty))
         if lots is None:
-            text = f"Quantity {amount} is not a whole number of lots of {spec.lot_size}."
-            return rejected(draft, Reject.LOT_SIZE, text)
+            text = f"Quantity {qty} is not a whole number of lots of {spec.lot_size}."
+            return Unfit(Reject.LOT_SIZE, text)
     if price is not None:
         ticks = spec.ticks(decimal(price))
         if ticks is None:
             text = f"Price {price} is not a whole number of ticks of {spec.tick_size}."
-            return rejected(draft, Reject.TICK_SIZE, text)
+            return Unfit(Reject.TICK_SIZE, text)
     return lots, ticks
+
+
+def _draft(order: OrderRequest) -> OrderResult:
+    """An order that nothing has happened to."""
+    qty = decimal(order.qty)
+    return OrderResult(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=side_name(order.side),
+        order_qty=qty,
+        cum_qty=qty * 0,
+        leaves_qty=qty * 0,
+    )
 
 
 def rejected(draft: OrderResult, code: int, text: str) -> OrderResult:
@@ -321,12 +332,11 @@ def _without_reply(order: OrderRequest, error: RaftbookError) -> OrderResult:
     is_unknown = isinstance(error, OutcomeUnknown)
     code = Reject.OUTCOME_UNKNOWN if is_unknown else Reject.NOT_READY
     seq = error.request_seq if isinstance(error, OutcomeUnknown) else None
-    draft = OrderResult(
-        client_order_id=order.client_order_id,
-        symbol=order.symbol,
-        side=side_name(order.side),
+    draft = replace(
+        _draft(order),
         ord_status=UNKNOWN if is_unknown else NOT_ACCEPTED,
-        order_qty=decimal(order.qty),
+        cum_qty=None,
+        leaves_qty=None,
         request_seq=seq or 0,
     )
     return rejected(draft, getattr(error, "code", code), str(error))

@@ -57,7 +57,13 @@ class Account:
                 del self.by_client_order_id[client_order_id]
 
     def find(self, order_id: int, client_order_id: str) -> Order | None:
-        """An own order, open or remembered, by our id or, when that is 0, by the client's."""
+        """An own order, open or remembered, by our id or, when that is 0, by the client's.
+
+        Raises:
+            TypeError: these are no ids.
+        """
+        if type(order_id) is not int or type(client_order_id) is not str:
+            raise TypeError(f"order {order_id!r}, client order {client_order_id!r} are no ids")
         if not order_id:
             return self.by_client_order_id.get(client_order_id)
         order = self.orders.get(order_id)

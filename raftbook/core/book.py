@@ -161,16 +161,20 @@ class Book:
         self.feed_seq += 1
         events.append((CANCELED, self.feed_seq, terms, order.cum_qty, canceled, 1, 0))
 
-    def amend(self, order: Order, order_qty: int, price: int, events: list[Event]) -> None:
-        """Give a resting order a new total and price; validated, so it stays open.
+    def amend(
+        self, order: Order, order_qty: int | None, price: int | None, events: list[Event]
+    ) -> None:
+        """Give a resting order a new total and/or price; validated, so it stays open.
 
         It keeps its place exactly when the price is unchanged and its open quantity does not grow;
         else it leaves the queue, may trade as a taker, and joins at the back.
         """
         old = order.terms
         was_leaves = order.leaves_qty
-        leaves = order_qty - order.cum_qty
-        assert leaves > 0, f"amend of order {order.terms[0]} to {order_qty} leaves {leaves}"
+        leaves = was_leaves if order_qty is None else order_qty - order.cum_qty
+        assert leaves > 0, f"amend of order {old[0]} to {order_qty} leaves {leaves}"
+        order_qty = old[5] if order_qty is None else order_qty
+        price = old[6] if price is None else price
         own = self.bids if old[4][0] == _BUY else self.asks
         order.terms = terms = (*old[:5], order_qty, price)
         keeps = price == old[6] and leaves <= was_leaves

@@ -98,7 +98,10 @@ def amend_order(
 
 
 def open_session(account: str, key: str) -> Command:
-    """Open a session for `account`; the same (account, key) always gives the same session."""
+    """Open a session for `account`: the one known by (account, key), or a new one.
+
+    An empty key always opens a new one; so does a key whose session was closed or evicted.
+    """
     return (OPEN_SESSION, account, key)
 
 
@@ -179,8 +182,9 @@ _FIELDS: Final[dict[int, tuple[tuple[str, Any], ...]]] = {
 def form_error(command: Any) -> str | None:
     """Why `command` is no well-formed command, or None.
 
-    The rule for every door: a gateway refuses what this refuses before it reaches the log, and
-    the exchange answers MALFORMED to what reached the log all the same.
+    The rule for every door: a gateway refuses what this refuses before it reaches the log. The
+    exchange answers MALFORMED to what reached the log all the same, but for numbers that equal
+    admissible integers (1.0, True): those it takes, and stores as integers.
     """
     if type(command) is not tuple or not command:
         return "a command is a non-empty array that starts with its kind"

@@ -139,12 +139,12 @@ def _fold_restated(event: Event, numbers: list[int], texts: list[str]) -> None:
 
 def _fold_refused(event: Event, numbers: list[int], texts: list[str]) -> None:
     numbers += (event[0], event[2])
-    texts.append(repr(event[3]))
+    texts.append(ascii(event[3]))
 
 
 def _fold_other(event: Event, numbers: list[int], texts: list[str]) -> None:
     numbers.append(event[0])
-    texts.append(repr(event[1:]))
+    texts.append(ascii(event[1:]))
 
 
 _FOLDS: Final[dict[int, Any]] = {

@@ -18,11 +18,14 @@ does not see, else the instrument's dense count of public events.
                      kept_priority                                                yes
     RESTATED         terms, cum_qty, leaves_qty, prevented_qty, was_resting       if was_resting
     REJECTED         reason, command                                              no
-    CANCEL_REJECTED  reason, command, order_id                                    no
+    CANCEL_REJECTED  reason, command                                              no
     SESSION_OPENED   session_id, account, highest request_seq seen                no
     SESSION_CLOSED   session_id                                                   no
     INSTRUMENT_CREATED  InstrumentTerms fields as one tuple                       yes
     PHASE_CHANGED    symbol, phase                                                yes
+
+canceled_qty and prevented_qty are what this event took away; over all events of an order
+order_qty == cum_qty + leaves_qty + their sum (an amend starts the sum anew at its total).
 
 An order joins the book by an ACCEPTED with feed_seq > 0 (whole, at once) or by a RESTED (what
 trading or an amend left of it). REPLACED with kept_priority reduces in place; without it the order
@@ -79,5 +82,6 @@ Reply = tuple[int, int, int, int, list[Event], int]
 """What one request got: (session_id, request_seq, entry_index, event_offset, events, poss_dup).
 
 event_offset is the number of events of the same entry that came before it. poss_dup is 1 when the
-request had been applied before: then entry_index, event_offset and events are the original ones.
+request had been applied before: then entry_index, event_offset and events are the original ones
+(a session found again by its key tells where it stands now). `events` is stored: do not change it.
 """

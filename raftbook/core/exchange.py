@@ -92,12 +92,7 @@ class Exchange:
         self.accounts: dict[str, Account] = {}
         self.orders: dict[int, Order] = {}
         self.digest = RollingDigest()
-        self.sessions = SessionTable(
-            sessions_max=limits.sessions_max,
-            sessions_per_account_max=limits.sessions_per_account_max,
-            session_idle_ns=limits.session_idle_ns,
-            window=limits.reply_window,
-        )
+        self.sessions = SessionTable(limits)
         self._handlers = {
             NEW_ORDER: self._new_order,
             CANCEL_ORDER: self._cancel_order,
@@ -167,7 +162,8 @@ class Exchange:
                 reply = self._out_of_line(session, session_id, request_seq, commands, offset)
                 if reply is not None:
                     replies.append(reply)
-                    offset += 0 if reply[5] else len(reply[4])
+                    if session is None or not reply[5]:
+                        offset += len(reply[4])
                     continue
                 assert session is not None, "only a gap of a session's window is let through"
             else:
@@ -247,12 +243,10 @@ class Exchange:
         if order is None or code:
             events.append((CANCEL_REJECTED, 0, int(code), command))
             return
-        book = order.book
-        order_qty = order.terms[5] if order_qty is None else order_qty
-        if order_qty <= order.cum_qty:
-            book.cancel(order, events)
+        if order_qty is not None and order_qty <= order.cum_qty:
+            order.book.cancel(order, events)
             return
-        book.amend(order, order_qty, order.terms[6] if price is None else price, events)
+        order.book.amend(order, order_qty, price, events)
         if not order.leaves_qty:
             order.account.close(order)
 
@@ -279,9 +273,10 @@ class Exchange:
                 self.digest.pending.append(events)
             return (session_id, request_seq, self.moment.index, offset, events, poss_dup)
         if request_seq > session.highest_seq - self.sessions.window and request_seq > 0:
-            past = session.replies[request_seq % self.sessions.window]
+            past = session.replies.get(request_seq % self.sessions.window)
             if past is None or past[1] != request_seq:
                 return None
+            session.last_time_ns = self.moment.time_ns
             return (*past[:5], 1)
         for command in commands:
             _refuse(command, Reject.STALE_REQUEST, events)
@@ -315,6 +310,8 @@ class Exchange:
         found = session is not None
         if session is None:
             session = self.sessions.open(account, key, self.moment.time_ns)
+        else:
+            session.last_time_ns = self.moment.time_ns
         if session is None:
             events.append((REJECTED, 0, int(Reject.RATE_LIMIT), command))
             return 0
@@ -322,12 +319,17 @@ class Exchange:
         return int(found)
 
     def _close_session(self, session: Session, command: Command, events: list[Event]) -> None:
+        if form_error(command) is not None:
+            _refuse(command, Reject.MALFORMED, events)
+            return
         if session.session_id in self.sessions.by_id:
             self.sessions.remove(session)
         events.append((SESSION_CLOSED, 0, session.session_id))
 
     def _misplaced(self, session: Session, command: Command, events: list[Event]) -> None:
-        events.append((REJECTED, 0, int(Reject.UNSUPPORTED_COMBINATION), command))
+        is_formed = form_error(command) is None
+        reason = Reject.UNSUPPORTED_COMBINATION if is_formed else Reject.MALFORMED
+        _refuse(command, reason, events)
 
     # -- administration -----------------------------------------------------------------------
 
@@ -342,9 +344,11 @@ class Exchange:
         events.append((INSTRUMENT_CREATED, 1, tuple(terms)))
 
     def _create_instrument_reject(self, account: Account, command: Command) -> int:
+        if form_error(command) is not None:
+            return Reject.MALFORMED
         if not account.is_operator:
             return Reject.NOT_AUTHORIZED
-        if form_error(command) is not None or terms_error(InstrumentTerms(*command[1:])):
+        if terms_error(InstrumentTerms(*command[1:])) is not None:
             return Reject.MALFORMED
         if command[1] in self.books:
             return Reject.INSTRUMENT_EXISTS
@@ -362,10 +366,10 @@ class Exchange:
         events.append((PHASE_CHANGED, book.feed_seq, book.terms.symbol, book.phase))
 
     def _set_phase_reject(self, account: Account, command: Command) -> tuple[int, Book | None]:
-        if not account.is_operator:
-            return Reject.NOT_AUTHORIZED, None
         if form_error(command) is not None:
             return Reject.MALFORMED, None
+        if not account.is_operator:
+            return Reject.NOT_AUTHORIZED, None
         book = self.books.get(command[1])
         if book is None:
             return Reject.UNKNOWN_INSTRUMENT, None
@@ -377,5 +381,5 @@ class Exchange:
 
 
 def _refuse(command: Command, reason: Reject, events: list[Event]) -> None:
-    is_change = len(command) > 0 and command[0] in (CANCEL_ORDER, AMEND_ORDER)
+    is_change = type(command) is tuple and command[:1] in ((CANCEL_ORDER,), (AMEND_ORDER,))
     events.append((CANCEL_REJECTED if is_change else REJECTED, 0, int(reason), command))

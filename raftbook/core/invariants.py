@@ -94,14 +94,15 @@ def _check_account(account: Account, resting: list[Order], closed_orders_max: in
 
 def _check_sessions(exchange: Exchange) -> None:
     table = exchange.sessions
-    assert len(table.by_id) <= table.sessions_max, f"{len(table.by_id)} sessions"
+    assert len(table.by_id) <= table.limits.sessions_max, f"{len(table.by_id)} sessions"
     counts: dict[str, int] = {}
     for session in table.by_id.values():
         name = session.account.name
         counts[name] = counts.get(name, 0) + 1
         assert 0 < session.session_id <= table.last_session_id, f"session {session.session_id}"
-        for reply in session.replies:
-            assert reply is None or reply[1] <= session.highest_seq, f"reply {reply} from beyond"
+        assert len(session.replies) <= table.window, f"{len(session.replies)} replies kept"
+        for reply in session.replies.values():
+            assert reply[1] <= session.highest_seq, f"reply {reply} from beyond"
     assert counts == table.count_by_account, f"{counts} != {table.count_by_account}"
     keyed = {(s.account.name, s.key): s for s in table.by_id.values() if s.key}
     assert keyed == table.by_key, "sessions by key differ"

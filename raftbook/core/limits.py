@@ -16,3 +16,5 @@ class Limits(NamedTuple):
     accounts_max: int = 10_000
     instruments_max: int = 1_000
     trades_kept: int = 1_000
+    session_recent_ns: int = 60_000_000_000
+    """A session active within this time is never given up for a new one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from raftbook.core.accounts import Account
 from raftbook.core.events import Reply
+from raftbook.core.limits import Limits
 
 
 class Session:
@@ -19,25 +20,21 @@ class Session:
 
     __slots__ = ("account", "highest_seq", "key", "last_time_ns", "replies", "session_id")
 
-    def __init__(self, session_id: int, account: Account, key: str, window: int) -> None:
+    def __init__(self, session_id: int, account: Account, key: str) -> None:
         self.session_id = session_id
         self.account = account
         self.key = key
         self.highest_seq = 0
         self.last_time_ns = 0
-        self.replies: list[Reply | None] = [None] * window
+        self.replies: dict[int, Reply] = {}
 
 
 class SessionTable:
     """All sessions in the order they were opened; bounded in all and per account."""
 
-    def __init__(
-        self, *, sessions_max: int, sessions_per_account_max: int, session_idle_ns: int, window: int
-    ) -> None:
-        self.sessions_max = sessions_max
-        self.sessions_per_account_max = sessions_per_account_max
-        self.session_idle_ns = session_idle_ns
-        self.window = window
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.window = limits.reply_window
         self.by_id: dict[int, Session] = {}
         self.by_key: dict[tuple[str, str], Session] = {}
         self.count_by_account: dict[str, int] = {}
@@ -45,17 +42,32 @@ class SessionTable:
         self._none_idle_before_ns = 0  # no state: only spares looks that would find nothing
 
     def open(self, account: Account, key: str, now_ns: int) -> Session | None:
-        """A new session, or None while the table is full of sessions that are not idle."""
+        """A new session, or None while there is no room among sessions that are all in use.
+
+        Room is made by what has been idle for session_idle_ns, then, at a limit, by the least
+        recently active session that limit counts, unless it was active within session_recent_ns.
+        """
+        limits = self.limits
         self._evict_idle(now_ns)
-        if len(self.by_id) >= self.sessions_max:
-            return None
-        if self.count_by_account.get(account.name, 0) >= self.sessions_per_account_max:
-            return None
+        if self.count_by_account.get(account.name, 0) >= limits.sessions_per_account_max:
+            own = [session for session in self.by_id.values() if session.account is account]
+            if not self._give_up_one(own, now_ns):
+                return None
+        if len(self.by_id) >= limits.sessions_max:
+            if not self._give_up_one(list(self.by_id.values()), now_ns):
+                return None
         self.last_session_id += 1
-        session = Session(self.last_session_id, account, key, self.window)
+        session = Session(self.last_session_id, account, key)
         session.last_time_ns = now_ns
         self.add(session)
         return session
+
+    def _give_up_one(self, sessions: list[Session], now_ns: int) -> bool:
+        eldest = min(sessions, key=lambda session: (session.last_time_ns, session.session_id))
+        if now_ns - eldest.last_time_ns < self.limits.session_recent_ns:
+            return False
+        self.remove(eldest)
+        return True
 
     def add(self, session: Session) -> None:
         """Know a session by its id and key."""
@@ -79,8 +91,8 @@ class SessionTable:
         """Forget every session idle for session_idle_ns of logical time."""
         if now_ns < self._none_idle_before_ns:
             return
-        horizon_ns = now_ns - self.session_idle_ns
+        horizon_ns = now_ns - self.limits.session_idle_ns
         for session in [s for s in self.by_id.values() if s.last_time_ns <= horizon_ns]:
             self.remove(session)
         eldest_ns = min((s.last_time_ns for s in self.by_id.values()), default=now_ns)
-        self._none_idle_before_ns = eldest_ns + self.session_idle_ns
+        self._none_idle_before_ns = eldest_ns + self.limits.session_idle_ns

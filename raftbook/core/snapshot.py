@@ -55,7 +55,7 @@ def state_digest(exchange: Exchange) -> str:
         ),
         exchange.digest.value(),
     )
-    return blake2b(repr(market).encode(), digest_size=16).hexdigest()
+    return blake2b(ascii(market).encode(), digest_size=16).hexdigest()
 
 
 def restore_state(genesis: Genesis, value: StateValue) -> Exchange:
@@ -115,7 +115,7 @@ def _export_ladder(ladder: Ladder) -> StateValue:
 
 
 def _export_session(session: Session) -> StateValue:
-    replies = sorted(reply[1:] for reply in session.replies if reply is not None)
+    replies = sorted((reply[1:] for reply in session.replies.values()), key=_seq)
     return (
         session.session_id,
         session.account.name,
@@ -124,6 +124,10 @@ def _export_session(session: Session) -> StateValue:
         session.last_time_ns,
         tuple((seq, index, offset, tuple(events)) for seq, index, offset, events, _ in replies),
     )
+
+
+def _seq(reply: StateValue) -> int:
+    return int(reply[0])
 
 
 def _restore_order(exchange: Exchange, value: StateValue) -> Order:
@@ -160,7 +164,7 @@ def _restore_book(exchange: Exchange, value: StateValue) -> Book:
 
 def _restore_session(exchange: Exchange, value: StateValue) -> None:
     session_id, name, key, highest_seq, last_time_ns, replies = value
-    session = Session(session_id, exchange.accounts[name], key, exchange.sessions.window)
+    session = Session(session_id, exchange.accounts[name], key)
     session.highest_seq = highest_seq
     session.last_time_ns = last_time_ns
     for seq, index, offset, events in replies:

@@ -72,6 +72,8 @@ def new_order_reject(
         return Reject.MALFORMED
     if not (type(price) is int or price is None) or len(client_order_id) > ID_CHARS_MAX:
         return Reject.MALFORMED
+    if not (client_order_id.isascii() and client_order_id.isprintable()) or " " in client_order_id:
+        return Reject.MALFORMED
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
     if book.phase != _CONTINUOUS:
@@ -131,13 +133,13 @@ def amend_reject(order: Order | None, order_qty: Any, price: Any) -> int:
     qty = terms[5] if order_qty is None else order_qty
     if not 0 < qty <= book.qty_max:
         return Reject.BAD_QTY if qty <= 0 else Reject.QTY_TOO_LARGE
-    if qty <= order.cum_qty:
+    if order_qty is not None and qty <= order.cum_qty:
         return 0
     new_price = terms[6] if price is None else price
     code = _price_reject(book, new_price, qty)
     if code:
         return code
-    loses_place = new_price != terms[6] or qty - order.cum_qty > order.leaves_qty
-    if terms[4][3] and loses_place and book.crosses(is_buy=terms[4][0] == _BUY, price=new_price):
+    # At an unchanged price a resting order does not cross, so only a new one can.
+    if terms[4][3] and book.crosses(is_buy=terms[4][0] == _BUY, price=new_price):
         return Reject.POST_ONLY_WOULD_CROSS
     return 0

@@ -20,7 +20,7 @@ from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.privacy import private_view
-from raftbook.gateway.queries import Arguments, Queries, QueryError
+from raftbook.gateway.queries import INDEX_MAX, Arguments, Queries, QueryError, natural
 from raftbook.gateway.subscriptions import Subscription, make_subscription
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
@@ -45,7 +45,7 @@ from raftbook.wire.client_messages import (
 )
 from raftbook.wire.entry import pack_request
 from raftbook.wire.framing import FrameReader, frame
-from raftbook.wire.packing import pack
+from raftbook.wire.packing import brief, pack
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +53,12 @@ SUBSCRIPTIONS_MAX: Final = 64
 """Subscriptions of one connection."""
 SESSIONS_MAX: Final = 64
 """Sessions one connection may use."""
+QUERIES_MAX: Final = 256
+"""Queries of one connection that wait for their answer."""
+WAIT_MS_MAX: Final = 600_000
+"""Longest time a `digest` query may wait for its index."""
+MESSAGE_CHARS_MAX: Final = 250
+"""Longest text of a refusal: who sends megabytes need not get them back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ class ClientServer:
         self.connections: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
         self._applied = asyncio.Event()
+        self._forget_entries()
         replica.on_applied.append(self._on_applied)
         replica.on_installed.append(self._on_installed)
 
@@ -146,7 +153,19 @@ class ClientServer:
         self.wake()
         await waiter.done
 
+    @property
+    def kept_from(self) -> int:
+        """Every entry from this index on that was applied here is in `machine.recent`."""
+        recent = self.replica.machine.recent
+        return self._kept_from if self._applied_count == len(recent) else recent[0].index
+
+    def _forget_entries(self) -> None:
+        applied_index = self.replica.raft.applied_index
+        self._kept_from = applied_index + 1 if applied_index > 1 else 0  # 1 is Raft's beginning
+        self._applied_count = 0
+
     def _on_applied(self, applied: Applied) -> None:
+        self._applied_count += 1
         self._applied.set()
         self.feed.add(applied.index, applied.time_ns, applied.replies)
         for connection in self.connections:
@@ -154,6 +173,7 @@ class ClientServer:
 
     def _on_installed(self) -> None:
         self._applied.set()
+        self._forget_entries()
         self.feed.forget()
         for connection in list(self.connections):
             # What a subscriber missed is unknown here: it resumes by itself, elsewhere or anew.
@@ -190,6 +210,7 @@ class ClientConnection(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._account_name: str | None = None
         self._sessions: set[int] = set()
+        self._opening = 0  # OPENs that the log has not answered
         self.subscriptions: dict[int, Subscription] = {}
         self._last_subscription = 0
         self._handlers: dict[int, Callable[..., None]] = {
@@ -235,10 +256,16 @@ class ClientConnection(asyncio.Protocol):
             task.cancel()
 
     def end(self) -> None:
-        """Close after what was written has left."""
+        """Close after what was written has left, or soon if the client does not read it."""
         self._flush()
-        if self._transport is not None:
-            self._transport.close()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._bounds.handshake_timeout_s, transport.abort)
 
     def _look_at_silence(self) -> None:
         loop = asyncio.get_running_loop()
@@ -267,7 +294,7 @@ class ClientConnection(asyncio.Protocol):
             transport.abort()
 
     def _fail(self, ref: int, code: Reject, message: str) -> None:
-        self._send(FAILURE, ref, int(code), message)
+        self._send(FAILURE, ref, int(code), message[:MESSAGE_CHARS_MAX])
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -293,7 +320,7 @@ class ClientConnection(asyncio.Protocol):
         secret = self._server.secrets.get(name)
         expected = b"" if secret is None else login_proof(secret, name, self._nonce)
         if account is None:
-            self._fail(ref, Reject.UNKNOWN_ACCOUNT, f"no account {name!r}; see cluster.toml")
+            self._fail(ref, Reject.UNKNOWN_ACCOUNT, f"no account {brief(name)}; see cluster.toml")
         elif secret is not None and not hmac.compare_digest(proof, expected):
             self._fail(ref, Reject.NOT_AUTHORIZED, f"wrong secret for account {name!r}")
         else:
@@ -308,23 +335,30 @@ class ClientConnection(asyncio.Protocol):
         if self._account_name is None:
             self._fail(ref, Reject.NOT_AUTHORIZED, "OPEN needs a LOGIN first")
         elif not is_id(key):
-            self._fail(ref, Reject.MALFORMED, f"session key {key!r:.80} is not acceptable")
-        elif len(self._sessions) >= SESSIONS_MAX:
+            self._fail(ref, Reject.MALFORMED, f"session key {brief(key)} is not acceptable")
+        elif len(self._sessions) + self._opening >= SESSIONS_MAX:
             self._fail(ref, Reject.OVERLOADED, f"at most {SESSIONS_MAX} sessions a connection")
         else:
             seq = self._server.unique()
             raw = pack_request(NO_SESSION, seq, (open_session(self._account_name, key),))
+            self._opening += 1
             self._server.replica.submit(NO_SESSION, seq, raw, _Opening(self, ref))
             self._server.wake()
 
     def opened(self, ref: int, reply: Reply) -> None:
         """The log answered an OPEN of this connection."""
+        self._opening -= 1
         event = reply[4][0]
         if event[0] == SESSION_OPENED:
             self._sessions.add(event[2])
             self._send(RESULT, ref, (event[2], event[4]))
         else:
             self._fail(ref, Reject(event[2]), "the session was refused")
+
+    def not_opened(self, ref: int, code: Reject, message: str) -> None:
+        """An OPEN did not get into the log, as far as this node knows."""
+        self._opening -= 1
+        self._fail(ref, code, message)
 
     def _on_request(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> None:
         problem = self._request_problem(session_id, request_seq, commands)
@@ -349,7 +383,10 @@ class ClientConnection(asyncio.Protocol):
         if not 0 < len(commands) <= self._bounds.request_commands_max:
             return f"a request has 1 to {self._bounds.request_commands_max} commands"
         for command in commands:
-            problem = form_error(command)
+            try:
+                problem = form_error(command)
+            except RecursionError:
+                problem = "a command is nested too deeply"
             if problem is not None:
                 return problem
             if command[0] == OPEN_SESSION:
@@ -378,11 +415,14 @@ class ClientConnection(asyncio.Protocol):
 
     def refused(self, session_id: int, request_seq: int, code: Reject, message: str) -> None:
         """See `proposer.Waiter`."""
-        self._send(REFUSED, session_id, request_seq, int(code), message)
+        self._send(REFUSED, session_id, request_seq, int(code), message[:MESSAGE_CHARS_MAX])
 
     # -- queries and subscriptions ------------------------------------------------------------
 
     def _on_query(self, ref: int, name: str, arguments: Arguments) -> None:
+        if len(self._tasks) >= QUERIES_MAX:
+            self._fail(ref, Reject.OVERLOADED, f"at most {QUERIES_MAX} queries at once")
+            return
         task = asyncio.get_running_loop().create_task(self._answer(ref, name, arguments))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -409,14 +449,13 @@ class ClientConnection(asyncio.Protocol):
         """Wait until the local state is as new as the question asks."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._bounds.deadline_s
+        index = natural(arguments, "at_least", 0, high=INDEX_MAX)
+        if name == "digest":
+            index = natural(arguments, "index", index, high=INDEX_MAX)
+            deadline = loop.time() + natural(arguments, "wait_ms", 1_000, high=WAIT_MS_MAX) / 1_000
         if arguments.get("linearizable"):
             await self._server.barrier()
-        index = arguments.get("at_least")
-        if name == "digest":
-            index = arguments.get("index")
-            wait_ms = arguments.get("wait_ms")
-            deadline = loop.time() + (wait_ms if type(wait_ms) is int else 1_000) / 1_000
-        if type(index) is int and not await self._server.wait_applied(index, deadline):
+        if not await self._server.wait_applied(index, deadline):
             applied = self._server.replica.raft.applied_index
             message = f"this node has applied {applied}, not yet {index}; ask again"
             raise QueryError(Reject.TOO_STALE, message)
@@ -428,14 +467,14 @@ class ClientConnection(asyncio.Protocol):
         server = self._server
         try:
             subscription = make_subscription(
-                name, arguments, self._account(), server.queries, server.feed, server.replica
+                name, arguments, self._account(), server.queries, server.feed, server.kept_from
             )
         except QueryError as error:
             self._fail(ref, error.code, error.message)
             return
         self._last_subscription = number = self._last_subscription + 1
         self.subscriptions[number] = subscription
-        self._send(RESULT, ref, {"subscription": number})
+        self._send(RESULT, ref, {"subscription": number, **subscription.result})
         for value in subscription.first():
             self._send(PUSH, number, value)
 
@@ -461,4 +500,4 @@ class _Opening:
 
     def refused(self, session_id: int, request_seq: int, code: Reject, message: str) -> None:
         # A session key makes opening again harmless, so even an unknown outcome may be resent.
-        self.connection._fail(self.ref, code, message)
+        self.connection.not_opened(self.ref, code, message)

@@ -6,6 +6,7 @@ values only. Knows no sockets.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,12 +15,16 @@ from raftbook.core.book import Book
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.types import Reject
+from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
+from raftbook.wire.packing import brief
 
 Arguments = dict[str, Any]
 
 ROWS_MAX: Final = 10_000
 """Rows of one answer: levels, orders, trades or entries."""
+INDEX_MAX: Final = 2**62
+"""Above any entry index or order id."""
 
 
 class QueryError(Exception):
@@ -54,6 +59,16 @@ class Queries:
         """The live exchange; read it now, keep nothing of it."""
         return self._replica.machine.exchange
 
+    @property
+    def applied_index(self) -> int:
+        """The last entry applied here."""
+        return self._replica.raft.applied_index
+
+    @property
+    def recent(self) -> deque[Applied]:
+        """The last entries, as `Machine.recent` has them."""
+        return self._replica.machine.recent
+
     def answer(self, name: str, arguments: Arguments, account: Account | None) -> Any:
         """The value of query `name`.
 
@@ -63,7 +78,7 @@ class Queries:
         if name in self._public:
             return self._public[name](arguments)
         if name not in ("order", "orders", "events"):
-            raise QueryError(Reject.MALFORMED, f"unknown query {name!r}")
+            raise QueryError(Reject.MALFORMED, f"unknown query {brief(name)}")
         if account is None:
             raise QueryError(Reject.NOT_AUTHORIZED, f"query {name!r} needs a login")
         if name == "order":
@@ -100,9 +115,7 @@ class Queries:
 
     def _digest(self, arguments: Arguments) -> dict[str, Any]:
         machine = self._replica.machine
-        index = arguments.get("index")
-        if index is None:
-            index = self._replica.raft.applied_index
+        index = natural(arguments, "index", self.applied_index, high=INDEX_MAX)
         books = self.exchange.books
         return {
             "index": index,
@@ -114,8 +127,8 @@ class Queries:
 
     def _events(self, arguments: Arguments) -> dict[str, Any]:
         recent = self._replica.machine.recent
-        first = _count(arguments, "from_index", 0, high=2**62)
-        limit = _count(arguments, "limit", 100)
+        first = natural(arguments, "from_index", 0, high=INDEX_MAX)
+        limit = natural(arguments, "limit", 100)
         entries = [
             (applied.index, applied.term, applied.time_ns, applied.replies)
             for applied in recent
@@ -123,8 +136,8 @@ class Queries:
         ]
         return {
             "first_kept": recent[0].index if recent else 0,
-            "applied_index": self._replica.raft.applied_index,
-            "entries": entries[:limit] if first else entries[-limit:],
+            "applied_index": self.applied_index,
+            "entries": entries[:limit] if first else _last(entries, limit),
         }
 
     # -- about the market ---------------------------------------------------------------------
@@ -143,29 +156,41 @@ class Queries:
 
     def _book(self, arguments: Arguments) -> dict[str, Any]:
         book = self._known_book(arguments)
-        depth = _count(arguments, "depth", 10) or ROWS_MAX
-        view: dict[str, Any] = {
+        depth = natural(arguments, "depth", 10) or ROWS_MAX
+        view = self._book_view(book, depth)
+        if arguments.get("orders"):
+            view["bid_orders"] = _level_orders(book.bids, depth, ROWS_MAX)
+            view["ask_orders"] = _level_orders(book.asks, depth, ROWS_MAX)
+        return view
+
+    def whole_book(self, symbol: str) -> dict[str, Any]:
+        """The value of a `book` with all levels and all orders: what a feed begins with."""
+        book = self.exchange.books[symbol]
+        everything = book.resting_count
+        view = self._book_view(book, everything)
+        view["bid_orders"] = _level_orders(book.bids, everything, everything)
+        view["ask_orders"] = _level_orders(book.asks, everything, everything)
+        return view
+
+    def _book_view(self, book: Book, depth: int) -> dict[str, Any]:
+        return {
             "symbol": book.symbol,
             "bids": _levels(book.bids, depth),
             "asks": _levels(book.asks, depth),
             "feed_seq": book.feed_seq,
-            "applied_index": self._replica.raft.applied_index,
+            "applied_index": self.applied_index,
             "node_id": self._replica.node_id,
             "last_price": book.last_price,
             "phase": book.phase,
             "age_ms": self._replica.age_ms(),
         }
-        if arguments.get("orders"):
-            view["bid_orders"] = _level_orders(book.bids, depth)
-            view["ask_orders"] = _level_orders(book.asks, depth)
-        return view
 
     def _trades(self, arguments: Arguments) -> dict[str, Any]:
         book = self._known_book(arguments)
-        limit = _count(arguments, "limit", 20)
-        trades = list(book.trades)[-limit:] if limit else []
+        limit = natural(arguments, "limit", 20)
+        trades = _last(list(book.trades), limit)
         return {
-            "applied_index": self._replica.raft.applied_index,
+            "applied_index": self.applied_index,
             "trades": [
                 (event[2], event[3], event[4], time_ns, index, event[9][4][0], *_ids(event))
                 for time_ns, index, event in trades
@@ -177,23 +202,24 @@ class Queries:
         book = self.exchange.books.get(symbol) if isinstance(symbol, str) else None
         if book is None:
             known = ", ".join(list(self.exchange.books)[:10]) or "none"
-            raise QueryError(Reject.UNKNOWN_INSTRUMENT, f"no instrument {symbol!r}; known: {known}")
+            message = f"no instrument {brief(symbol)}; known: {known}"
+            raise QueryError(Reject.UNKNOWN_INSTRUMENT, message)
         return book
 
     # -- about own orders ---------------------------------------------------------------------
 
     def _order(self, arguments: Arguments, account: Account) -> dict[str, Any]:
-        order_id = _count(arguments, "order_id", 0, high=2**62)
-        client_order_id = str(arguments.get("client_order_id") or "")
+        order_id = natural(arguments, "order_id", 0, high=INDEX_MAX)
+        client_order_id = _text(arguments, "client_order_id") or ""
         order = account.find(order_id, client_order_id)
         if order is None:
-            name = order_id or client_order_id
+            name = order_id or brief(client_order_id)
             raise QueryError(Reject.UNKNOWN_ORDER, f"no order {name} of account {account.name}")
         return _order_view(order)
 
     def _orders(self, arguments: Arguments, account: Account) -> dict[str, Any]:
-        symbol = arguments.get("symbol")
-        limit = _count(arguments, "limit", 1_000)
+        symbol = _text(arguments, "symbol")
+        limit = natural(arguments, "limit", 1_000)
         orders: list[Order] = []
         for book in self.exchange.books.values():
             if symbol is None or book.symbol == symbol:
@@ -206,7 +232,7 @@ class Queries:
                 order for order in account.closed if symbol is None or order.terms[3] == symbol
             )
         orders.sort(key=lambda order: int(order.terms[0]))
-        return {"orders": [_order_view(order) for order in orders[-limit:]]}
+        return {"orders": [_order_view(order) for order in _last(orders, limit)]}
 
 
 def _levels(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:
@@ -216,12 +242,12 @@ def _levels(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _level_orders(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:
+def _level_orders(ladder: Ladder, depth: int, count_max: int) -> list[tuple[int, int, int]]:
     orders: list[tuple[int, int, int]] = []
     for _, level in zip(range(depth), ladder, strict=False):
         for order in level:
             orders.append((order.terms[0], level.price, order.leaves_qty))
-            if len(orders) >= ROWS_MAX:
+            if len(orders) >= count_max:
                 return orders
     return orders
 
@@ -240,10 +266,26 @@ def _ids(trade: tuple[Any, ...]) -> tuple[int, int]:
     return trade[5][0], trade[9][0]
 
 
-def _count(arguments: Arguments, name: str, default: int, *, high: int = ROWS_MAX) -> int:
+def _last(rows: list[Any], count: int) -> list[Any]:
+    return rows[max(0, len(rows) - count) :]
+
+
+def _text(arguments: Arguments, name: str) -> str | None:
+    value = arguments.get(name)
+    if value is not None and type(value) is not str:
+        raise QueryError(Reject.MALFORMED, f"{name} must be text, not {brief(value)}")
+    return value
+
+
+def natural(arguments: Arguments, name: str, default: int, *, high: int = ROWS_MAX) -> int:
+    """A whole number from 0 to `high` among the arguments; `default` when it is not given.
+
+    Raises:
+        QueryError: it is something else.
+    """
     value = arguments.get(name)
     if value is None:
         return default
     if type(value) is not int or not 0 <= value <= high:
-        raise QueryError(Reject.MALFORMED, f"{name} must be 0 to {high}, not {value!r}")
+        raise QueryError(Reject.MALFORMED, f"{name} must be 0 to {high}, not {brief(value)}")
     return value

@@ -23,7 +23,7 @@ _FIELDS: Final[dict[str, dict[str, type[Any]]]] = {
     "request_vote": {"term": int, "last_log_index": int, "last_log_term": int},
     "response_vote": {"term": int},
     "pre_vote": {"term": int, "last_log_index": int, "last_log_term": int},
-    "pre_vote_reply": {"term": int, "asked": int, "granted": bool},
+    "pre_vote_reply": {"term": int, "asked": int, "granted": bool, "is_member": bool},
     "timeout_now": {"term": int},
     "install": {"term": int, "header": bytes, "offset": int, "chunk": bytes, "last": bool},
     "install_reply": {"term": int, "received": int},

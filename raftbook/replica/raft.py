@@ -25,6 +25,10 @@ REGULAR: Final = b"\x00"
 """First byte of a payload that is an entry of ours; Raft's own no-op is b"\\x01"."""
 
 _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
+NOBODY: Final = 0
+"""The vote of a node that must not vote yet (`is_member`); no node has this id."""
+_FOUNDING_INDEX_MAX: Final = 2
+"""No log that ends here holds an order: 1 is every log's base, 2 the first leader's no-op."""
 ROLES: Final = ("follower", "candidate", "leader")
 
 APPEND_BYTES_MAX: Final = 1 << 20
@@ -81,6 +85,9 @@ class _PeerTransport(Transport):
 class Raft(SyncObj):
     """One member of the cluster.
 
+    Attributes:
+        is_member: whether this node votes. One without history does not yet: see `_admits`.
+
     Args:
         node_id: own id; peers are `peer_ids`.
         log: entries, term and vote. Changes become durable when the driver syncs it, which it
@@ -111,7 +118,8 @@ class Raft(SyncObj):
         self._votes: set[int] = set()
         self._transport = _PeerTransport(send)
         self.shipping: Shipping | None = None
-        self._is_fresh = log.was_created
+        self.is_member = log.last_index > 1 and log.voted_for != NOBODY
+        self._terms_heard: set[int] = set()
         self.heard_at = clock()
         self._turned_at = clock()
         self._late_s = timings.election_min_s / 2
@@ -125,11 +133,6 @@ class Raft(SyncObj):
         self._SyncObj__raftCommitIndex = applied_index
 
     # -- what the driver asks -----------------------------------------------------------------
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether this node was made just now and knows no history yet: see `_may_vote_for`."""
-        return self._is_fresh and self._log.last_index == 1
 
     @property
     def role(self) -> str:
@@ -250,24 +253,55 @@ class Raft(SyncObj):
         elif kind == "request_vote":
             if self._may_vote_for(message):
                 super()._SyncObj__onMessageReceived(node, message)
-                if self._log.voted_for == node.id:
-                    self._is_fresh = False
         elif kind == "response_vote":
             self._on_vote(node, message)
         elif kind == "pre_vote":
             self._on_pre_vote(node, message)
         elif kind == "pre_vote_reply":
             self._on_pre_vote_reply(node, message)
-        elif kind == "timeout_now":
+        elif kind == "timeout_now" and self.is_member:
             super()._SyncObj__onMessageReceived(node, message)
 
-    def _may_vote_for(self, message: Message) -> bool:
-        """A node that has just been made knows nothing: it helps to found a cluster, no more.
+    # A node without history may be one whose disk was lost (P1). It acknowledged entries and gave
+    # votes that it no longer knows of, so until it has caught up it is no member:
+    #   1. It votes for nobody with history, and stands only while it has none itself: it helps to
+    #      found a cluster, no more.
+    #   2. It follows only a leader whose term is not over. Whatever was committed with its help, a
+    #      majority acknowledged, so once members that are half of all nodes, the leader among
+    #      them, have told it their terms, it has heard of that term.
+    #   3. It has caught up when it holds all that a leader has committed, up to an entry of that
+    #      leader's own term. All that was ever committed with its help is in there.
+    # Meanwhile its vote in each term is NOBODY's, so that a restart does not make it a member.
 
-        It may be a member whose disk was lost. Were it to vote for a candidate with history, it
-        could replace acknowledged entries it held before. It votes once a leader has caught it up.
-        """
-        return not self.is_blank or message["last_log_index"] <= self._log.base_index
+    def _may_vote_for(self, message: Message) -> bool:
+        log = self._log
+        is_founding = log.last_index == 1 and message["last_log_index"] <= _FOUNDING_INDEX_MAX
+        return self.is_member or is_founding
+
+    def _admits(self, leader: Node) -> bool:
+        """Whether a node that is no member may take entries from the leader of its term."""
+        log = self._log
+        if log.last_index == 1 and log.voted_for == leader.id:
+            self.is_member = True  # we founded the cluster together
+            return True
+        knows_term = leader.id in self._terms_heard and (
+            2 * len(self._terms_heard) >= len(self._peers) + 1
+        )
+        if knows_term and log.voted_for != NOBODY:
+            self._SyncObj__setCurrentTerm(self.term, NOBODY)
+        return knows_term
+
+    def _join_if_caught_up(self, leader: Node, *, verified: int, commit_index: int) -> None:
+        if verified >= commit_index >= self._log.base_index:
+            if self._term_at(commit_index) == self.term:
+                self.is_member = True
+                # What this node may have voted in this term before its disk was lost stays given.
+                self._SyncObj__setCurrentTerm(self.term, leader.id)
+
+    def _SyncObj__setCurrentTerm(self, term: int, voted_for: int | None) -> None:  # noqa: N802
+        if voted_for is None and not self.is_member and self._log.last_index > 1:
+            voted_for = NOBODY
+        super()._SyncObj__setCurrentTerm(term, voted_for)
 
     # A node that was cut off or is catching up must not depose a healthy leader (S10): before it
     # raises its term it asks whether a majority would vote for it. That question changes nothing.
@@ -302,13 +336,18 @@ class Raft(SyncObj):
             "term": self.term,
             "asked": message["term"],
             "granted": granted,
+            "is_member": self.is_member,
         }
         self._send_message(node.id, reply)
 
     def _on_pre_vote_reply(self, node: Node, message: Message) -> None:
         if message["term"] > self.term:
             self._step_down(message["term"])
+        if message["is_member"]:
+            self._terms_heard.add(node.id)
         if self.is_leader or not message["granted"] or message["asked"] != self.term + 1:
+            return
+        if not self.is_member and self._log.last_index > 1:
             return
         self._pre_votes.add(node.id)
         if len(self._pre_votes) + 1 > (len(self._peers) + 1) / 2:
@@ -335,10 +374,9 @@ class Raft(SyncObj):
         assert not (self.is_leader and term == self.term), f"two leaders in term {term}"
         if term > self.term:
             self._SyncObj__transferInProgress = False
-            self._SyncObj__setCurrentTerm(term, None)
-        if self.is_blank and self._log.voted_for is None:
-            # What this node may have voted in the term before its disk was lost stays given.
-            self._SyncObj__setCurrentTerm(term, node.id)
+            self._step_down(term)
+        if not self.is_member and not self._admits(node):
+            return False  # `turn` asks for the terms when the election timeout has passed
         if not self._SyncObj__transferInProgress:
             self._postpone_election()
         self._SyncObj__raftLeader = node
@@ -381,6 +419,8 @@ class Raft(SyncObj):
         commit_index = min(message["commit_index"], verified)
         if commit_index > self.commit_index:
             self._SyncObj__raftCommitIndex = commit_index
+        if not self.is_member:
+            self._join_if_caught_up(node, verified=verified, commit_index=message["commit_index"])
         self._reply(node, success=True, index=min(verified, log.last_index))
 
     def _on_append_reply(self, node: Node, message: Message) -> None:
@@ -419,6 +459,8 @@ class Raft(SyncObj):
 
     def _SyncObj__setState(self, new_state: int) -> None:  # noqa: N802
         """Who stops leading waits a full timeout before it stands again."""
+        if new_state == _LEADER:
+            self.is_member = True  # it founded the cluster
         if self.is_leader and new_state == _FOLLOWER:
             self._postpone_election()
         super()._SyncObj__setState(new_state)

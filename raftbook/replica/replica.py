@@ -18,7 +18,7 @@ from raftbook.errors import ProtocolError, StorageError
 from raftbook.replica.machine import Applied, Machine
 from raftbook.replica.messages import Message
 from raftbook.replica.proposer import FORWARD_BYTES_MAX, Proposer, Refusal, RequestKey, Waiter
-from raftbook.replica.raft import Raft, RaftTimings
+from raftbook.replica.raft import NOBODY, Raft, RaftTimings
 from raftbook.replica.seams import Random
 from raftbook.replica.shipping import Shipper, SnapshotMaker
 from raftbook.storage.log_store import LogStore
@@ -122,6 +122,8 @@ class Replica:
 
     def receive(self, peer_id: int, message: Message) -> None:
         """Take a peer's message; it is looked at in the next turn."""
+        if self.fenced is not None:
+            return
         if message["type"] == "forward":
             self._forwarded += message["requests"]
         else:
@@ -172,6 +174,8 @@ class Replica:
 
     def start_snapshot(self) -> int:
         """Begin a snapshot of the applied state, unless one is under way; its index."""
+        if self.fenced is not None:
+            return self.raft.applied_index  # never to be reached: the state may be a broken one
         if not self._making_index and self.raft.applied_index > self.snapshot_index:
             index = self.raft.applied_index
             self._maker.start(index, self._log.entries[index - self._log.base_index][2])
@@ -238,11 +242,17 @@ class Replica:
         """Let answers leave; the journal is synced, or this node is fenced and knows no more."""
         answers, self._answers = self._answers, []
         for waiter, (reply, applied) in answers:
-            waiter.replied(reply, applied)  # type: ignore[arg-type]
+            try:
+                waiter.replied(reply, applied)  # type: ignore[arg-type]
+            except Exception:  # it must not keep the others from their answers (F8)
+                _log.exception("a waiter failed on its reply")
         refusals, self._refusals = self._refusals, []
         for refusal in refusals:
             for waiter in refusal.waiters:
-                waiter.refused(*refusal.key, refusal.code, refusal.message)
+                try:
+                    waiter.refused(*refusal.key, refusal.code, refusal.message)
+                except Exception:
+                    _log.exception("a waiter failed on its refusal")
 
     def _post(self, peer_id: int, message: Message) -> None:
         self._outbox[peer_id].append(message)
@@ -273,7 +283,10 @@ class Replica:
             except (StorageError, ProtocolError) as error:
                 problems.append(str(error))
                 continue
+            is_blank = log.last_index == 1
             self._fit_log(file.header)
+            if is_blank:
+                log.set_vote(log.term, NOBODY)  # a state without a log does not make a member
             self.snapshot_index = file.index
             return file.index
         if log.base_index == 1:
@@ -290,6 +303,8 @@ class Replica:
         if log.base_index <= header.index <= log.last_index:
             if log.entries[header.index - log.base_index][2] == header.term:
                 return
+        if header.term > log.term:  # at a start: killed between an install's file and its sync
+            log.set_vote(header.term, None)
         log.reset(header.index, header.term)
 
     def _restore(self, header: SnapshotHeader) -> None:
@@ -349,7 +364,11 @@ class Replica:
         _log.critical(
             "node %d is fenced at entry %d: %s", self.node_id, self.raft.applied_index, reason
         )
-        self._answers.clear()
+        unsaid, self._answers = self._answers, []
+        for waiter, (reply, _) in unsaid:
+            key: RequestKey = (reply[0], reply[1])  # type: ignore[index]
+            message = "the node stopped before its answer was safe"
+            self._refusals.append(Refusal([waiter], key, Reject.OUTCOME_UNKNOWN, message))
         for messages in self._outbox.values():
             messages.clear()
         self._refusals += self._proposer.give_up_all()

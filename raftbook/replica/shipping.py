@@ -191,12 +191,11 @@ class Shipper:
         header_bytes, offset = message["header"], message["offset"]
         if self._incoming is None or self._incoming[0] != header_bytes:
             self.abort()
-            install = self._store.begin_install(header_bytes)
-            if install.header.index <= self._position()[0]:
-                install.abort()
-                return -1
-            self._incoming = (header_bytes, install)
+            self._incoming = (header_bytes, self._store.begin_install(header_bytes))
         install = self._incoming[1]
+        if install.header.index <= self._position()[0]:
+            self.abort()  # also when entries overtook a transfer that was interrupted (S13)
+            return -1
         if offset != install.received:
             return install.received
         try:

@@ -250,7 +250,9 @@ class Journal:
         assert voted_for is None or voted_for >= 0, voted_for
         if (term, voted_for) == (self.term, self.voted_for):
             return
-        assert term > self.term or self.voted_for is None, (term, self.voted_for, voted_for)
+        # 0 is nobody: it may take the place of a vote, and a vote may take its place.
+        may_change = voted_for is not None and (voted_for == 0 or not self.voted_for)
+        assert term > self.term or may_change, (term, self.voted_for, voted_for)
         self.term = term
         self.voted_for = voted_for
         self._state_changed = True

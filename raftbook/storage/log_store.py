@@ -76,7 +76,10 @@ class LogStore(Protocol):
         """Drops everything: an empty log whose base is (index, term)."""
 
     def set_vote(self, term: int, voted_for: int | None) -> None:
-        """Changes the term, the vote or both; a term has one vote at most, and never sinks."""
+        """Changes the term, the vote or both; a term has one vote at most, and never sinks.
+
+        A vote for 0, which is nobody's id, is none: it may replace one and be replaced by one.
+        """
 
     def sync(self) -> bool:
         """Makes all changes durable in one step; True if there were any.

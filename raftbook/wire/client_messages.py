@@ -28,7 +28,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from raftbook.errors import ProtocolError
-from raftbook.wire.packing import unpack
+from raftbook.wire.packing import brief, unpack
 
 PROTOCOL_VERSION: Final = 1
 
@@ -84,7 +84,7 @@ def read_message(payload: bytes) -> tuple[Any, ...]:
     for field, expected in zip(value[1:], shape, strict=True):
         if not isinstance(field, expected) or type(field) is bool:
             if expected is not object:
-                raise ProtocolError(f"message kind {value[0]}: {field!r:.60} is of a wrong type")
+                raise ProtocolError(f"message kind {value[0]}: {brief(field)} is of a wrong type")
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from raftbook.core.commands import Command, Entry
 from raftbook.errors import ProtocolError
-from raftbook.wire.packing import pack, pack_array, unpack
+from raftbook.wire.packing import brief, pack, pack_array, unpack
 
 FORMAT_VERSION: Final = 1
 
@@ -50,7 +50,7 @@ def unpack_entry(index: int, payload: bytes) -> Entry:
         raise ProtocolError(f"entry {index} is not (version, time, requests)")
     for request in requests:
         if not _is_request(request):
-            raise ProtocolError(f"entry {index} holds {request!r}, which is no request")
+            raise ProtocolError(f"entry {index} holds {brief(request)}, which is no request")
     return Entry(index, time_ns, requests)
 
 

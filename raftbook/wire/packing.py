@@ -7,11 +7,16 @@ a ProtocolError. Must not know what the values mean.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from reprlib import Repr
+from typing import Any, Final
 
 import msgpack
 
 from raftbook.errors import ProtocolError
+
+_BRIEF: Final = Repr()
+_BRIEF.maxlevel = 3
+_BRIEF_CHARS_MAX: Final = 80
 
 
 def pack(value: Any) -> bytes:
@@ -35,7 +40,12 @@ def unpack(payload: bytes) -> Any:
     """
     try:
         return msgpack.unpackb(
-            payload, raw=False, use_list=False, strict_map_key=False, ext_hook=_refuse_extension
+            payload,
+            raw=False,
+            use_list=False,
+            strict_map_key=False,
+            ext_hook=_refuse_extension,
+            max_ext_len=0,  # the hook is not asked about -1, msgpack's own timestamp
         )
     except ProtocolError:
         raise
@@ -48,6 +58,11 @@ def pack_array(items: Iterable[bytes]) -> bytes:
     parts = list(items)
     header: bytes = msgpack.Packer().pack_array_header(len(parts))
     return header + b"".join(parts)
+
+
+def brief(value: Any) -> str:
+    """A value in an error message: however long or deeply nested it is, a few words of it."""
+    return _BRIEF.repr(value)[:_BRIEF_CHARS_MAX]
 
 
 def _refuse_extension(code: int, payload: bytes) -> Any:

@@ -38,7 +38,7 @@ APPLIED_BEFORE = {"drop_after", "unknown_applied", "stall_applied", "half", "gar
 
 
 class Cluster:
-    """Nodes of one exchange. `applied` is what the log holds: (session_id, request_seq, commands)."""
+    """Nodes of one exchange; `applied` is what its log holds, as requests."""
 
     def __init__(self, nodes: int = 2, genesis: Genesis = GENESIS, secret: str = "") -> None:
         self.exchange = Exchange(genesis)

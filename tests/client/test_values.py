@@ -15,6 +15,7 @@ from raftbook.client.values import DONE, group_events
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange
+from raftbook.core.instrument import from_units
 from raftbook.core.types import Phase, Reject, SelfTradePrevention, Side, TimeInForce
 from raftbook.errors import ProtocolError
 from tests.core import flow
@@ -24,7 +25,8 @@ PROFILES = {
     name: profile._replace(kinds=tuple(kind for kind in profile.kinds if kind != "session"))
     for name, profile in flow.PROFILES.items()
 }
-SESSIONS = (1, 2, 3, 4, 5)
+SESSIONS = (2, 3, 4, 5, 1)
+OPERATOR = 1
 
 
 def specs_of(exchange: Exchange) -> dict[str, InstrumentSpec]:
@@ -69,8 +71,12 @@ def test_a_request_reads_as_its_commands_sent_one_by_one(name: str, data: st.Dat
     for _ in range(data.draw(st.integers(1, 12))):
         newest = together.exchange.last_order_id
         count = data.draw(st.integers(1, 6))
-        commands = [flow.command(choose, PROFILES[name], newest) for _ in range(count)]
         session_id = choose(SESSIONS)
+        is_operator = session_id == OPERATOR
+        commands = [
+            flow.command(choose, PROFILES[name], newest, is_operator=is_operator)
+            for _ in range(count)
+        ]
         reply = together.apply(session_id, commands)
         groups = group_events(reply.events)
         results = order_results(reply, commands, specs_of(together.exchange))
@@ -104,9 +110,10 @@ def test_a_taker_is_told_its_trades_and_average() -> None:
     assert (result.side, result.ord_status, result.reject_code) == ("BUY", "PARTIALLY_FILLED", 0)
     assert (result.order_qty, result.cum_qty, result.leaves_qty) == (4, 3, 1)
     assert result.avg_price == Decimal("0.01666666666666666666666666667")
-    assert [
-        (t.trade_id, str(t.price), t.qty, t.maker_order_id) for t in result.trades
-    ] == [(1, "0.01", 1, 1), (2, "0.02", 2, 2)]
+    assert [(t.trade_id, str(t.price), t.qty, t.maker_order_id) for t in result.trades] == [
+        (1, "0.01", 1, 1),
+        (2, "0.02", 2, 2),
+    ]
 
 
 def test_what_ends_the_rest_of_an_order_is_told() -> None:
@@ -210,6 +217,16 @@ def test_prices_are_exact(price: str, ticks: int | None) -> None:
     assert SPEC.ticks(Decimal(price)) == ticks
 
 
+@given(
+    st.integers(-(2**63), 2**63),
+    st.sampled_from(["0.25", "1", "1e-9", "2.50", "3E+2", "0." + "7" * 60]),
+)
+def test_decimals_are_those_of_the_core(count: int, unit: str) -> None:
+    spec = InstrumentSpec("S", "B", "Q", Decimal(unit), Decimal(unit), "CONTINUOUS", {})
+    assert str(spec.price(count)) == str(spec.qty(count)) == str(from_units(count, Decimal(unit)))
+    assert spec.lots(spec.qty(count)) == count
+
+
 def test_units_come_back_with_their_places() -> None:
     assert str(SPEC.price(405)) == "101.25"
     assert str(SPEC.qty(1500)) == "1.500"
@@ -217,7 +234,7 @@ def test_units_come_back_with_their_places() -> None:
 
 @pytest.mark.parametrize("amount", [1.5, True, None, b"1"])
 def test_what_is_not_exact_is_no_amount(amount: Any) -> None:
-    with pytest.raises(TypeError, match="write .* as text or Decimal"):
+    with pytest.raises(TypeError, match="as text or Decimal: a"):
         decimal(amount)
 
 

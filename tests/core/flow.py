@@ -38,6 +38,7 @@ LIMITS = Limits(
     book_orders_max=8,
     instruments_max=3,
     trades_kept=3,
+    session_recent_ns=300,
 )
 GENESIS = Genesis((PLAIN, FENCED), (("op", True), ("a", False), ("b", False)), LIMITS)
 

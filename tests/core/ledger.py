@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raftbook.core import events as e
+from raftbook.core.commands import NO_SESSION
 from raftbook.core.events import Event, OrderTerms, Reply
 from raftbook.core.types import Reject, Side, TimeInForce
 
@@ -40,8 +41,8 @@ class Ledger:
     def read(self, replies: list[Reply]) -> None:
         """Take one entry's replies in; raises AssertionError on the first thing amiss."""
         offset = 0
-        for _, _, _, event_offset, events, poss_dup in replies:
-            if poss_dup:
+        for session_id, _, _, event_offset, events, poss_dup in replies:
+            if poss_dup and session_id != NO_SESSION:
                 continue
             assert event_offset == offset, f"event_offset {event_offset} where {offset} was due"
             offset += len(events)
@@ -150,7 +151,11 @@ class Ledger:
         assert kept_priority == int(same_price and leaves_qty <= old_leaves_qty), event
         line.terms = OrderTerms(*terms)
         line.leaves_qty = leaves_qty
-        line.canceled_qty = 0  # the new total counts nothing that was prevented before
+        # A new total counts nothing that was prevented before; without one all stays as it was.
+        if leaves_qty != old_leaves_qty or terms[5] != old_terms[5]:
+            line.canceled_qty = 0
+        assert line.canceled_qty in (0, terms[5] - cum_qty - leaves_qty), event
+        line.canceled_qty = terms[5] - cum_qty - leaves_qty
         line.rests = bool(kept_priority)
 
     def _line(self, terms: Any) -> Line:

@@ -88,7 +88,7 @@ class Twin:
         offset = 0
         for session_id, request_seq, commands in entry.requests:
             replies.append(self.request(entry.index, offset, session_id, request_seq, commands))
-            if not replies[-1][5]:
+            if session_id == c.NO_SESSION or not replies[-1][5]:
                 offset += len(replies[-1][4])
         return replies
 
@@ -97,6 +97,7 @@ class Twin:
         poss_dup = 0
         session = next((s for s in self.sessions if s.session_id == session_id), None)
         if session is not None and seq in session.replies:
+            session.active_ns = self.now_ns
             return (*session.replies[seq][:5], 1)
         if session_id == c.NO_SESSION:
             for command in commands:
@@ -133,21 +134,32 @@ class Twin:
             return 0
         for s in self.sessions:
             if key and (s.account, s.key) == (account, key):  # no key: always another session
+                s.active_ns = self.now_ns
                 self.out.append((e.SESSION_OPENED, 0, s.session_id, account, s.highest))
                 return 1
         idle_since = self.now_ns - self.limits.session_idle_ns
         self.sessions = [s for s in self.sessions if s.active_ns > idle_since]
         mine = [s for s in self.sessions if s.account == account]
-        if (
-            len(self.sessions) >= self.limits.sessions_max
-            or len(mine) >= self.limits.sessions_per_account_max
-        ):
-            self.refuse(command, Reject.RATE_LIMIT)
-            return 0
+        if len(mine) >= self.limits.sessions_per_account_max and not self.give_way(mine):
+            return self.refuse_session(command)
+        if len(self.sessions) >= self.limits.sessions_max and not self.give_way(self.sessions):
+            return self.refuse_session(command)
         self.session_ids += 1
         self.sessions.append(TwinSession(self.session_ids, account, key, self.now_ns))
         self.out.append((e.SESSION_OPENED, 0, self.session_ids, account, 0))
         return 0
+
+    def refuse_session(self, command: Any) -> int:
+        self.refuse(command, Reject.RATE_LIMIT)
+        return 0
+
+    def give_way(self, sessions: list[TwinSession]) -> bool:
+        """The least recently active of them goes, unless even that one was active just now."""
+        eldest = sorted(sessions, key=lambda s: (s.active_ns, s.session_id))[0]
+        if self.now_ns - eldest.active_ns < self.limits.session_recent_ns:
+            return False
+        self.sessions = [s for s in self.sessions if s is not eldest]
+        return True
 
     def command(self, session: TwinSession, command: Any) -> None:
         if not well_formed(command):
@@ -297,10 +309,11 @@ class Twin:
             return self.refuse(command, reason)
         total = order.order_qty if new_qty is None else new_qty
         price = order.price if new_price is None else new_price
-        if total <= order.cum:
+        if new_qty is not None and total <= order.cum:
             return self.end(order, e.CANCELED, Reject.NONE)
         old_terms, old_leaves = order.terms, order.leaves
-        order.leaves = total - order.cum
+        if new_qty is not None:
+            order.leaves = total - order.cum
         order.terms = (*old_terms[:5], total, price)
         keeps = price == old_terms[6] and order.leaves <= old_leaves
         change = (order.terms, old_terms, order.cum, order.leaves, old_leaves, int(keeps))

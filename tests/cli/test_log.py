@@ -1,0 +1,263 @@
+"""Reading stopped nodes' directories: time travel, digests, and the first difference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.demo_proof import search_journals
+from cli.invocation import Invocation
+from cli.main import run
+from raftbook.config import ClusterConfig, load_config, render_config
+from raftbook.core.commands import new_order
+from raftbook.core.types import Side
+from raftbook.genesis import genesis_digest, genesis_of
+from raftbook.replica.machine import Machine
+from raftbook.replica.shipping import write_snapshot
+from raftbook.storage.journal import Journal, JournalIdentity
+from raftbook.storage.snapshots import SnapshotStore
+from tests.cli.market import TERM, Market
+
+NOOP = (2, 1, b"\x01")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClusterConfig:
+    monkeypatch.chdir(tmp_path)
+    Path("cluster.toml").write_text(render_config())
+    return load_config(Path("cluster.toml"))
+
+
+def market_with_orders(config: ClusterConfig, *prices: int) -> Market:
+    """Entry 3 opens a session, then one order an entry: 4, 5, ..."""
+    market = Market(config)
+    market.append(0, 0, [(10, "demo", "k")])
+    for number, price in enumerate(prices, start=1):
+        order = new_order("BTC-USD", Side.BUY, 1, price, client_order_id=f"o{number}")
+        market.append(1, number, [order])
+    return market
+
+
+def write_journal(
+    config: ClusterConfig, node_id: int, entries: list[tuple[int, int, bytes]]
+) -> Path:
+    directory = Path(f"node-{node_id}")
+    identity = JournalIdentity(config.cluster_id, node_id, genesis_digest(config))
+    journal = Journal.open(directory, identity)
+    journal.set_vote(TERM, node_id)
+    for index, term, payload in entries:
+        journal.append(payload, index, term)
+    journal.sync()
+    journal.close()
+    return directory
+
+
+def compact(
+    config: ClusterConfig,
+    directory: Path,
+    entries: list[tuple[int, int, bytes]],
+    *,
+    node_id: int = 1,
+) -> None:
+    """A snapshot after the last of `entries`; the log before it goes."""
+    machine = Machine(genesis_of(config), entries_kept=1)
+    for index, term, payload in entries:
+        machine.apply(index, term, payload)
+    digest = genesis_digest(config)
+    store = SnapshotStore(
+        directory / "snapshots", cluster_id=config.cluster_id, genesis_digest=digest
+    )
+    index, term, _ = entries[-1]
+    write_snapshot(machine, store, index, term, (1, 2, 3))
+    journal = Journal.open(directory, JournalIdentity(config.cluster_id, node_id, digest))
+    journal.trim_to(index)
+    journal.sync()
+    journal.close()
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = run(["log", *words], invocation=Invocation(environ={}))
+    out, err = capsys.readouterr()
+    return int(code), out, err
+
+
+def digest_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    code, out, err = answer(capsys, "digest", *words, "-o", "json")
+    assert code == 0, err
+    digest: str = json.loads(out)["digest"]
+    return digest
+
+
+def test_digest_is_that_of_the_exchange(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = market_with_orders(config, 100, 101, 102)
+    directory = write_journal(config, 1, [NOOP, *market.payloads])
+    assert digest_of(capsys, str(directory)) == market.machine.exchange.digest.value()
+
+
+def test_time_travel_stops_after_the_entry_asked_for(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = market_with_orders(config, 100, 101, 102)
+    directory = write_journal(config, 1, [NOOP, *market.payloads])
+    then = market.machine.digest_at(5)
+    assert digest_of(capsys, str(directory), "--until", "5") == then
+    code, out, _ = answer(capsys, "digest", str(directory), "--until", "5")
+    assert (code, out) == (0, f"index 5: {then}  (2 instruments, 2 resting orders)\n")
+
+
+def test_snapshot_stands_in_for_what_was_compacted(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = market_with_orders(config, 100, 101, 102)
+    entries = [NOOP, *market.payloads]
+    directory = write_journal(config, 1, entries)
+    compact(config, directory, entries[:4])
+    assert digest_of(capsys, str(directory)) == market.machine.digest_at(6)
+    assert digest_of(capsys, str(directory), "--until", "5") == market.machine.digest_at(5)
+    code, _, err = answer(capsys, "digest", str(directory), "--until", "4")
+    assert code == 2
+    assert "index 4 is out of reach; it covers 5 to 6" in err
+
+
+def test_reading_changes_nothing(config: ClusterConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    market = market_with_orders(config, 100, 101, 102)
+    entries = [NOOP, *market.payloads]
+    directory = write_journal(config, 1, entries)
+    compact(config, directory, entries[:4])
+    (directory / "snapshots" / "snapshot-00000000000000000009-4.raftbook.aa.tmp").touch()
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    digest_of(capsys, str(directory))
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_damaged_snapshot_is_passed_over_and_said(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = market_with_orders(config, 100, 101)
+    entries = [NOOP, *market.payloads]
+    directory = write_journal(config, 1, entries)
+    compact(config, directory, entries[:3])
+    (snapshot,) = directory.rglob("snapshot-*")
+    content = bytearray(snapshot.read_bytes())
+    content[-1] ^= 1
+    snapshot.write_bytes(bytes(content))
+    code, _, err = answer(capsys, "digest", str(directory))
+    assert code == 2
+    assert "no usable snapshot" in err
+
+
+def test_dump_names_what_was_asked_and_answered(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = market_with_orders(config, 100)
+    directory = write_journal(config, 1, [NOOP, *market.payloads])
+    code, out, _ = answer(capsys, "dump", str(directory))
+    noop, opened, ordered = map(json.loads, out.splitlines())
+    assert code == 0
+    assert noop == {"schema": "raftbook/v1", "index": 2, "term": 1, "raft": True}
+    assert opened["requests"][0]["events"][0]["event"] == "session_opened"
+    (request,) = ordered["requests"]
+    assert ordered["time"] == "2026-01-01T00:00:00.004000000Z"
+    assert request["commands"][0]["price"] == "1.00"
+    assert request["commands"][0]["order_qty"] == "0.001"
+    assert request["events"][0]["event"] == "accepted"
+    assert request["events"][0]["order_id"] == 1
+
+
+def test_raw_dump_needs_no_configuration(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = market_with_orders(config, 100, 101)
+    directory = write_journal(config, 1, [NOOP, *market.payloads])
+    config.path.unlink()
+    code, out, _ = answer(capsys, "dump", str(directory), "--raw", "--from", "4", "--until", "4")
+    (line,) = map(json.loads, out.splitlines())
+    assert code == 0
+    assert line["index"] == 4
+    assert "events" not in line["requests"][0]
+
+
+def test_equal_logs_are_equal_as_far_as_both_reach(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [NOOP, *market_with_orders(config, 100, 101, 102).payloads]
+    one = write_journal(config, 1, entries)
+    two = write_journal(config, 2, entries[:-1])
+    assert answer(capsys, "diff", str(one), str(two)) == (0, "equal up to index 5\n", "")
+
+
+def test_diff_finds_the_first_entry_that_differs(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = write_journal(config, 1, [NOOP, *market_with_orders(config, 100, 101, 102).payloads])
+    two = write_journal(config, 2, [NOOP, *market_with_orders(config, 100, 999, 102).payloads])
+    code, out, _ = answer(capsys, "diff", str(one), str(two))
+    assert code == 6
+    assert out == "index 5: node-1 and node-2 hold different entries of term 4\n"
+    assert answer(capsys, "diff", str(one), str(two), "--until", "4")[0] == 0
+
+
+def test_diff_sees_different_books_under_equal_logs(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both compacted; one snapshot was made from another past."""
+    true = [NOOP, *market_with_orders(config, 100, 101, 102).payloads]
+    false = [NOOP, *market_with_orders(config, 100, 999, 102).payloads]
+    one = write_journal(config, 1, true)
+    compact(config, one, true[:4])
+    two = write_journal(config, 2, true)
+    compact(config, two, false[:4], node_id=2)
+    code, out, _ = answer(capsys, "diff", str(one), str(two))
+    assert code == 6
+    assert out == "index 5: node-1 and node-2 hold the same entries but different books\n"
+
+
+def test_wrong_directories_are_explained(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_journal(config, 1, [NOOP])
+    code, _, err = answer(capsys, "digest", ".")
+    assert code == 2
+    assert ". holds node-1: name one of them" in err
+    Path("empty").mkdir()
+    code, _, err = answer(capsys, "digest", "empty")
+    assert code == 2
+    assert "empty: holds no journal; name a node's data directory" in err
+    assert answer(capsys, "diff", "node-1")[0] == 2
+
+
+def test_another_clusters_configuration_is_refused(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = write_journal(config, 1, [NOOP])
+    Path("cluster.toml").write_text(render_config(cluster_id="another-1"))
+    code, _, err = answer(capsys, "digest", str(directory))
+    assert code == 2
+    assert "is of cluster 'demo-1', cluster.toml describes 'another-1'" in err
+
+
+# -- the proof at the end of a demo -----------------------------------------------------------
+
+
+def test_proof_finds_every_acknowledged_order(config: ClusterConfig) -> None:
+    entries = [NOOP, *market_with_orders(config, 100, 101).payloads]
+    directories = [write_journal(config, node_id, entries) for node_id in (1, 2)]
+    acknowledged = {1: ("demo", "o1"), 2: ("demo", "o2")}
+    assert search_journals(directories, config, acknowledged) == (0, 0)
+
+
+def test_proof_sees_a_lost_order(config: ClusterConfig) -> None:
+    entries = [NOOP, *market_with_orders(config, 100, 101).payloads]
+    one = write_journal(config, 1, entries)
+    two = write_journal(config, 2, entries[:-1])
+    acknowledged = {1: ("demo", "o1"), 2: ("demo", "o2")}
+    assert search_journals([one, two], config, acknowledged) == (1, 0)
+
+
+def test_proof_sees_another_order_in_the_place_of_the_acknowledged(config: ClusterConfig) -> None:
+    directory = write_journal(config, 1, [NOOP, *market_with_orders(config, 100).payloads])
+    assert search_journals([directory], config, {1: ("demo", "mine")}) == (1, 0)

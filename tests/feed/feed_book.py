@@ -1,0 +1,100 @@
+"""A book kept by a reader who has nothing but the public feed, and checks every message of it."""
+
+from typing import Any
+
+from raftbook.core.types import Side
+
+
+class FeedBook:
+    """One instrument's resting orders from its L3 messages.
+
+    Attributes:
+        feed_seq: the last message taken in; None before the first.
+        refreshes: how often the feed began anew with the whole book.
+    """
+
+    def __init__(self, feed_seq: int | None = None) -> None:
+        self.feed_seq = feed_seq
+        self.refreshes = 0
+        self.orders: dict[int, list[int]] = {}  # side, price, qty; in the order they joined
+        self.trade_id: int | None = None
+
+    def take(self, message: tuple[Any, ...]) -> None:
+        """One message; raises AssertionError where it does not fit what came before."""
+        if message[0] == "refresh":
+            self._refresh(message[1])
+            return
+        feed_seq, _, _, kind, *fields = message
+        due = None if self.feed_seq is None else self.feed_seq + 1
+        assert feed_seq == due, f"feed_seq {feed_seq} where {due} was due"
+        self.feed_seq = feed_seq
+        getattr(self, f"_{kind}")(*fields)
+
+    def side(self, side: Side) -> list[tuple[int, int, int]]:
+        """(order_id, price, qty) of one side, best and eldest first."""
+        sign = -1 if side == Side.BUY else 1
+        found = [
+            (order_id, price, qty)
+            for order_id, (its_side, price, qty) in self.orders.items()
+            if its_side == side
+        ]
+        return sorted(found, key=lambda order: sign * order[1])
+
+    def levels(self, side: Side) -> list[tuple[int, int, int]]:
+        """(price, qty, orders) of one side, best first."""
+        levels: dict[int, tuple[int, int]] = {}
+        for _, price, qty in self.side(side):
+            before = levels.get(price, (0, 0))
+            levels[price] = (before[0] + qty, before[1] + 1)
+        return [(price, qty, count) for price, (qty, count) in levels.items()]
+
+    def same_as(self, view: dict[str, Any]) -> bool:
+        """Whether it holds exactly what a `book` query with orders says."""
+        return (
+            self.feed_seq == view["feed_seq"]
+            and tuple(self.levels(Side.BUY)) == tuple(view["bids"])
+            and tuple(self.levels(Side.SELL)) == tuple(view["asks"])
+            and tuple(self.side(Side.BUY)) == tuple(view["bid_orders"])
+            and tuple(self.side(Side.SELL)) == tuple(view["ask_orders"])
+        )
+
+    def _refresh(self, view: dict[str, Any]) -> None:
+        assert self.feed_seq is None or view["feed_seq"] >= self.feed_seq, "the feed went back"
+        self.refreshes += 1
+        self.feed_seq = view["feed_seq"]
+        self.trade_id = None
+        self.orders = {
+            order_id: [side, price, qty]
+            for side, name in ((Side.BUY, "bid_orders"), (Side.SELL, "ask_orders"))
+            for order_id, price, qty in view[name]
+        }
+
+    def _add(self, order_id: int, side: int, price: int, qty: int) -> None:
+        assert order_id not in self.orders, f"order {order_id} joins twice"
+        assert qty > 0, f"order {order_id} joins with {qty}"
+        self.orders[order_id] = [side, price, qty]
+
+    def _trade(
+        self, maker_id: int, price: int, qty: int, trade_id: int, taker_side: int, leaves: int
+    ) -> None:
+        assert self.trade_id in (None, trade_id - 1), f"trade {trade_id} after {self.trade_id}"
+        self.trade_id = trade_id
+        maker = self.orders[maker_id]
+        assert [3 - taker_side, price, leaves + qty] == maker, f"trade {trade_id} with {maker}"
+        maker[2] = leaves
+        if not leaves:
+            del self.orders[maker_id]
+
+    def _reduce(self, order_id: int, side: int, price: int, leaves: int) -> None:
+        order = self.orders[order_id]
+        assert order[:2] == [side, price] and 0 < leaves <= order[2], f"{order} to {leaves}"
+        order[2] = leaves
+
+    def _delete(self, order_id: int, side: int, price: int, qty: int) -> None:
+        assert self.orders.pop(order_id) == [side, price, qty]
+
+    def _phase(self, phase: int) -> None:
+        assert phase > 0, "no phase"
+
+    def _created(self) -> None:
+        assert not self.orders and self.feed_seq == 1, "an instrument is made once"

@@ -1,0 +1,274 @@
+"""A node whose disk was lost: it must not take back what it promised before (P1).
+
+It acknowledged entries and gave votes that it no longer knows of. Until a leader has given it
+back everything it may have acknowledged, it gives no vote, and it acknowledges nothing to a
+leader that others may have deposed with its help.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.replica.harness import Cluster, Waiter
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+def orders(cluster: Cluster, node_id: int, session: int, seqs: range) -> list[Waiter]:
+    """Acknowledged orders of these request_seqs."""
+    waiters = []
+    for seq in seqs:
+        waiters.append(cluster.order(node_id, session, seq))
+        cluster.settle()
+    assert all(waiter.acknowledged for waiter in waiters)
+    return waiters
+
+
+def known_to_1_and_2_only(cluster: Cluster) -> int:
+    """Node 1 leads; all nodes know orders 1 to 3, only 1 and 2 know the acknowledged 4 to 9."""
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    orders(cluster, 1, session, range(1, 4))
+    cluster.network.cut([3], [1, 2])
+    orders(cluster, 1, session, range(4, 10))
+    return session
+
+
+def all_orders(cluster: Cluster, session: int, last: int) -> dict[str, int]:
+    return {f"{session}-{seq}": 1 for seq in range(1, last + 1)}
+
+
+def lose_disk(cluster: Cluster, node_id: int) -> None:
+    cluster.crash(node_id)
+    cluster.wipe(node_id)
+
+
+def test_a_wiped_node_elects_nobody_who_knows_less(cluster: Cluster) -> None:
+    session = known_to_1_and_2_only(cluster)
+    lose_disk(cluster, 2)
+    cluster.network.cut([1], [2, 3])
+    cluster.start(2)
+    for way in ((2, 3), (3, 2)):
+        cluster.network.ways[way].allowed = True
+    cluster.run(5)
+    assert cluster.leaders() == []
+    cluster.network.heal()
+    cluster.run(3)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 9)
+
+
+def test_a_wiped_node_that_is_started_twice_is_still_a_wiped_node(cluster: Cluster) -> None:
+    """1. node 2 loses its disk; 2. starts; 3. is killed before it heard anything; 4. starts."""
+    session = known_to_1_and_2_only(cluster)
+    lose_disk(cluster, 2)
+    cluster.network.cut([1], [2, 3])
+    cluster.start(2)
+    cluster.restart(2)
+    for way in ((2, 3), (3, 2)):
+        cluster.network.ways[way].allowed = True
+    cluster.run(5)
+    assert cluster.leaders() == []
+    cluster.network.heal()
+    cluster.run(3)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 9)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_node_in_the_middle_of_catching_up_elects_nobody(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, is_restarted: bool
+) -> None:
+    """1. node 2 loses its disk; 2. node 1 has given it a part of the log back; 3. only 2 and 3
+    reach each other, and 3 knows more than that part, but less than was acknowledged."""
+    session = known_to_1_and_2_only(cluster)
+    monkeypatch.setattr("raftbook.replica.raft.APPEND_ENTRIES_MAX", 1)
+    lose_disk(cluster, 2)
+    cluster.start(2)
+    cluster.network.ways[2, 3].allowed = cluster.network.ways[3, 2].allowed = True
+    cluster.network.ways[1, 3].allowed = cluster.network.ways[3, 1].allowed = True
+    cluster.network.open_allowed()
+    cluster.network.hold(1, 3)
+    for _ in range(2_000):
+        cluster.clock.now += 0.001
+        for way in cluster.network.ways:
+            if way != (1, 3):
+                cluster.network.deliver(*way, count=1)
+        for node_id in cluster.node_ids:
+            cluster.turn(node_id)
+        if cluster[2].last_index >= 4:
+            break
+    assert 4 <= cluster[2].last_index < 9
+    cluster.network.cut([1], [2, 3])
+    if is_restarted:
+        cluster.restart(2)
+    cluster.run(5)
+    assert not {2, 3} & set(cluster.leaders())
+    cluster.network.heal()
+    cluster.run(4)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 9)
+
+
+def test_a_deposed_leader_gets_no_acknowledgement_from_a_wiped_node(cluster: Cluster) -> None:
+    """1. node 1 leads and is cut off; 2. node 3 leads with node 2's vote and acknowledges an
+    order with it; 3. node 2 loses its disk; 4. it hears only node 1, which does not know yet."""
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    orders(cluster, 1, session, range(1, 3))
+    cluster.network.cut([1], [2, 3])
+    cluster.elect(3)
+    (kept,) = orders(cluster, 3, session, range(3, 4))
+    assert cluster[1].raft.is_leader
+    lose_disk(cluster, 2)
+    cluster.network.cut([3], [1, 2])
+    cluster.network.ways[1, 2].allowed = cluster.network.ways[2, 1].allowed = True
+    cluster.start(2)
+    doubted = cluster.order(1, session, 4)
+    cluster.run(5)
+    assert doubted.answers == 1 and not doubted.acknowledged
+    cluster.network.heal()
+    cluster.run(4)
+    assert kept.acknowledged
+    assert cluster.book(cluster.leader)[f"{session}-3"] == 1
+
+
+def test_a_wiped_node_becomes_a_member_again(cluster: Cluster) -> None:
+    session = known_to_1_and_2_only(cluster)
+    cluster.network.heal()
+    lose_disk(cluster, 2)
+    cluster.start(2)
+    cluster.run(2)
+    assert cluster.book(2) == all_orders(cluster, session, 9)
+    # It counts: with it alone the leader commits, and it votes.
+    cluster.network.cut([3], [1, 2])
+    orders(cluster, 1, session, range(10, 11))
+    cluster.crash(1)
+    cluster.network.heal()
+    cluster.run(3)
+    assert cluster.leader == 2
+    assert cluster.book(2) == all_orders(cluster, session, 10)
+
+
+def test_a_wiped_node_may_vote_after_a_later_restart(cluster: Cluster) -> None:
+    session = known_to_1_and_2_only(cluster)
+    cluster.network.heal()
+    lose_disk(cluster, 2)
+    cluster.start(2)
+    cluster.run(2)
+    cluster.restart(2)
+    cluster.crash(1)
+    cluster.run(3)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 9)
+
+
+def test_a_new_cluster_needs_a_majority_only(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, start=False)
+    for node_id in (1, 2):
+        cluster.start(node_id)
+    leader = cluster.await_leader()
+    session = cluster.open_session(leader)
+    orders(cluster, leader, session, range(1, 3))
+    cluster.start(3)
+    cluster.run(2)
+    assert cluster.book(3) == all_orders(cluster, session, 2)
+    cluster.crash(leader)
+    cluster.run(3)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 2)
+
+
+def test_two_nodes_found_a_cluster_although_the_first_leader_dies_at_once(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, size=2)
+    cluster[1].raft._SyncObj__raftElectionDeadline = 0.0
+    cluster.turn(1)
+    while not cluster[1].raft.is_leader:
+        cluster.network.deliver(1, 2)
+        cluster.turn(2)
+        cluster.network.deliver(2, 1)
+        cluster.turn(1)
+    assert (cluster[1].last_index, cluster[2].last_index) == (2, 1)
+    for node_id in (1, 2):
+        cluster.restart(node_id)
+    cluster.network.heal()
+    assert cluster.await_leader() in (1, 2)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_one_lost_disk_in_a_cluster_of_any_size(tmp_path: Path, size: int) -> None:
+    cluster = Cluster(tmp_path, size)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    orders(cluster, 1, session, range(1, 6))
+    for node_id in range(2, size + 1):
+        lose_disk(cluster, node_id)
+        cluster.start(node_id)
+        cluster.run(3)
+        assert cluster.book(node_id) == all_orders(cluster, session, 5)
+    cluster.run(1)
+    lose_disk(cluster, 1)
+    cluster.start(1)
+    cluster.run(4)
+    assert cluster.book(1) == all_orders(cluster, session, 5)
+    cluster.check_agreement()
+
+
+def test_two_wiped_nodes_do_not_vouch_for_each_other(tmp_path: Path) -> None:
+    """1. node 1 of five is cut off with node 2; 2. node 5 leads 3 and 4 and acknowledges;
+    3. nodes 3 and 4 lose their disks; 4. they hear of node 1, which does not know yet, and of
+    each other, but not of node 5."""
+    cluster = Cluster(tmp_path, 5)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    orders(cluster, 1, session, range(1, 3))
+    cluster.network.cut([1, 2], [3, 4, 5])
+    cluster.elect(5)
+    orders(cluster, 5, session, range(3, 5))
+    lose_disk(cluster, 3)
+    lose_disk(cluster, 4)
+    cluster.network.heal()
+    cluster.network.cut([5], [1, 2, 3, 4])
+    cluster.start(3)
+    cluster.start(4)
+    doubted = cluster.order(1, session, 5)
+    cluster.run(5)
+    assert not doubted.acknowledged
+    cluster.network.heal()
+    cluster.run(5)
+    assert cluster.book(cluster.leader)[f"{session}-4"] == 1
+    cluster.check_agreement()
+
+
+def test_an_installed_snapshot_does_not_make_a_wiped_node_a_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. node 2 loses its disk; 2. it has published the leader's snapshot, and is killed before
+    its log is synced; 3. it starts on that snapshot, which is older than what it acknowledged."""
+    monkeypatch.setattr("raftbook.replica.replica.LOG_KEPT_ENTRIES", 1)
+    cluster = Cluster(tmp_path)
+    session = known_to_1_and_2_only(cluster)
+    cluster.network.heal()
+    cluster.run(1)
+    cluster[1].start_snapshot()
+    cluster.settle()
+    cluster.network.cut([3], [1, 2])
+    orders(cluster, 1, session, range(10, 14))
+    lose_disk(cluster, 2)
+    cluster.network.heal()
+    cluster.network.hold(1, 3)
+    cluster.disks[2].refuse = lambda log: "killed here" if log.base_index > 1 else None
+    cluster.start(2)
+    cluster.run(3)
+    assert cluster[2].fenced
+    assert cluster.snapshots(2).newest() is not None
+    cluster.crash(2)
+    cluster.disks[2].refuse = lambda log: None
+    cluster.crash(1)
+    cluster.start(2)
+    cluster.run(5)
+    assert cluster.leaders() == []
+    cluster.start(1)
+    cluster.network.heal()
+    cluster.run(4)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 13)

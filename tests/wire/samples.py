@@ -1,0 +1,128 @@
+"""One sample of everything that crosses a wire or stands in a file, as readable values."""
+
+from typing import Any
+
+from raftbook.core import commands as c
+from raftbook.core import events as e
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.types import OrderType, Phase, SelfTradePrevention, Side, TimeInForce
+from raftbook.storage.snapshot_header import SnapshotHeader
+from raftbook.wire import client_messages as m
+
+TERMS = InstrumentTerms(
+    "BTC-USD", "BTC", "USD", "0.01", "0.001", 10**9, -(10**9), 10**9, 1, 2 * 10**7, None, 500, None
+)
+COMMANDS = {
+    "NEW_ORDER": c.new_order(
+        "BTC-USD",
+        Side.SELL,
+        70_000,
+        -1,
+        client_order_id="a17",
+        post_only=True,
+        self_trade_prevention=SelfTradePrevention.DECREMENT,
+    ),
+    "NEW_ORDER market": c.new_order(
+        "BTC-USD",
+        Side.BUY,
+        1,
+        None,
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+    ),
+    "CANCEL_ORDER": c.cancel_order(order_id=2**40),
+    "AMEND_ORDER": c.amend_order(client_order_id="a17", order_qty=5, price=None),
+    "OPEN_SESSION": c.open_session("alice", "key-1"),
+    "CLOSE_SESSION": c.close_session(),
+    "CREATE_INSTRUMENT": c.create_instrument(TERMS),
+    "SET_PHASE": c.set_phase("BTC-USD", Phase.HALTED),
+}
+
+_KIND = (2, 2, 1, 1, 4)
+_MAKER = (3, "bob", "b1", "BTC-USD", _KIND, 7, 10_125)
+_TAKER = (4, "", "", "BTC-USD", (1, 2, 1, 0, 0), 9, 10_125)
+EVENTS = {
+    "ACCEPTED": (e.ACCEPTED, 1, _MAKER),
+    "RESTED": (e.RESTED, 3, _TAKER, 2),
+    "TRADE": (e.TRADE, 2, 1, 10_125, 7, _MAKER, 7, 0, 70_875, _TAKER, 7, 2, 70_875),
+    "CANCELED": (e.CANCELED, 4, _TAKER, 7, 2, 1, 0),
+    "EXPIRED": (e.EXPIRED, 0, _TAKER, 0, 9, 0, 26),
+    "REPLACED": (e.REPLACED, 5, _TAKER, _TAKER, 7, 1, 2, 1),
+    "RESTATED": (e.RESTATED, 6, _MAKER, 0, 4, 3, 1),
+    "REJECTED": (e.REJECTED, 0, 10, COMMANDS["NEW_ORDER"]),
+    "CANCEL_REJECTED": (e.CANCEL_REJECTED, 0, 34, COMMANDS["CANCEL_ORDER"]),
+    "SESSION_OPENED": (e.SESSION_OPENED, 0, 12, "alice", 41),
+    "SESSION_CLOSED": (e.SESSION_CLOSED, 0, 12),
+    "INSTRUMENT_CREATED": (e.INSTRUMENT_CREATED, 1, tuple(TERMS)),
+    "PHASE_CHANGED": (e.PHASE_CHANGED, 2, "BTC-USD", 4),
+}
+
+_NONCE = bytes(range(32))
+_TIME_NS = 1_767_225_600_000_000_000
+CLIENT_MESSAGES: dict[str, tuple[Any, ...]] = {
+    "HELLO": (m.HELLO, m.PROTOCOL_VERSION, "python"),
+    "WELCOME": (m.WELCOME, m.PROTOCOL_VERSION, "demo", "demo-1", 2, _NONCE),
+    "LOGIN": (m.LOGIN, 1, "alice", m.login_proof("s3cret", "alice", _NONCE)),
+    "OPEN": (m.OPEN, 2, "key-1"),
+    "REQUEST": (m.REQUEST, 12, 41, tuple(COMMANDS.values())),
+    "REPLY": (m.REPLY, 12, 41, 12_874, 4, _TIME_NS, 0, tuple(EVENTS.values()), 0, 2),
+    "REFUSED": (m.REFUSED, 12, 41, 902, "no commit in time; it may still take effect"),
+    "QUERY": (m.QUERY, 3, "book", {"symbol": "BTC-USD", "depth": 10, "orders": True}),
+    "SUBSCRIBE": (m.SUBSCRIBE, 4, "feed", {"symbol": "BTC-USD", "from_seq": None}),
+    "RESULT": (m.RESULT, 4, {"subscription": 1}),
+    "FAILURE": (m.FAILURE, 0, 48, "unknown message kind 99"),
+    "PUSH": (m.PUSH, 1, (8_841, 12_874, _TIME_NS, "add", 3, 2, 10_125, 7)),
+    "PING": (m.PING, 5),
+    "PONG": (m.PONG, 5),
+}
+
+_ENTRIES = ((b"\x00payload", 12_874, 4), (b"\x01", 12_875, 4))
+PEER_MESSAGES: dict[str, dict[str, Any]] = {
+    "append": {
+        "type": "append",
+        "term": 4,
+        "commit_index": 12_870,
+        "prev_index": 12_873,
+        "prev_term": 3,
+        "entries": _ENTRIES,
+    },
+    "append_reply": {"type": "append_reply", "term": 4, "success": True, "index": 12_875},
+    "request_vote": {
+        "type": "request_vote",
+        "term": 5,
+        "last_log_index": 12_875,
+        "last_log_term": 4,
+    },
+    "response_vote": {"type": "response_vote", "term": 5},
+    "pre_vote": {"type": "pre_vote", "term": 5, "last_log_index": 12_875, "last_log_term": 4},
+    "pre_vote_reply": {
+        "type": "pre_vote_reply",
+        "term": 4,
+        "asked": 5,
+        "granted": True,
+        "is_member": True,
+    },
+    "timeout_now": {"type": "timeout_now", "term": 4},
+    "install": {
+        "type": "install",
+        "term": 4,
+        "header": b"header",
+        "offset": 262_144,
+        "chunk": b"chunk",
+        "last": False,
+    },
+    "install_reply": {"type": "install_reply", "term": 4, "received": 262_149},
+    "forward": {"type": "forward", "requests": (b"request",)},
+}
+
+SNAPSHOT_HEADER = SnapshotHeader(
+    index=12_000,
+    term=4,
+    members=(1, 2, 3),
+    cluster_id="demo-1",
+    genesis_digest="00112233445566778899aabbccddeeff",
+    state_digest="ffeeddccbbaa99887766554433221100",
+    size=262_149,
+    sha256="9f" * 32,
+    created_by="0.1.0",
+)

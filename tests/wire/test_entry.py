@@ -1,0 +1,86 @@
+"""Entries of the log: bytes that stand in it for ever, and whatever else may stand there."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftbook.core.commands import Entry
+from raftbook.errors import ProtocolError
+from raftbook.wire.entry import UnsupportedVersion, pack_entry, pack_request, unpack_entry
+from raftbook.wire.packing import pack, unpack
+from tests.wire.values import ANY_BYTES, DEEP, VALUES
+
+COMMANDS = st.lists(st.lists(VALUES, min_size=1, max_size=4).map(tuple), max_size=3).map(tuple)
+REQUESTS = st.tuples(st.integers(0, 2**62), st.integers(0, 2**62), COMMANDS)
+TIMES = st.integers(0, 2**63 - 1)
+
+
+@given(TIMES, st.lists(REQUESTS, max_size=4).map(tuple))
+def test_an_entry_comes_back_as_it_was(time_ns: int, requests: tuple[Any, ...]) -> None:
+    payload = pack_entry(time_ns, [pack_request(*request) for request in requests])
+    assert unpack_entry(7, payload) == Entry(7, time_ns, requests)
+
+
+@given(TIMES, st.lists(REQUESTS, max_size=4).map(tuple))
+def test_joining_packed_requests_is_packing_the_entry(
+    time_ns: int, requests: tuple[Any, ...]
+) -> None:
+    payload = pack_entry(time_ns, [pack_request(*request) for request in requests])
+    assert payload == pack((1, time_ns, requests))
+
+
+@given(ANY_BYTES | VALUES.map(pack) | st.tuples(st.just(1), VALUES, VALUES).map(pack))
+def test_any_bytes_are_an_entry_or_a_protocol_error(payload: bytes) -> None:
+    try:
+        entry = unpack_entry(3, payload)
+    except ProtocolError:
+        return
+    assert unpack(payload) == (1, entry.time_ns, entry.requests)
+
+
+@pytest.mark.parametrize("deep", DEEP, ids=len)
+@pytest.mark.parametrize(
+    "start", [b"", b"\x93\x01\x01\x91", b"\x93\x01\x01", b"\x93\x01\x01\x91\x93\x01\x01"]
+)
+def test_deep_nesting_is_a_protocol_error_and_no_crash(start: bytes, deep: bytes) -> None:
+    # A replica that fails here on what another accepted would differ from it.
+    try:
+        unpack_entry(3, start + deep)
+    except ProtocolError as error:
+        assert len(str(error)) < 300  # noqa: PT017
+
+
+@given(st.integers(-(2**63), 2**64 - 1).filter(lambda version: version != 1), VALUES, VALUES)
+def test_another_version_stops_rather_than_guesses(version: int, time: Any, rest: Any) -> None:
+    with pytest.raises(UnsupportedVersion, match=f"entry 9 has format {version}, this build"):
+        unpack_entry(9, pack((version, time, rest)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (),
+        (1, 2),
+        (1, 2, (), 4),
+        (True, 2, ()),
+        (1, 2.0, ()),
+        (1, True, ()),
+        (1, 2, {}),
+        (1, 2, ((),)),
+        (1, 2, ((1, 2),)),
+        (1, 2, ((1, 2, ()), (1, 2, 3))),
+        (1, 2, ((1, 2, ((),)),)),
+        (1, 2, ((1, 2, (3,)),)),
+        (1, 2, (("1", 2, ()),)),
+        (1, 2, ((1, None, ()),)),
+        "text",
+        None,
+    ],
+    ids=repr,
+)
+def test_what_is_no_entry_is_refused_and_is_no_newer_version(value: Any) -> None:
+    with pytest.raises(ProtocolError, match="entry 5 ") as caught:
+        unpack_entry(5, pack(value))
+    assert not isinstance(caught.value, UnsupportedVersion)
