@@ -89,7 +89,7 @@ class Bounds:
         86_400_000, 1_000, 31_622_400_000, "logical idle time before it is evicted", genesis=True
     )
     reply_window: int = _bounded(
-        1_024, 1, 65_536, "replies remembered by one session", genesis=True
+        1_024, 1_024, 65_536, "replies remembered by one session", genesis=True
     )
     closed_orders_max: int = _bounded(
         1_000, 1, 1_000_000, "closed orders remembered by one account", genesis=True

@@ -30,12 +30,14 @@ from raftbook.core.events import (
     SESSION_OPENED,
     TRADE,
     Event,
+    Reply,
 )
 
 _BLOCK_BYTES: Final = 4096
 _DIGEST_CHARS: Final = 32
-PENDING_MAX: Final = 256
-"""Requests that may wait to be folded in: one loop over many is cheaper than many loops."""
+_ENDED: Final = frozenset((CANCELED, EXPIRED))
+_PENDING_MAX: Final = 256
+"""Entries that may wait to be folded in: one loop over many is cheaper than many loops."""
 
 
 class _Chain:
@@ -60,55 +62,59 @@ class _Chain:
 
 
 class RollingDigest:
-    """Digest of every event so far.
+    """Digest of every event so far; repeated replies (poss_dup) say nothing new."""
 
-    `pending` holds the event lists of requests that are not folded in yet; whoever appends calls
-    `fold` when there are PENDING_MAX of them.
-    """
-
-    __slots__ = ("_numbers", "_texts", "pending")
+    __slots__ = ("_numbers", "_pending", "_texts")
 
     def __init__(self) -> None:
         self._numbers = _Chain()
         self._texts = _Chain()
-        self.pending: list[list[Event]] = []
+        self._pending: list[list[Reply]] = []
+
+    def add(self, replies: list[Reply]) -> None:
+        """Take the replies of one entry; they are folded in later, before anybody looks."""
+        self._pending.append(replies)
+        if len(self._pending) >= _PENDING_MAX:
+            self._fold()
 
     def value(self) -> str:
         """The digest as 32 hexadecimal digits."""
-        self.fold()
+        self._fold()
         state = b"".join((self._numbers.link, self._numbers.tail, self._texts.link))
         return sha256(state + self._texts.tail).hexdigest()[:_DIGEST_CHARS]
 
     def export(self) -> tuple[bytes, bytes, bytes, bytes]:
         """State for a snapshot: link and tail of the number chain, then of the text chain."""
-        self.fold()
+        self._fold()
         numbers, texts = self._numbers, self._texts
         return numbers.link, bytes(numbers.tail), texts.link, bytes(texts.tail)
 
     def restore(self, state: tuple[bytes, bytes, bytes, bytes]) -> None:
         """Go on from an exported state."""
-        self.pending.clear()
+        self._pending.clear()
         self._numbers.link, self._texts.link = state[0], state[2]
         self._numbers.tail = bytearray(state[1])
         self._texts.tail = bytearray(state[3])
 
-    def fold(self) -> None:
+    def _fold(self) -> None:
         """Hash what is pending; when this happens does not change the digest."""
         numbers: list[int] = []
         texts: list[str] = []
-        for event in chain.from_iterable(self.pending):
+        for event in chain.from_iterable(
+            reply[4] for reply in chain.from_iterable(self._pending) if not reply[5]
+        ):
             kind = event[0]
             if kind == ACCEPTED:  # the two most frequent kinds are spelled out
                 _, seq, (order_id, account, client_id, symbol, order_kind, qty, price) = event
                 numbers += (ACCEPTED, seq, order_id, qty, price or 0)
                 numbers += order_kind
                 texts += (account, client_id, symbol)
-            elif kind in (CANCELED, EXPIRED):
+            elif kind in _ENDED:
                 _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event
                 numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason)
             else:
                 _FOLDS[kind](event, numbers, texts)
-        self.pending.clear()
+        self._pending.clear()
         packed = array("q", numbers)
         if sys.byteorder == "big":
             packed.byteswap()

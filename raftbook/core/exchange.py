@@ -26,7 +26,7 @@ from raftbook.core.commands import (
     Entry,
     form_error,
 )
-from raftbook.core.digest import PENDING_MAX, RollingDigest
+from raftbook.core.digest import RollingDigest
 from raftbook.core.events import (
     CANCEL_REJECTED,
     INSTRUMENT_CREATED,
@@ -147,13 +147,11 @@ class Exchange:
         assert index > moment.index, f"entry {index} after {moment.index}"
         moment.index = index
         if time_ns > now_ns:
-            step_end = now_ns + TIME_STEP_MAX_NS
-            moment.time_ns = now_ns = time_ns if time_ns < step_end or not now_ns else step_end
+            is_near = time_ns - now_ns <= TIME_STEP_MAX_NS or not now_ns
+            moment.time_ns = now_ns = time_ns if is_near else now_ns + TIME_STEP_MAX_NS
         sessions = self.sessions.by_id
         window = self.sessions.window
         handlers = self._handlers
-        digest = self.digest
-        pending = digest.pending
         replies: list[Reply] = []
         offset = 0
         for session_id, request_seq, commands in entry.requests:
@@ -187,9 +185,7 @@ class Exchange:
             )
             replies.append(reply)
             offset += len(events)
-            pending.append(events)
-        if len(pending) >= PENDING_MAX:
-            digest.fold()
+        self.digest.add(replies)
         return replies
 
     # -- orders -------------------------------------------------------------------------------
@@ -269,8 +265,6 @@ class Exchange:
         events: list[Event] = []
         if session is None:
             poss_dup = self._without_session(session_id, commands, events)
-            if not poss_dup:
-                self.digest.pending.append(events)
             return (session_id, request_seq, self.moment.index, offset, events, poss_dup)
         if request_seq > session.highest_seq - self.sessions.window and request_seq > 0:
             past = session.replies.get(request_seq % self.sessions.window)
@@ -280,7 +274,6 @@ class Exchange:
             return (*past[:5], 1)
         for command in commands:
             _refuse(command, Reject.STALE_REQUEST, events)
-        self.digest.pending.append(events)
         return (session_id, request_seq, self.moment.index, offset, events, 0)
 
     def _without_session(

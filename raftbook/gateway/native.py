@@ -500,4 +500,4 @@ class _Opening:
 
     def refused(self, session_id: int, request_seq: int, code: Reject, message: str) -> None:
         # A session key makes opening again harmless, so even an unknown outcome may be resent.
-        self.connection.not_opened(self.ref, code, message)
+        self.connection.not_opened(self.ref, code, f"the session could not be opened: {message}")

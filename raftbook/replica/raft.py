@@ -376,7 +376,8 @@ class Raft(SyncObj):
             self._SyncObj__transferInProgress = False
             self._step_down(term)
         if not self.is_member and not self._admits(node):
-            return False  # `turn` asks for the terms when the election timeout has passed
+            self._SyncObj__raftElectionDeadline = 0.0  # the pre-vote's answers tell the terms
+            return False
         if not self._SyncObj__transferInProgress:
             self._postpone_election()
         self._SyncObj__raftLeader = node

@@ -149,7 +149,7 @@ def test_a_terminated_leader_hands_over_and_nobody_notices(tmp_path: Path) -> No
 
 
 def test_a_minority_acknowledges_nothing_and_heals(tmp_path: Path) -> None:
-    with running_cluster(tmp_path) as cluster:
+    with running_cluster(tmp_path, timings={"request_deadline_ms": 900}) as cluster:
         alone = cluster.wait_leader()
         others = [node_id for node_id in cluster.ids if node_id != alone]
         only = cluster.client_ports(alone)[:1]
@@ -159,7 +159,7 @@ def test_a_minority_acknowledges_nothing_and_heals(tmp_path: Path) -> None:
             return int(reply.events[0][2][0])
 
         async def scene() -> None:
-            async with AsyncClient(only, account="alice", session_key="k") as client:
+            async with AsyncClient(only, account="alice", session_key="k", timeout_s=2.5) as client:
                 assert await acknowledged(client) == 1
                 for node_id in others:
                     cluster.kill(node_id)
@@ -197,12 +197,12 @@ def _refused_without_a_leader(cluster: Cluster, node_id: int) -> None:
         wire.greet("bob")
         refused = wire.ask(m.OPEN, 5, "key")
         assert refused[:3] == (m.FAILURE, 5, Reject.NO_LEADER)
-        assert refused[3] == "no leader is known; nothing was sent"
+        assert "no leader is known; nothing was sent" in refused[3]
 
 
 def _order_by_command_line(cluster: Cluster, node_id: int) -> int:
     """The exit code of `raftbook order buy`."""
     program = [sys.executable, "-m", "raftbook_cli.main", "order", "buy", SYMBOL, "1@90"]
-    options = ["--config", str(cluster.path), "--node", str(node_id), "--timeout", "3"]
+    options = ["--config", str(cluster.path), "--node", str(node_id), "--timeout", "1.5"]
     done = subprocess.run([*program, *options], capture_output=True, timeout=60, check=False)
     return done.returncode

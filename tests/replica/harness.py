@@ -241,15 +241,15 @@ class Cluster:
         return max(self.leaders(), key=lambda node_id: self[node_id].raft.term)
 
     def elect(self, node_id: int) -> None:
-        """Let this node stand now, and win.
-
-        The others are made to have heard of no leader, as if the last one were gone for long.
-        """
-        for each in self.replicas.values():
-            each.raft.heard_at -= TIMINGS.election_max_s
-        self[node_id].raft._SyncObj__raftElectionDeadline = 0.0
+        """Let this node stand now, as if its peers had said that they heard of no leader."""
+        self.stand(node_id)
         self.settle()
         assert self[node_id].raft.is_leader, f"node {node_id} was not elected"
+
+    def stand(self, node_id: int) -> None:
+        """Let this node ask for votes in its next turn."""
+        self[node_id].raft._may_stand = True
+        self[node_id].raft._SyncObj__raftElectionDeadline = 0.0
 
     def await_leader(self) -> int:
         """Let time pass until somebody leads and its first entry is committed."""

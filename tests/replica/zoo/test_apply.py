@@ -22,7 +22,7 @@ def fail(*_: object) -> None:
     raise RuntimeError("the client is gone")
 
 
-# -- F8: who waits for the answer cannot take it ----------------------------------------------------
+# -- F8: who waits for the answer cannot take it --------------------------------------------------
 
 
 def test_f8_stock_applies_the_order_again_on_that_node_only() -> None:
@@ -60,7 +60,7 @@ def test_f8_ours_refuses_the_others_when_one_waiter_fails(tmp_path: Path) -> Non
     assert [waiter.refusal for waiter in waiters] == [Reject.NO_LEADER] * 2
 
 
-# -- F9: an entry of a newer version ----------------------------------------------------------------
+# -- F9: an entry of a newer version --------------------------------------------------------------
 
 
 NEW_FORMAT = pack((2, 0, ()))
@@ -105,7 +105,7 @@ def test_f9_ours_stops_the_old_node_before_it_differs(tmp_path: Path) -> None:
     assert [cluster[node_id].fenced for node_id in (1, 2)] == [None, None]
 
 
-# -- F10: an exception while an entry is applied ----------------------------------------------------
+# -- F10: an exception while an entry is applied --------------------------------------------------
 
 
 def test_f10_stock_never_applies_anything_again_on_any_node() -> None:

@@ -20,7 +20,7 @@ from tests.replica.zoo.test_log import fill, names
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-# -- F3: acknowledged before it is on disk ----------------------------------------------------------
+# -- F3: acknowledged before it is on disk --------------------------------------------------------
 
 
 def test_f3_stock_syncs_nothing_before_it_acknowledges(
@@ -118,7 +118,7 @@ def test_f3_ours_keeps_every_acknowledged_order_when_all_lose_power_at_once(
         assert set(found.values()) <= {1}
 
 
-# -- S8: the disk is full ----------------------------------------------------------------------------
+# -- S8: the disk is full -------------------------------------------------------------------------
 
 
 def test_s8_stock_writes_where_no_block_was_reserved(tmp_path: Path) -> None:

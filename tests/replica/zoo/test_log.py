@@ -39,7 +39,7 @@ def keep_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftbook.replica.replica.LOG_KEPT_ENTRIES", 1)
 
 
-# -- F1: killed between "snapshot renamed" and "journal trimmed" ------------------------------------
+# -- F1: killed between "snapshot renamed" and "journal trimmed" ----------------------------------
 
 
 def test_f1_stock_loses_the_orders_after_the_dump(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_f1_ours_keeps_them(tmp_path: Path, keep_few: None) -> None:
     assert cluster.book(1) == names(session, range(1, 26))
 
 
-# -- F4: a follower truncates on every overlapping append ------------------------------------------
+# -- F4: a follower truncates on every overlapping append -----------------------------------------
 
 
 def test_f4_stock_forgets_what_it_acknowledged_when_a_message_comes_late() -> None:
@@ -112,7 +112,7 @@ def test_f4_ours_keeps_what_is_equal(tmp_path: Path) -> None:
     assert cluster[2].fenced is None
 
 
-# -- F5: compaction clears the journal and writes it again ------------------------------------------
+# -- F5: compaction clears the journal and writes it again ----------------------------------------
 
 
 def test_f5_stock_keeps_4_of_190_entries_when_a_compaction_is_interrupted(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_f5_ours_refuses_it(tmp_path: Path) -> None:
         Journal.open(tmp_path, IDENTITY)
 
 
-# -- F7: a journal without a dump file --------------------------------------------------------------
+# -- F7: a journal without a dump file ------------------------------------------------------------
 
 
 def test_f7_stock_loses_everything_in_a_clean_restart(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_f7_ours_never_starts_on_a_trimmed_log_alone(tmp_path: Path, keep_few: N
     assert "move this node's directory away" in caught.value.remedy
 
 
-# -- F11: an unreadable snapshot --------------------------------------------------------------------
+# -- F11: an unreadable snapshot ------------------------------------------------------------------
 
 
 def test_f11_stock_goes_on_with_an_empty_book_and_leads(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_f11_ours_rejoins_with_an_empty_directory(tmp_path: Path, keep_few: None
     assert cluster.book(2) == names(session, range(1, 21))
 
 
-# -- F13: the stored commit index ----------------------------------------------------------------
+# -- F13: the stored commit index -----------------------------------------------------------------
 
 
 def test_f13_stock_applies_what_nobody_committed(tmp_path: Path) -> None:
