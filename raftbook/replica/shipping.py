@@ -189,16 +189,16 @@ class Shipper:
     def receive(self, message: Message) -> int:
         """Take a piece; bytes received so far, or -1 when nothing more is needed."""
         header_bytes, offset = message["header"], message["offset"]
-        if self._incoming is None or self._incoming[0] != header_bytes:
-            self.abort()
-            self._incoming = (header_bytes, self._store.begin_install(header_bytes))
-        install = self._incoming[1]
-        if install.header.index <= self._position()[0]:
-            self.abort()  # also when entries overtook a transfer that was interrupted (S13)
-            return -1
-        if offset != install.received:
-            return install.received
         try:
+            if self._incoming is None or self._incoming[0] != header_bytes:
+                self.abort()
+                self._incoming = (header_bytes, self._store.begin_install(header_bytes))
+            install = self._incoming[1]
+            if install.header.index <= self._position()[0]:
+                self.abort()  # also when entries overtook a transfer that was interrupted (S13)
+                return -1
+            if offset != install.received:
+                return install.received
             install.write(offset, message["chunk"])
             if not message["last"]:
                 return install.received

@@ -177,7 +177,11 @@ class Cluster:
 
     def crash(self, node_id: int, *, late: bool = False) -> None:
         """kill -9 or power loss: what was not synced is gone."""
-        del self.replicas[node_id]
+        shipper = self.replicas.pop(node_id).shipper
+        for transfer in shipper._outgoing.values():
+            transfer.reader.close()
+        if shipper._incoming is not None:
+            shipper._incoming[1]._unfinished._file.close()
         self.network.forget_node(node_id, late=late)
 
     def restart(self, node_id: int) -> Replica:

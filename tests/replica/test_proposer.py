@@ -1,0 +1,284 @@
+"""Requests on their way: order, exactly one effect, exactly one answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raftbook.core.commands import NO_SESSION, open_session
+from raftbook.core.events import REJECTED
+from raftbook.core.types import Reject
+from raftbook.replica import replica as replica_module
+from raftbook.replica.proposer import Proposer
+from tests.replica.harness import BOUNDS, Cluster, Waiter
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+def entered(cluster: Cluster, node_id: int) -> list[str]:
+    """The orders of a node's book in the order they entered it."""
+    orders = cluster[node_id].machine.exchange.orders
+    return [orders[order_id].terms[2] for order_id in sorted(orders)]
+
+
+# -- the class alone ------------------------------------------------------------------------------
+
+
+def test_requests_leave_in_order_and_once_until_the_way_changes() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    for seq in (1, 2, 3):
+        proposer.submit((7, seq), b"%d" % seq, Waiter(), now=0.0)
+    assert list(proposer.take()) == [b"1", b"2", b"3"]
+    assert list(proposer.take()) == []
+    proposer.answered((7, 2))
+    proposer.resend_all()
+    proposer.submit((7, 4), b"4", Waiter(), now=0.0)
+    assert list(proposer.take()) == [b"1", b"3", b"4"]
+
+
+def test_a_request_that_expired_in_the_queue_does_not_leave() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    proposer.submit((7, 1), b"1", Waiter(), now=0.0)
+    (refusal,) = proposer.expire(2.0)
+    assert refusal.code == Reject.NO_LEADER
+    assert list(proposer.take()) == []
+
+
+def test_only_what_left_the_node_has_an_unknown_outcome() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    proposer.submit((7, 1), b"1", Waiter(), now=0.0)
+    list(proposer.take())
+    proposer.submit((7, 2), b"2", Waiter(), now=0.0)
+    codes = {refusal.key[1]: refusal.code for refusal in proposer.expire(9.0)}
+    assert codes == {1: Reject.OUTCOME_UNKNOWN, 2: Reject.NO_LEADER}
+
+
+def test_nothing_expires_before_its_deadline() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    proposer.submit((7, 1), b"1", Waiter(), now=0.0)
+    proposer.submit((7, 2), b"2", Waiter(), now=1.0)
+    assert [refusal.key for refusal in proposer.expire(2.5)] == [(7, 1)]
+    assert len(proposer) == 1
+
+
+def test_a_repeated_request_waits_with_the_first() -> None:
+    proposer = Proposer(pending_max=1, deadline_s=2.0)
+    waiters = [Waiter(), Waiter()]
+    for waiter in waiters:
+        assert proposer.submit((7, 1), b"1", waiter, now=0.0) is None
+    assert proposer.answered((7, 1)) == waiters
+    assert proposer.answered((7, 1)) == []
+
+
+def test_what_finds_no_room_is_refused() -> None:
+    proposer = Proposer(pending_max=1, deadline_s=2.0)
+    proposer.submit((7, 1), b"1", Waiter(), now=0.0)
+    refusal = proposer.submit((7, 2), b"2", Waiter(), now=0.0)
+    assert refusal is not None
+    assert refusal.code == Reject.OVERLOADED
+    assert list(proposer.take()) == [b"1"]
+
+
+# -- over a change of leader ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("new_leader", [1, 3])
+def test_requests_of_a_session_keep_their_order_over_a_change_of_leader(
+    cluster: Cluster, new_leader: int
+) -> None:
+    """1. node 1 leads and gets some of them; 2. its answers do not come back; 3. the connections are new, or the leader."""
+    cluster.elect(1)
+    session = cluster.open_session(2)
+    cluster.network.hold(1, 2)
+    waiters = []
+    for seq in range(1, 12):
+        waiters.append(cluster.order(2, session, seq))
+        cluster.turn(2)
+        if seq == 6:
+            cluster.network.deliver(2, 1)
+            cluster.turn(1)
+    cluster.network.release(1, 2)
+    cluster.network.break_way(1, 2)
+    cluster.network.break_way(2, 1)
+    cluster.elect(new_leader)
+    cluster.run(1)
+    assert all(waiter.acknowledged for waiter in waiters)
+    for node_id in cluster.node_ids:
+        assert entered(cluster, node_id) == [f"{session}-{seq}" for seq in range(1, 12)]
+
+
+def test_a_forward_that_arrives_again_when_its_leader_is_elected_again_has_no_effect(
+    cluster: Cluster,
+) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(2)
+    waiter = cluster.order(2, session, 1)
+    cluster.turn(2)
+    cluster.network.reset(2, 1, late=True)
+    cluster.elect(3)
+    cluster.run(0.2)
+    assert waiter.acknowledged
+    cluster.elect(1)
+    assert cluster.network.deliver_late(2, 1) > 0
+    cluster.run(0.5)
+    for node_id in cluster.node_ids:
+        assert cluster.book(node_id) == Counter({f"{session}-1": 1})
+
+
+def test_the_same_request_through_every_node_is_applied_once(cluster: Cluster) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    waiters = [cluster.order(node_id, session, 1) for node_id in cluster.node_ids * 3]
+    cluster.run(0.5)
+    assert all(waiter.acknowledged for waiter in waiters)
+    replies = {waiter.reply[:5].__repr__() for waiter in waiters if waiter.reply}
+    assert len(replies) == 1  # the same entry, the same events
+    assert cluster.book(3) == Counter({f"{session}-1": 1})
+
+
+def test_a_session_opened_twice_with_one_key_is_one_session(cluster: Cluster) -> None:
+    cluster.elect(1)
+    command = open_session("ann", "laptop")
+    waiters = [
+        cluster.submit(node_id, NO_SESSION, 100 + node_id, command) for node_id in cluster.node_ids
+    ]
+    cluster.run(0.5)
+    ids = {waiter.reply[4][0][2] for waiter in waiters if waiter.reply}
+    assert len(ids) == 1
+    assert all(waiter.reply for waiter in waiters)
+
+
+def test_a_request_older_than_the_window_is_never_applied_again(cluster: Cluster) -> None:
+    """The window of the test is 8 replies."""
+    cluster.elect(1)
+    session = cluster.open_session(2)
+    cluster.order(2, session, 1)
+    cluster.turn(2)
+    cluster.network.reset(2, 1, late=True)
+    cluster.run(0.2)
+    for seq in range(2, 12):
+        cluster.order(1, session, seq)
+    cluster.run(0.2)
+    cluster.network.deliver_late(2, 1)
+    cluster.run(0.2)
+    again = cluster.order(3, session, 1)
+    cluster.run(0.2)
+    assert again.reply is not None
+    assert [event[0:3] for event in again.reply[4]] == [(REJECTED, 0, Reject.STALE_REQUEST)]
+    assert cluster.book(1) == Counter({f"{session}-{seq}": 1 for seq in range(1, 12)})
+
+
+@pytest.mark.parametrize("gap", [7, 8])
+def test_a_request_at_the_edge_of_the_window_is_applied_or_refused_but_never_both(
+    cluster: Cluster, gap: int
+) -> None:
+    """Request 1 is overtaken by request 1 + gap: 7 is inside the window of 8, 8 is not."""
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.order(1, session, 1 + gap)
+    cluster.run(0.1)
+    late = [cluster.order(node_id, session, 1) for node_id in cluster.node_ids]
+    cluster.run(0.2)
+    assert {waiter.acknowledged for waiter in late} == {gap == 7}
+    assert cluster.book(2)[f"{session}-1"] == (1 if gap == 7 else 0)
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+def test_every_request_gets_one_answer_by_its_deadline_whatever_happens(cluster: Cluster) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    waiters = []
+    for step in range(40):
+        for node_id in cluster.replicas:
+            waiters.append(cluster.order(node_id, session, len(waiters) + 1))
+        if step == 5:
+            cluster.network.cut([1], [2, 3])
+        elif step == 20:
+            cluster.network.cut([2], [1, 3])
+        elif step == 30:
+            cluster.disks[3].refuse = lambda log: "disk full"
+        cluster.run(0.1)
+    cluster.run(BOUNDS.request_deadline_s + 0.1)
+    assert {waiter.answers for waiter in waiters} == {1}
+    assert [cluster[node_id].pending_count for node_id in cluster.node_ids] == [0, 0, 0]
+
+
+def test_a_node_without_a_leader_says_that_nothing_was_sent(cluster: Cluster) -> None:
+    cluster.network.cut([1], [2, 3])
+    waiter = cluster.order(1, 7, 1)
+    cluster.run(BOUNDS.request_deadline_s + 0.1)
+    assert waiter.refusal == Reject.NO_LEADER
+
+
+def test_a_cut_off_leader_says_that_the_outcome_is_unknown_and_it_is(cluster: Cluster) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.network.cut([1], [2, 3])
+    waiters = [cluster.order(1, session, seq) for seq in (1, 2)]
+    cluster.run(BOUNDS.request_deadline_s + 0.1)
+    assert [waiter.refusal for waiter in waiters] == [Reject.OUTCOME_UNKNOWN] * 2
+    retried = cluster.order(cluster.leader, session, 1)
+    cluster.network.heal()
+    cluster.run(1)
+    assert retried.acknowledged
+    assert set(cluster.book(2).values()) == {1}
+
+
+def test_an_answer_that_a_snapshot_swallowed_is_asked_for_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. node 3 forwards an order and is cut off; 2. the order is applied, the log trimmed behind
+    it; 3. node 3 gets the snapshot, in which the order is, but not the entry that answers it."""
+    monkeypatch.setattr(replica_module, "LOG_KEPT_ENTRIES", 1)
+    cluster.elect(1)
+    session = cluster.open_session(3)
+    waiter = cluster.order(3, session, 1)
+    cluster.turn(3)
+    cluster.network.deliver(3, 1)
+    cluster.network.cut([3], [1, 2])
+    for seq in range(2, 6):
+        cluster.order(1, session, seq)
+        cluster.settle()
+    cluster[1].start_snapshot()
+    cluster.settle()
+    assert waiter.answers == 0
+    cluster.network.heal()
+    cluster.run(1)
+    assert waiter.acknowledged
+    assert waiter.reply is not None and waiter.reply[5] == 1  # poss_dup: the original reply
+    assert cluster.book(3)[f"{session}-1"] == 1
+
+
+def test_many_requests_are_cut_into_entries_of_bounded_size(tmp_path: Path) -> None:
+    bounds = replace(BOUNDS, entry_requests_max=10, entry_bytes_max=400)
+    cluster = Cluster(tmp_path, bounds=bounds)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    waiters = [cluster.order(2, session, seq) for seq in range(1, 100)]
+    cluster.run(0.5)
+    assert all(waiter.acknowledged for waiter in waiters)
+    assert entered(cluster, 3) == [f"{session}-{seq}" for seq in range(1, 100)]
+    applied = [each.replies for each in cluster[3].machine.recent]
+    assert max(len(replies) for replies in applied) <= 10
+    assert max(len(entry[0]) for entry in cluster[3]._log.entries) <= 400 + 30
+
+
+def test_a_leader_that_cannot_commit_proposes_a_bounded_number_of_entries(
+    cluster: Cluster,
+) -> None:
+    cluster.elect(1)
+    cluster.network.hold(2, 1)
+    cluster.network.hold(3, 1)
+    for seq in range(1, 200):
+        cluster.order(1, 7, seq)
+        cluster.turn(1)
+    uncommitted = cluster[1].last_index - cluster[1].raft.commit_index
+    assert uncommitted == replica_module.UNCOMMITTED_ENTRIES_MAX

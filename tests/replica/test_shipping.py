@@ -1,0 +1,254 @@
+"""Snapshots between nodes: piece by piece, whole or not at all, never backwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raftbook.replica import shipping
+from tests.replica.harness import Cluster
+
+
+@pytest.fixture(autouse=True)
+def keep_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftbook.replica.replica.LOG_KEPT_ENTRIES", 1)
+    monkeypatch.setattr(shipping, "PIECE_BYTES", 300)
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> tuple[Cluster, int]:
+    """Node 1 leads; node 3 is cut off, and behind what the others' logs still hold."""
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 4))
+    cluster.run(0.2)
+    cluster.network.cut([3], [1, 2])
+    fill(cluster, session, range(4, 31))
+    snapshot(cluster, 1)
+    return cluster, session
+
+
+def fill(cluster: Cluster, session: int, seqs: range, node_id: int = 1) -> None:
+    for seq in seqs:
+        waiter = cluster.order(node_id, session, seq)
+        cluster.settle()
+        assert waiter.acknowledged
+
+
+def names(session: int, seqs: range) -> dict[str, int]:
+    return {f"{session}-{seq}": 1 for seq in seqs}
+
+
+def snapshot(cluster: Cluster, node_id: int) -> None:
+    cluster[node_id].start_snapshot()
+    cluster.settle()
+    cluster.settle()
+
+
+def deliver_pieces(cluster: Cluster, count: int, *, source: int = 1, target: int = 3) -> None:
+    """Let this many pieces be sent and acknowledged."""
+    for _ in range(count):
+        cluster.turn(source)
+        cluster.network.deliver(source, target)
+        cluster.turn(target)
+        cluster.network.deliver(target, source)
+
+
+def test_a_snapshot_arrives_in_pieces(behind: tuple[Cluster, int]) -> None:
+    cluster, session = behind
+    cluster.network.records = True
+    cluster.network.heal()
+    cluster.run(1)
+    pieces = [message for _, _, message in cluster.network.sent if message["type"] == "install"]
+    assert len(pieces) > 3
+    assert max(len(piece["chunk"]) for piece in pieces) == 300
+    assert cluster.book(3) == names(session, range(1, 31))
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_a_broken_connection_does_not_start_it_over(
+    behind: tuple[Cluster, int], pieces: int
+) -> None:
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, pieces)
+    assert cluster[3].raft.applied_index < 10
+    cluster.network.reset(1, 3)
+    cluster.network.reset(3, 1)
+    cluster.run(2)
+    assert cluster.book(3) == names(session, range(1, 31))
+    assert cluster[3].snapshot_index > 1
+
+
+def test_a_killed_receiver_starts_it_over(behind: tuple[Cluster, int]) -> None:
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+    cluster.restart(3)
+    cluster.run(3)
+    assert cluster.book(3) == names(session, range(1, 31))
+    assert not list(cluster.snapshot_directory(3).glob("*.incoming"))
+
+
+def test_another_leader_sends_its_own_snapshot(behind: tuple[Cluster, int]) -> None:
+    cluster, session = behind
+    fill(cluster, session, range(31, 35))
+    snapshot(cluster, 2)
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+    cluster.crash(1)
+    cluster.elect(2)
+    cluster.run(3)
+    assert cluster.book(3) == names(session, range(1, 35))
+
+
+def test_a_late_piece_of_an_older_transfer_changes_nothing(behind: tuple[Cluster, int]) -> None:
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+    cluster.turn(1)
+    cluster.network.reset(1, 3, late=True)
+    cluster.run(2)
+    fill(cluster, session, range(31, 35))
+    while cluster.network.deliver_late(1, 3, count=1):
+        cluster.turn(3)
+    cluster.run(1)
+    assert cluster[3].fenced is None
+    assert cluster.book(3) == names(session, range(1, 35))
+
+
+def test_entries_that_overtake_a_transfer_end_it(behind: tuple[Cluster, int]) -> None:
+    """1. node 3 has a part of node 1's snapshot; 2. node 2, whose log is whole, leads and catches
+    it up with entries; 3. node 1 leads again and ships the same snapshot to whom it knows nothing
+    of yet."""
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+    cluster.crash(1)
+    cluster.elect(2)
+    cluster.run(0.5)
+    fill(cluster, session, range(31, 35), node_id=2)
+    cluster.run(0.2)
+    assert cluster.book(3) == names(session, range(1, 35))
+    cluster.network.cut([3], [1, 2])
+    cluster.start(1)
+    cluster.network.cut([3], [1, 2])
+    cluster.run(0.3)
+    cluster.elect(1)
+    cluster.run(0.2)
+    cluster.network.heal()
+    cluster.run(2)
+    assert cluster[3].fenced is None
+    assert cluster.book(3) == names(session, range(1, 35))
+
+
+def test_a_spoiled_piece_is_noticed_and_the_old_files_stay(behind: tuple[Cluster, int]) -> None:
+    cluster, session = behind
+    cluster.network.heal()
+    send = cluster.network.send
+
+    def spoil(source: int, target: int, messages: list[dict[str, object]]) -> None:
+        for message in messages:
+            if message["type"] == "install" and message["last"]:
+                message["chunk"] = bytes(len(message["chunk"]))  # type: ignore[arg-type]
+                cluster.network.send = send  # type: ignore[method-assign]
+        send(source, target, messages)
+
+    cluster.network.send = spoil  # type: ignore[method-assign,assignment]
+    deliver_pieces(cluster, 40)
+    cluster.run(1)
+    assert cluster[3].fenced is None
+    assert cluster.book(3) == names(session, range(1, 31))
+
+
+def test_a_spoiled_header_is_noticed_and_the_transfer_repeated(
+    behind: tuple[Cluster, int],
+) -> None:
+    cluster, session = behind
+    spoiled = {
+        "type": "install",
+        "term": cluster[1].raft.term,
+        "header": bytes(4096),
+        "offset": 0,
+        "chunk": b"x",
+        "last": False,
+    }
+    cluster[3].receive(1, spoiled)
+    cluster.turn(3)
+    cluster.network.heal()
+    cluster.run(2)
+    assert cluster[3].fenced is None
+    assert cluster.book(3) == names(session, range(1, 31))
+
+
+def test_a_snapshot_whose_state_is_not_the_recorded_one_is_refused(
+    behind: tuple[Cluster, int],
+) -> None:
+    """Right bytes, wrong state: node 1 wrote it with a bug. Node 3 stops rather than differs."""
+    cluster, session = behind
+    fill(cluster, session, range(31, 33))
+    cluster[1].machine.state_digest = lambda: "0" * 32  # type: ignore[method-assign]
+    snapshot(cluster, 1)
+    cluster.network.heal()
+    cluster.run(2)
+    assert "not the recorded one" in (cluster[3].fenced or "")
+    assert [cluster[node_id].fenced for node_id in (1, 2)] == [None, None]
+
+
+def test_a_snapshot_while_one_is_installed(behind: tuple[Cluster, int]) -> None:
+    """A receiver that was writing its own snapshot keeps the newer of the two."""
+    cluster, session = behind
+    cluster[3]._maker.poll = lambda: None  # type: ignore[method-assign]
+    own = cluster[3].start_snapshot()
+    cluster.network.heal()
+    cluster.run(1)
+    installed = cluster[3].snapshot_index
+    assert installed > own
+    cluster[3]._maker.poll = lambda: True  # type: ignore[method-assign]
+    cluster.run(0.1)
+    assert cluster[3].snapshot_index == installed
+    cluster.restart(3)
+    assert cluster[3].raft.applied_index >= installed
+    cluster.run(1)
+    assert cluster.book(3) == names(session, range(1, 31))
+
+
+def test_a_snapshot_that_could_not_be_written_leaves_the_log_whole(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 10))
+    log = list(cluster[1]._log.entries)
+    cluster[1]._maker._store.write = _disk_full  # type: ignore[attr-defined]
+    snapshot(cluster, 1)
+    assert cluster[1]._log.entries == log
+    assert cluster[1].fenced is None
+    cluster.restart(1)
+    cluster.run(2)
+    assert cluster.book(1) == names(session, range(1, 10))
+
+
+def _disk_full(**_: object) -> None:
+    from raftbook.errors import StorageError
+
+    raise StorageError(path="snapshots", reason="disk full", remedy="free some space")
+
+
+def test_snapshots_are_taken_and_pruned_as_the_log_grows(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from tests.replica.harness import BOUNDS
+
+    cluster = Cluster(tmp_path, bounds=replace(BOUNDS, snapshot_every_entries=10))
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 60))
+    cluster.run(0.2)
+    for node_id in cluster.node_ids:
+        assert len(cluster.snapshots(node_id).candidates()) == 2
+        assert len(cluster[node_id]._log.entries) < 25
+        cluster.restart(node_id)
+    cluster.run(2)
+    assert cluster.book(3) == names(session, range(1, 60))
