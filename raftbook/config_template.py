@@ -69,8 +69,8 @@ _INSTRUMENTS_TEMPLATE = """\
 """
 
 _ACCOUNTS_TEMPLATE = """\
-# The accounts that the cluster is born with; more can be added while it runs.
-# An operator may add accounts and instruments, and halt trading. Without a secret anyone who
+# The accounts of the cluster: equal on all nodes, and fixed once it has started.
+# An operator may add instruments and halt trading. Without a secret anyone who
 # reaches a client port may use the account: fine on one machine, nowhere else.
 """
 

@@ -7,6 +7,7 @@ core; must not know files or nodes.
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from hashlib import blake2b
 
 from raftbook.config import Bounds, ClusterConfig, InstrumentConfig
@@ -97,4 +98,5 @@ def _notional(instrument: InstrumentConfig) -> int | None:
     """The limit in tick-lots: how often one tick times one lot goes into it, rounded down."""
     if instrument.notional_max is None:
         return None
-    return int(instrument.notional_max / (instrument.tick_size * instrument.lot_size))
+    unit = Fraction(instrument.tick_size) * Fraction(instrument.lot_size)
+    return int(Fraction(instrument.notional_max) / unit)  # exact, whatever decimal's context is

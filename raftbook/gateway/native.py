@@ -209,7 +209,7 @@ class ClientConnection(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._account_name: str | None = None
-        self._sessions: set[int] = set()
+        self._sessions: dict[int, str] = {}  # the account each was opened for
         self._opening = 0  # OPENs that the log has not answered
         self.subscriptions: dict[int, Subscription] = {}
         self._last_subscription = 0
@@ -350,7 +350,7 @@ class ClientConnection(asyncio.Protocol):
         self._opening -= 1
         event = reply[4][0]
         if event[0] == SESSION_OPENED:
-            self._sessions.add(event[2])
+            self._sessions[event[2]] = event[3]
             self._send(RESULT, ref, (event[2], event[4]))
         else:
             self._fail(ref, Reject(event[2]), "the session was refused")
@@ -398,7 +398,7 @@ class ClientConnection(asyncio.Protocol):
     def replied(self, reply: Reply, applied: Applied) -> None:
         """See `proposer.Waiter`."""
         session_id, request_seq, entry_index, offset, events, poss_dup = reply
-        events = private_view(events, self._account_name or "")
+        events = private_view(events, self._sessions.get(session_id, ""))
         leader_id = self._server.replica.raft.leader_id or 0
         self._send(
             REPLY,
@@ -436,6 +436,9 @@ class ClientConnection(asyncio.Protocol):
                 value = self._server.queries.answer(name, arguments, self._account())
         except QueryError as error:
             self._fail(ref, error.code, error.message)
+        except Exception:
+            _log.exception("query %s failed", name)
+            self._fail(ref, Reject.NOT_READY, "this node cannot answer that; see its log")
         else:
             self._send(RESULT, ref, value)
 
@@ -454,6 +457,8 @@ class ClientConnection(asyncio.Protocol):
             index = natural(arguments, "index", index, high=INDEX_MAX)
             deadline = loop.time() + natural(arguments, "wait_ms", 1_000, high=WAIT_MS_MAX) / 1_000
         if arguments.get("linearizable"):
+            if self._account_name is None:  # a barrier is an entry in the log
+                raise QueryError(Reject.NOT_AUTHORIZED, "linearizable reads need a login")
             await self._server.barrier()
         if not await self._server.wait_applied(index, deadline):
             applied = self._server.replica.raft.applied_index

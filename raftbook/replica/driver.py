@@ -17,7 +17,7 @@ class Driver:
     def __init__(self, replica: Replica, *, step_interval_s: float) -> None:
         self._replica = replica
         self._step_interval_s = step_interval_s
-        self._scheduled = False
+        self._scheduled = self._is_stopped = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -26,18 +26,20 @@ class Driver:
 
     def stop(self) -> None:
         """Take no more turns."""
+        self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        self._scheduled = True
 
     def wake(self) -> None:
         """Something arrived: take a turn after what else is ready now."""
-        if not self._scheduled:
+        if not self._scheduled and not self._is_stopped:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         self._scheduled = False
+        if self._is_stopped:
+            return
         self._replica.turn()
         if self._replica.needs_turn():
             self.wake()

@@ -18,6 +18,9 @@ from raftbook.replica.machine import Applied
 
 RequestKey = tuple[int, int]
 
+WAITERS_MAX: Final = 8
+"""Connections that may wait for one request: a client that failed over has two or three."""
+
 FORWARD_BYTES_MAX: Final = 1 << 20
 """Requests gathered in one message to the leader."""
 
@@ -66,7 +69,11 @@ class Proposer:
         """Take a packed request; the refusal if there is no room for it."""
         known = self._pending.get(key)
         if known is not None:
-            known.waiters.append(waiter)
+            if all(waiter is not other for other in known.waiters):  # a repeated frame waits once
+                if len(known.waiters) >= WAITERS_MAX:
+                    message = f"{WAITERS_MAX} connections wait for this request already"
+                    return Refusal([waiter], key, Reject.OVERLOADED, message)
+                known.waiters.append(waiter)
             return None
         if len(self._pending) >= self.pending_max:
             message = f"{self.pending_max} requests wait already; try again later"

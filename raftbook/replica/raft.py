@@ -35,7 +35,9 @@ APPEND_BYTES_MAX: Final = 1 << 20
 """Payload of one append message; an entry is always smaller, so entries are never cut (S14)."""
 APPEND_ENTRIES_MAX: Final = 512
 IN_FLIGHT_ENTRIES_MAX: Final = 4_096
-"""Entries sent to a peer and not yet acknowledged; beyond it only heartbeats go out."""
+IN_FLIGHT_BYTES_MAX: Final = 8 << 20
+"""Entries and their bytes sent to a peer and not yet acknowledged, before only heartbeats go out:
+far below what a connection may buffer, so that a peer far behind does not lose it (S19)."""
 APPLY_BYTES_PER_TURN_MAX: Final = 128 << 10
 """Payload applied in one turn (about 20 ms), so a node that catches up still hears its peers."""
 
@@ -120,6 +122,7 @@ class Raft(SyncObj):
         self.shipping: Shipping | None = None
         self.is_member = log.last_index > 1 and log.voted_for != NOBODY
         self._terms_heard: set[int] = set()
+        self._questions = 0
         self.heard_at = clock()
         self._turned_at = clock()
         self._late_s = timings.election_min_s / 2
@@ -174,7 +177,7 @@ class Raft(SyncObj):
     def turn(self) -> None:
         """One step of the clock: elections, commits, applies, heartbeats."""
         activate(self._node)
-        now = self._node.clock()
+        now = self._node.now
         if now - self._turned_at > self._late_s:
             # This node slept or was busy: what the leader said meanwhile is still unread.
             self._postpone_election()
@@ -264,8 +267,8 @@ class Raft(SyncObj):
 
     # A node without history may be one whose disk was lost (P1). It acknowledged entries and gave
     # votes that it no longer knows of, so until it has caught up it is no member:
-    #   1. It votes for nobody with history, and stands only while it has none itself: it helps to
-    #      found a cluster, no more.
+    #   1. It votes for nobody with history, and stands only while it has none itself and has heard
+    #      of no member: it helps to found a cluster, no more.
     #   2. It follows only a leader whose term is not over. Whatever was committed with its help, a
     #      majority acknowledged, so once members that are half of all nodes, the leader among
     #      them, have told it their terms, it has heard of that term.
@@ -275,8 +278,15 @@ class Raft(SyncObj):
 
     def _may_vote_for(self, message: Message) -> bool:
         log = self._log
-        is_founding = log.last_index == 1 and message["last_log_index"] <= _FOUNDING_INDEX_MAX
-        return self.is_member or is_founding
+        if self.is_member or log.last_index > 1:
+            return self.is_member
+        theirs = message["last_log_index"]
+        return theirs <= _FOUNDING_INDEX_MAX and (theirs > 1 or not self._terms_heard)
+
+    def _may_be_candidate(self) -> bool:
+        """Whether this node may stand; without history, not before members had time to object."""
+        is_founder = not self._terms_heard and self._questions > 1 and self._log.last_index == 1
+        return self.is_member or is_founder
 
     def _admits(self, leader: Node) -> bool:
         """Whether a node that is no member may take entries from the leader of its term."""
@@ -308,6 +318,7 @@ class Raft(SyncObj):
 
     def _ask_pre_votes(self) -> None:
         self._postpone_election()
+        self._questions += 1
         self._pre_votes.clear()
         question = {
             "type": "pre_vote",
@@ -321,7 +332,7 @@ class Raft(SyncObj):
     def _on_pre_vote(self, node: Node, message: Message) -> None:
         log = self._log
         theirs = (message["last_log_term"], message["last_log_index"])
-        quiet_s = self._node.clock() - self.heard_at
+        quiet_s = self._node.now - self.heard_at
         has_leader = self.is_leader or (
             self.leader_id is not None and quiet_s < self._election_min_s
         )
@@ -347,7 +358,7 @@ class Raft(SyncObj):
             self._terms_heard.add(node.id)
         if self.is_leader or not message["granted"] or message["asked"] != self.term + 1:
             return
-        if not self.is_member and self._log.last_index > 1:
+        if not self._may_be_candidate():
             return
         self._pre_votes.add(node.id)
         if len(self._pre_votes) + 1 > (len(self._peers) + 1) / 2:
@@ -382,11 +393,11 @@ class Raft(SyncObj):
             self._postpone_election()
         self._SyncObj__raftLeader = node
         self._SyncObj__setState(_FOLLOWER)
-        self.heard_at = self._node.clock()
+        self.heard_at = self._node.now
         return True
 
     def _postpone_election(self) -> None:
-        now = self._node.clock()
+        now = self._node.now
         self._SyncObj__raftElectionDeadline = now + self._SyncObj__generateRaftTimeout()
 
     def _on_append(self, node: Node, message: Message) -> None:
@@ -430,7 +441,7 @@ class Raft(SyncObj):
         if not self.is_leader or message["term"] != self.term:
             return
         index = message["index"]
-        self._SyncObj__lastResponseTime[node] = self._node.clock()
+        self._SyncObj__lastResponseTime[node] = self._node.now
         match = self._SyncObj__raftMatchIndex[node]
         if message["success"]:
             assert index <= self._log.last_index, f"peer {node.id} holds {index}, beyond our log"
@@ -484,7 +495,7 @@ class Raft(SyncObj):
         if message["term"] > self.term:
             self._step_down(message["term"])
         if self.is_leader and message["term"] == self.term and self.shipping is not None:
-            self._SyncObj__lastResponseTime[node] = self._node.clock()
+            self._SyncObj__lastResponseTime[node] = self._node.now
             self.shipping.acknowledged(node.id, message["received"])
             if self._SyncObj__raftNextIndex[node] <= self._log.base_index:
                 self.shipping.send_next(node.id)
@@ -493,7 +504,7 @@ class Raft(SyncObj):
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
         """Bounded and fair: what each connected peer lacks, at least a heartbeat (S19)."""
-        now = self._node.clock()
+        now = self._node.now
         self._SyncObj__newAppendEntriesTime = now + self.conf.appendEntriesPeriod
         for peer_id in sorted(self._peers):
             peer = self._peers[peer_id]
@@ -509,9 +520,8 @@ class Raft(SyncObj):
             return
         sent = only_entries
         while True:
-            in_flight = next_index - 1 - self._SyncObj__raftMatchIndex[peer]
             entries = []
-            if in_flight < IN_FLIGHT_ENTRIES_MAX or next_index == log.base_index + 1:
+            if self._has_room(self._SyncObj__raftMatchIndex[peer], next_index):
                 entries = self._entries_from(next_index)
             if not entries and sent:
                 return
@@ -529,6 +539,16 @@ class Raft(SyncObj):
             sent = True
             next_index += len(entries)
             self._SyncObj__raftNextIndex[peer] = next_index
+
+    def _has_room(self, match: int, next_index: int) -> bool:
+        """Whether more may be sent to a peer that acknowledged `match`. Costs what is in flight."""
+        base = self._log.base_index
+        if next_index == base + 1:
+            return True
+        if next_index - 1 - match >= IN_FLIGHT_ENTRIES_MAX:
+            return False
+        in_flight = self._log.entries[max(match - base, 0) + 1 : next_index - base]
+        return sum(len(entry[0]) for entry in in_flight) < IN_FLIGHT_BYTES_MAX
 
     def _entries_from(self, index: int) -> list[tuple[bytes, int, int]]:
         start = index - self._log.base_index

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from raftbook.core.events import Reply
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError, StorageError
 from raftbook.replica.machine import Applied, Machine
@@ -59,7 +60,7 @@ class Replica:
     Attributes:
         fenced: why this node has stopped taking part, None while it does (P5). A fenced node
             answers local reads and nothing else.
-        on_applied: called with each applied entry, in order, inside the turn.
+        on_applied: called with each applied entry, in order, once the turn's sync is done.
     """
 
     def __init__(
@@ -91,11 +92,12 @@ class Replica:
         self._inbox: list[tuple[int, Message]] = []
         self._forwarded: list[bytes] = []
         self._outbox: dict[int, list[Message]] = {peer_id: [] for peer_id in self.peer_ids}
-        self._answers: list[tuple[Waiter, tuple[object, ...]]] = []
+        self._answers: list[tuple[Waiter, Reply, Applied]] = []
         self._refusals: list[Refusal] = []
+        self._news: list[Applied] = []
         self._proposer = Proposer(bounds.requests_pending_max, bounds.request_deadline_s)
         self._way: tuple[int | None, int] = (None, 0)
-        self._making_index = 0
+        self._making_index = self._failed_index = self._bytes_since_snapshot = 0
         applied_index = self._align()
         self.shipper = Shipper(
             snapshots,
@@ -163,7 +165,7 @@ class Replica:
 
     def age_ms(self) -> int:
         """How long ago this node last knew itself current: 0 for a leader."""
-        if self.raft.is_leader:
+        if self.raft.is_leader and self.fenced is None:
             return 0
         return int((self._clock() - self.raft.heard_at) * 1_000)
 
@@ -180,6 +182,7 @@ class Replica:
             index = self.raft.applied_index
             self._maker.start(index, self._log.entries[index - self._log.base_index][2])
             self._making_index = index
+            self._bytes_since_snapshot = 0
         return self._making_index or self.snapshot_index
 
     # -- the turn -----------------------------------------------------------------------------
@@ -228,31 +231,29 @@ class Replica:
         self.raft.propose([pack_entry(time_ns, batch) for batch in batches])
 
     def _apply(self, index: int, term: int, payload: bytes) -> None:
+        self._bytes_since_snapshot += len(payload)
         applied = self.machine.apply(index, term, payload)
         if applied is None:
             return
         for reply in applied.replies:
             key: RequestKey = (reply[0], reply[1])
             for waiter in self._proposer.answered(key):
-                self._answers.append((waiter, (reply, applied)))
-        for listener in self.on_applied:
-            listener(applied)
+                self._answers.append((waiter, reply, applied))
+        self._news.append(applied)
 
     def _tell(self) -> None:
-        """Let answers leave; the journal is synced, or this node is fenced and knows no more."""
+        """Let answers and news leave: the journal is synced, or this node is fenced."""
         answers, self._answers = self._answers, []
-        for waiter, (reply, applied) in answers:
-            try:
-                waiter.replied(reply, applied)  # type: ignore[arg-type]
-            except Exception:  # it must not keep the others from their answers (F8)
-                _log.exception("a waiter failed on its reply")
+        for waiter, reply, applied in answers:
+            _safely(waiter.replied, reply, applied)
+        news, self._news = self._news, []
+        for applied in news:
+            for listener in self.on_applied:
+                _safely(listener, applied)
         refusals, self._refusals = self._refusals, []
         for refusal in refusals:
             for waiter in refusal.waiters:
-                try:
-                    waiter.refused(*refusal.key, refusal.code, refusal.message)
-                except Exception:
-                    _log.exception("a waiter failed on its refusal")
+                _safely(waiter.refused, *refusal.key, refusal.code, refusal.message)
 
     def _post(self, peer_id: int, message: Message) -> None:
         self._outbox[peer_id].append(message)
@@ -329,8 +330,9 @@ class Replica:
         if succeeded is not None:
             index, self._making_index = self._making_index, 0
             if succeeded and index > self.snapshot_index:
-                self.snapshot_index = index
-                keep_from = index - LOG_KEPT_ENTRIES
+                older_index, self.snapshot_index = self.snapshot_index, index
+                # The log goes back to the older snapshot, so that one damaged file is no loss.
+                keep_from = min(index - LOG_KEPT_ENTRIES, older_index)
                 if keep_from > self._log.base_index:
                     self._log.trim_to(keep_from)
                 self._snapshots.prune()
@@ -339,11 +341,9 @@ class Replica:
                 self._failed_index = index
         bounds = self._bounds
         grown = self.raft.applied_index - max(self.snapshot_index, self._failed_index)
-        big = self._log.bytes_in_tail > bounds.snapshot_every_bytes and grown > LOG_KEPT_ENTRIES
+        big = self._bytes_since_snapshot > bounds.snapshot_every_bytes
         if grown >= bounds.snapshot_every_entries or big:
             self.start_snapshot()
-
-    _failed_index = 0
 
     # -- what must not happen -----------------------------------------------------------------
 
@@ -365,13 +365,22 @@ class Replica:
             "node %d is fenced at entry %d: %s", self.node_id, self.raft.applied_index, reason
         )
         unsaid, self._answers = self._answers, []
-        for waiter, (reply, _) in unsaid:
-            key: RequestKey = (reply[0], reply[1])  # type: ignore[index]
+        self._news.clear()
+        for waiter, reply, _ in unsaid:
+            key: RequestKey = (reply[0], reply[1])
             message = "the node stopped before its answer was safe"
             self._refusals.append(Refusal([waiter], key, Reject.OUTCOME_UNKNOWN, message))
         for messages in self._outbox.values():
             messages.clear()
         self._refusals += self._proposer.give_up_all()
+
+
+def _safely(call: Callable[..., None], *arguments: object) -> None:
+    """Call somebody who must neither stop this node nor keep others from their answers (F8)."""
+    try:
+        call(*arguments)
+    except Exception:
+        _log.exception("%r failed", call)
 
 
 def _batches(requests: Iterable[bytes], bytes_max: int, count_max: int) -> list[list[bytes]]:

@@ -44,10 +44,11 @@ class Random(Protocol):
 class ActiveNode:
     """What the replaced module names answer with while one node is being stepped."""
 
-    __slots__ = ("clock", "log", "rng")
+    __slots__ = ("clock", "log", "now", "rng")
 
     def __init__(self, clock: Callable[[], float], rng: Random, log: LogStore) -> None:
         self.clock = clock
+        self.now = clock()
         self.rng = rng
         self.log = log
 
@@ -58,8 +59,10 @@ _active: list[ActiveNode] = []
 def activate(node: ActiveNode) -> None:
     """Let PySyncObj's module-level names speak for `node` until the next call.
 
-    Several replicas may live in one process (a simulation): each activates itself on entry.
+    Several replicas may live in one process (a simulation): each activates itself on entry. Time
+    stands still from here on, so that no deadline passes between two looks at it.
     """
+    node.now = node.clock()
     _active[:] = [node]
 
 
@@ -135,7 +138,7 @@ def install() -> None:
     stock.pickle = SimpleNamespace(loads=_refuse, dumps=_refuse)
     stock.createPoller = lambda poller_type: _NoPoller()
     stock.PIPE_NOTIFIER_ENABLED = False
-    stock.monotonicTime = lambda: _active[0].clock()
+    stock.monotonicTime = lambda: _active[0].now
     stock.random = SimpleNamespace(random=lambda: _active[0].rng.random())
 
 

@@ -43,36 +43,56 @@ class SnapshotMaker(Protocol):
 class ForkedMaker:
     """Lets a forked child write the file: it has a still image of the whole state for free.
 
-    The process has one thread, so a fork is safe; the child uses no loop, socket or database.
+    The child closes every descriptor it inherited, so that no port or lock outlives its parent,
+    and uses no loop, socket or database. A fork that fails is a snapshot that fails.
     """
 
     def __init__(self, machine: Machine, store: SnapshotStore, members: tuple[int, ...]) -> None:
         self._machine, self._store, self._members = machine, store, members
         self._child: int | None = None
+        self._could_not_fork = False
 
     def start(self, index: int, term: int) -> None:
         """See `SnapshotMaker.start`."""
         assert self._child is None, f"snapshot child {self._child} still runs"
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _log.error("no process for snapshot %d: %s", index, error)
+            self._could_not_fork = True
+            return
         if pid:
             self._child = pid
             return
         status = 1
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            gc.disable()
-            write_snapshot(self._machine, self._store, index, term, self._members)
+            self._write_in_child(index, term)
             status = 0
+        except Exception as error:
+            os.write(2, f"snapshot {index} failed: {error}\n".encode())
         finally:
             os._exit(status)
 
+    def _write_in_child(self, index: int, term: int) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        gc.disable()
+        write_snapshot(self._machine, self._store, index, term, self._members)
+
     def poll(self) -> bool | None:
         """See `SnapshotMaker.poll`."""
+        if self._could_not_fork:
+            self._could_not_fork = False
+            return False
         if self._child is None:
             return None
-        pid, status = os.waitpid(self._child, os.WNOHANG)
+        try:
+            pid, status = os.waitpid(self._child, os.WNOHANG)
+        except ChildProcessError:  # somebody else reaped it: how it ended is not known
+            self._child = None
+            return False
         if pid == 0:
             return None
         self._child = None

@@ -15,7 +15,7 @@ Events travel as `raftbook.core.events` has them: ticks and lots, never decimals
 
     REPLY      session_id, request_seq, entry_index, term, time_ns, event_offset, events, poss_dup,
                leader_id
-    REFUSED    session_id, request_seq, code, message          (codes >= 900 of types.Reject)
+    REFUSED    session_id, request_seq, code, message      (MALFORMED, or codes >= 900)
     RESULT     ref, value
     FAILURE    ref, code, message
     PUSH       subscription, value

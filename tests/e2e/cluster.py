@@ -6,6 +6,7 @@ but the polling of a condition, and each has a deadline far above what it needs.
 """
 
 import contextlib
+import copy
 import os
 import random
 import shutil
@@ -207,6 +208,14 @@ class Cluster:
         if error is not None:
             for node_id in self.ids:
                 print(f"----- node {node_id}\n{self.log(node_id)[-4_000:]}")
+
+    def copied(self, folder: Path) -> "Cluster":
+        """The same cluster, none of it running, with its files copied into another folder."""
+        assert not self._processes, f"nodes {self.running} run"
+        shutil.copytree(self.folder, folder)
+        twin = copy.copy(self)
+        twin.folder, twin.path, twin._processes = folder, folder / self.path.name, {}
+        return twin
 
     # -- configuration ------------------------------------------------------------------------
 

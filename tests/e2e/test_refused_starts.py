@@ -35,15 +35,21 @@ def _refused(cluster: Cluster, node_id: int, *says: str, config: Path | None = N
     assert code == USAGE, said
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> Cluster:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """A cluster of one that has run and was stopped, and left an order on its disk."""
-    with running_cluster(tmp_path, size=1) as cluster:
+    with running_cluster(tmp_path_factory.mktemp("original"), size=1) as cluster:
         with cluster.wire(1) as wire:
             session = wire.greet("alice", "k")
             wire.ask(m.REQUEST, session, 1, (c.new_order("BTC-USD", Side.BUY, 1, 1),))
         assert cluster.stop(1) == 0
         return cluster
+
+
+@pytest.fixture
+def written(original: Cluster, tmp_path: Path) -> Cluster:
+    """A copy of it."""
+    return original.copied(tmp_path / "cluster")
 
 
 def _comes_back(cluster: Cluster) -> None:

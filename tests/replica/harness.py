@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from raftbook.core.commands import NO_SESSION, Command, new_order, open_session
 from raftbook.core.events import REJECTED, SESSION_OPENED, Reply
@@ -33,7 +34,7 @@ from raftbook.replica.replica import Replica, ReplicaBounds
 from raftbook.replica.shipping import InlineMaker
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import pack_request
+from raftbook.wire.entry import pack_entry, pack_request
 from tests.replica.memory_log import Disk, MemoryLog
 from tests.replica.network import Network
 
@@ -112,9 +113,12 @@ class Cluster:
     """Some nodes, their disks and the network between them.
 
     Attributes:
+        alive: all clusters that a test has not let go of.
         replicas: the running nodes by id.
         disks: what each node keeps when it crashes.
     """
+
+    alive: ClassVar[WeakSet[Cluster]] = WeakSet()
 
     def __init__(
         self,
@@ -137,6 +141,7 @@ class Cluster:
         self._directory = directory
         self._open_log = open_log or (lambda node_id: MemoryLog(self.disks[node_id]))
         self._last_key = 0
+        self.alive.add(self)
         for node_id in self.node_ids if start else []:
             self.start(node_id)
 
@@ -231,6 +236,18 @@ class Cluster:
                 return
             self.run(STEP_S)
         assert happened(), f"it did not happen within {within_s} s"
+
+    def compact(self, node_id: int) -> None:
+        """Let a node take snapshots until its log begins with what is applied now.
+
+        One is not enough: the log goes back to the snapshot before the newest.
+        """
+        for _ in range(2):
+            self[node_id].start_snapshot()
+            self.settle()
+            self.settle()
+            self[self.leader].raft.propose([pack_entry(0, [])])
+            self.settle()
 
     # -- leading ------------------------------------------------------------------------------
 

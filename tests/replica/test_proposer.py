@@ -92,7 +92,8 @@ def test_what_finds_no_room_is_refused() -> None:
 def test_requests_of_a_session_keep_their_order_over_a_change_of_leader(
     cluster: Cluster, new_leader: int
 ) -> None:
-    """1. node 1 leads and gets some of them; 2. its answers do not come back; 3. the connections are new, or the leader."""
+    """1. node 1 leads and gets some of them; 2. its answers do not come back; 3. the connections
+    are new, or the leader."""
     cluster.elect(1)
     session = cluster.open_session(2)
     cluster.network.hold(1, 2)
@@ -247,8 +248,7 @@ def test_an_answer_that_a_snapshot_swallowed_is_asked_for_again(
     for seq in range(2, 6):
         cluster.order(1, session, seq)
         cluster.settle()
-    cluster[1].start_snapshot()
-    cluster.settle()
+    cluster.compact(1)
     assert waiter.answers == 0
     cluster.network.heal()
     cluster.run(1)

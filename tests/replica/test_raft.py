@@ -279,6 +279,24 @@ def test_a_follower_far_behind_is_caught_up_in_bounded_messages(
     assert cluster.book(3) == names(session, range(1, 100))
 
 
+def test_a_follower_far_behind_is_not_sent_more_than_a_connection_may_buffer(
+    cluster: Cluster,
+) -> None:
+    cluster.elect(1)
+    cluster.network.cut([3], [1, 2])
+    for _ in range(150):
+        cluster[1].raft.propose([bytes(200_000)])
+        cluster.settle()
+    cluster.network.heal()
+    cluster.network.hold(1, 3)
+    cluster.run(0.5)
+    waiting = sum(len(message) for message in cluster.network.ways[1, 3].queue)
+    assert waiting < raft_module.IN_FLIGHT_BYTES_MAX + 2 * raft_module.APPEND_BYTES_MAX
+    cluster.network.release(1, 3)
+    cluster.run(0.5)
+    assert cluster[3].last_index == cluster[1].last_index
+
+
 def test_a_leader_commits_entries_of_earlier_terms_with_one_of_its_own_only(
     cluster: Cluster,
 ) -> None:
@@ -291,12 +309,13 @@ def test_a_leader_commits_entries_of_earlier_terms_with_one_of_its_own_only(
     cluster.restart(1)
     cluster.network.heal()
     cluster.stand(1)
-    while not cluster[1].raft.is_leader:
-        cluster.turn(1)
-        for peer_id in (2, 3):
-            cluster.network.deliver(1, peer_id)
-            cluster.turn(peer_id)
-            cluster.network.deliver(peer_id, 1)
+    cluster.turn(1)
+    for peer_id in (2, 3):
+        cluster.network.deliver(1, peer_id)
+        cluster.turn(peer_id)
+        cluster.network.deliver(peer_id, 1)
+    cluster.turn(1)
+    assert cluster[1].raft.is_leader
     reply = {"type": "append_reply", "term": cluster[1].raft.term, "success": True}
     for index, committed in ((old_index, 1), (old_index + 1, old_index + 1)):
         for peer_id in (2, 3):
@@ -358,8 +377,7 @@ def behind_a_snapshot(cluster: Cluster, keep_few: None) -> int:
     cluster.run(0.2)
     cluster.network.cut([3], [1, 2])
     fill(cluster, session, range(4, 21))
-    cluster[1].start_snapshot()
-    cluster.run(0.1)
+    cluster.compact(1)
     assert cluster[1]._log.base_index > cluster[3].last_index
     return session
 
@@ -394,8 +412,7 @@ def test_killed_when_an_installed_snapshot_has_its_name_and_the_log_does_not_kno
         cluster.elect(2)
         cluster.network.cut([3], [1, 2])
         fill(cluster, session, range(21, 45), node_id=2)
-        cluster[2].start_snapshot()
-        cluster.run(0.1)
+        cluster.compact(2)
     cluster.crash(3)
     source = cluster.leader
     for path in cluster.snapshot_directory(source).iterdir():
@@ -450,13 +467,14 @@ def test_a_log_that_was_trimmed_further_than_any_snapshot_refuses_to_start(
 ) -> None:
     session = behind_a_snapshot(cluster, keep_few)
     fill(cluster, session, range(21, 30))
-    cluster[1].start_snapshot()
-    cluster.run(0.1)
-    newest = max(cluster.snapshot_directory(1).iterdir())
-    newest.write_bytes(newest.read_bytes()[:5_000])
+    cluster.compact(1)
     cluster.crash(1)
-    with pytest.raises(StorageError, match=newest.name):
+    paths = list(cluster.snapshot_directory(1).iterdir())
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:4_100])
+    with pytest.raises(StorageError, match="no readable snapshot covers") as caught:
         cluster.start(1)
+    assert all(path.name in str(caught.value) for path in paths)
 
 
 # -- many clients at once -------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.replica.harness import Cluster, Waiter
+from tests.replica.memory_log import MemoryLog
 
 EFFORT = {"quick": 1, "long": 50}[os.environ.get("HYPOTHESIS_PROFILE", "quick")]
 """Multiplies the schedules: HYPOTHESIS_PROFILE=long for a night of them."""
@@ -139,8 +140,10 @@ class Run:
             self.cluster[source].raft.transfer_to(target)
 
     def _snapshot(self, a: int, b: int) -> None:
-        if self._node(a) in self.cluster.replicas:
-            self.cluster[self._node(a)].start_snapshot()
+        node_id = self._node(a)
+        if node_id in self.cluster.replicas:
+            self.cluster[node_id].start_snapshot()
+            self.cluster.turn(node_id)
 
     def _crash(self, a: int, b: int) -> None:
         if self._node(a) in self.cluster.replicas:
@@ -195,7 +198,7 @@ class Run:
 
 CALM = ("order", "order", "turn", "deliver", "deliver", "settle", "run")
 NETWORK = ("retry", "hold", "release", "reset", "cut", "heal", "deliver_late", "stand", "transfer")
-CRASHES = ("crash", "start", "start", "power_loss", "snapshot")
+CRASHES = ("crash", "start", "start", "power_loss", "snapshot", "snapshot")
 
 
 def play(size: int, schedule: list[Step]) -> None:
@@ -216,6 +219,20 @@ def schedules(examples: int):  # type: ignore[no-untyped-def]
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
+
+
+def test_a_cluster_that_does_not_sync_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that cannot fail proves nothing."""
+
+    def pretend(log: MemoryLog) -> bool:
+        log.dirty = False
+        return True
+
+    lost = [("order", 0, 0), ("run", 0, 3), ("power_loss", 0, 0), ("run", 0, 3)]
+    play(3, lost)
+    monkeypatch.setattr(MemoryLog, "sync", pretend)
+    with pytest.raises(AssertionError, match=r"changed|lost|in term|no progress"):
+        play(3, lost)
 
 
 @schedules(60)

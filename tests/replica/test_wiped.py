@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from raftbook.replica.raft import NOBODY
+from raftbook.storage.journal import Journal, JournalIdentity
+from raftbook.storage.log_store import LogStore
 from tests.replica.harness import Cluster, Waiter
+from tests.replica.memory_log import Disk, MemoryLog
 
 
 @pytest.fixture
@@ -181,13 +185,12 @@ def test_a_new_cluster_needs_a_majority_only(tmp_path: Path) -> None:
 
 def test_two_nodes_found_a_cluster_although_the_first_leader_dies_at_once(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, size=2)
-    cluster[1].raft._SyncObj__raftElectionDeadline = 0.0
+    cluster.stand(1)
     cluster.turn(1)
-    while not cluster[1].raft.is_leader:
-        cluster.network.deliver(1, 2)
-        cluster.turn(2)
-        cluster.network.deliver(2, 1)
-        cluster.turn(1)
+    cluster.network.deliver(1, 2)
+    cluster.turn(2)
+    cluster.network.deliver(2, 1)
+    cluster.turn(1)
     assert (cluster[1].last_index, cluster[2].last_index) == (2, 1)
     for node_id in (1, 2):
         cluster.restart(node_id)
@@ -250,8 +253,7 @@ def test_an_installed_snapshot_does_not_make_a_wiped_node_a_member(
     session = known_to_1_and_2_only(cluster)
     cluster.network.heal()
     cluster.run(1)
-    cluster[1].start_snapshot()
-    cluster.settle()
+    cluster.compact(1)
     cluster.network.cut([3], [1, 2])
     orders(cluster, 1, session, range(10, 14))
     lose_disk(cluster, 2)
@@ -272,3 +274,57 @@ def test_an_installed_snapshot_does_not_make_a_wiped_node_a_member(
     cluster.network.heal()
     cluster.run(4)
     assert cluster.book(cluster.leader) == all_orders(cluster, session, 13)
+
+
+@pytest.mark.parametrize("kind", ["journal", "memory"])
+def test_nobodys_vote_may_replace_and_be_replaced_and_no_other(tmp_path: Path, kind: str) -> None:
+    log: LogStore = MemoryLog(Disk())
+    if kind == "journal":
+        log = Journal.open(tmp_path, JournalIdentity("test", 1, "00"))
+    for voted_for in (NOBODY, 2, NOBODY, 3):
+        log.set_vote(5, voted_for)
+        log.sync()
+        assert log.voted_for == voted_for
+    for second in (2, None):
+        with pytest.raises(AssertionError):
+            log.set_vote(5, second)
+    log.set_vote(5, NOBODY)
+    with pytest.raises(AssertionError):
+        log.set_vote(5, None)
+    log.close()
+
+
+def test_a_node_that_catches_up_says_so_on_disk(cluster: Cluster) -> None:
+    """In the same sync as its first entry; and when it is a member again."""
+    known_to_1_and_2_only(cluster)
+    cluster.network.heal()
+    lose_disk(cluster, 2)
+    seen: list[tuple[int, int | None]] = []
+    disk = cluster.disks[2]
+    disk.on_sync = lambda: seen.append((disk.entries[-1][1], disk.voted_for))
+    cluster.start(2)
+    cluster.run(2)
+    assert {vote for last, vote in seen if last == 1} <= {None, NOBODY}
+    assert next(vote for last, vote in seen if last > 1) in (NOBODY, 1)
+    assert seen[-1][1] == 1
+    assert cluster[2].raft.is_member
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lost_majority_of_disks_founds_no_new_book_beside_the_last_one(
+    tmp_path: Path, seed: int
+) -> None:
+    """More than is promised is lost; the one node that has the orders keeps them and waits (P5)."""
+    cluster = Cluster(tmp_path, seed=seed)
+    session = known_to_1_and_2_only(cluster)
+    cluster.network.heal()
+    cluster.run(0.5)
+    for node_id in (2, 3):
+        lose_disk(cluster, node_id)
+        cluster.start(node_id)
+    cluster.run(10)
+    assert cluster.leaders() == []
+    assert cluster[1].fenced is None
+    assert cluster.book(1) == all_orders(cluster, session, 9)
+    cluster.run(1)
+    assert [cluster.book(node_id) for node_id in (2, 3)] == [{}, {}]

@@ -200,8 +200,7 @@ def test_f7_ours_keeps_it(tmp_path: Path, keep_few: None) -> None:
     cluster.await_leader()
     session = cluster.open_session(1)
     fill(cluster, session, range(1, 101))
-    cluster[1].start_snapshot()
-    cluster.run(0.1)
+    cluster.compact(1)
     assert cluster.disks[1].entries[0][1] > 100
     cluster.restart(1)
     cluster.await_leader()
@@ -212,8 +211,7 @@ def test_f7_ours_never_starts_on_a_trimmed_log_alone(tmp_path: Path, keep_few: N
     cluster = Cluster(tmp_path, size=1)
     cluster.await_leader()
     fill(cluster, cluster.open_session(1), range(1, 10))
-    cluster[1].start_snapshot()
-    cluster.run(0.1)
+    cluster.compact(1)
     cluster.crash(1)
     for path in cluster.snapshot_directory(1).iterdir():
         path.unlink()
@@ -238,20 +236,21 @@ def test_f11_stock_goes_on_with_an_empty_book_and_leads(tmp_path: Path) -> None:
     assert (again._isLeader(), again.orders) == (True, [])
 
 
-def damage_newest_snapshot(cluster: Cluster, node_id: int) -> None:
-    path = max(cluster.snapshot_directory(node_id).iterdir())
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 4
-    path.write_bytes(content)
+def damage_snapshots(cluster: Cluster, node_id: int, count: int) -> None:
+    """Flip a bit in the newest ones."""
+    paths = sorted(cluster.snapshot_directory(node_id).iterdir())
+    for path in paths[-count:]:
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 4
+        path.write_bytes(content)
 
 
 def test_f11_ours_refuses_to_start_and_says_how_to_rejoin(tmp_path: Path, keep_few: None) -> None:
     cluster = Cluster(tmp_path, size=1)
     cluster.await_leader()
     fill(cluster, cluster.open_session(1), range(1, 21))
-    cluster[1].start_snapshot()
-    cluster.run(0.1)
-    damage_newest_snapshot(cluster, 1)
+    cluster.compact(1)
+    damage_snapshots(cluster, 1, 2)
     cluster.crash(1)
     with pytest.raises(StorageError, match="fails its checksum") as caught:
         cluster.start(1)
@@ -259,7 +258,7 @@ def test_f11_ours_refuses_to_start_and_says_how_to_rejoin(tmp_path: Path, keep_f
 
 
 def test_f11_ours_falls_back_to_the_snapshot_before_while_the_log_covers_the_rest(
-    tmp_path: Path,
+    tmp_path: Path, keep_few: None
 ) -> None:
     cluster = Cluster(tmp_path, size=1)
     cluster.await_leader()
@@ -268,7 +267,7 @@ def test_f11_ours_falls_back_to_the_snapshot_before_while_the_log_covers_the_res
         fill(cluster, session, range(first, first + 10))
         cluster[1].start_snapshot()
         cluster.run(0.1)
-    damage_newest_snapshot(cluster, 1)
+    damage_snapshots(cluster, 1, 1)
     cluster.restart(1)
     assert 1 < cluster[1].snapshot_index < 20
     cluster.await_leader()
@@ -282,9 +281,9 @@ def test_f11_ours_rejoins_with_an_empty_directory(tmp_path: Path, keep_few: None
     fill(cluster, session, range(1, 21))
     cluster.run(0.2)
     for node_id in cluster.node_ids:
-        cluster[node_id].start_snapshot()
+        cluster.compact(node_id)
     cluster.run(0.2)
-    damage_newest_snapshot(cluster, 2)
+    damage_snapshots(cluster, 2, 2)
     cluster.crash(2)
     with pytest.raises(StorageError):
         cluster.start(2)
