@@ -10,15 +10,17 @@ from typing import Any, Final
 
 import click
 
-from raftbook.client import Client
 from raftbook.client.values import InstrumentSpec
 from raftbook.client.views import MarketTrade
 
 from .invocation import Invocation, network_options, pass_invocation
+from .lookup import known_spec
 from .naming import event_document, event_symbol
-from .outcomes import CommandFailed, ExitCode
 from .output.printer import Printer, say
 from .output.tables import render_table, rfc3339
+
+ENTRIES_MAX: Final = 10_000
+"""As many entries as a node answers with at once."""
 
 ROWS_MAX: Final = 10_000
 ENTRIES_DEFAULT: Final = 20
@@ -39,7 +41,7 @@ def trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -> Non
     """
     printer = invocation.printer
     with invocation.connect() as client:
-        spec = _spec(client, symbol)
+        spec = known_spec(client, symbol)
         # Taken before the trades: what happens in between comes twice, never not at all.
         feed_seq = client.book(symbol, 1).feed_seq
         view = client.trades(symbol, limit)
@@ -166,7 +168,7 @@ def events(
     with invocation.connect() as client:
         instruments = client.instruments()
         if symbol is not None:
-            _spec(client, symbol)
+            known_spec(client, symbol)
         if follow:
             answer = client.query("events", limit=1)
             first = answer["applied_index"] + 1 if first is None else _kept(first, answer)
@@ -176,14 +178,15 @@ def events(
                 for document in entry_documents(entry, instruments, symbol):
                     _print_event(printer, document)
             return
-        answer = client.query("events", from_index=first or 0, limit=limit)
+        # Of an instrument, the entries that concern it are wanted: look through all that is kept.
+        asked = limit if symbol is None else ENTRIES_MAX
+        answer = client.query("events", from_index=first or 0, limit=asked)
     if first is not None:
         _kept(first, answer)
-    documents = [
-        document
-        for entry in answer["entries"]
-        for document in entry_documents(entry, instruments, symbol)
-    ]
+    told = [entry_documents(entry, instruments, symbol) for entry in answer["entries"]]
+    told = [documents for documents in told if documents]
+    told = told[:limit] if first is not None else told[-limit:]
+    documents = [document for documents in told for document in documents]
     printer.show(
         {
             "first_kept": answer["first_kept"],
@@ -265,14 +268,3 @@ def _has_unknown_instrument(
     """Whether an event is about an instrument that was added since they were asked for."""
     symbols = {event_symbol(event) for reply in entry[3] for event in reply[4]}
     return not symbols <= {None, *instruments}
-
-
-def _spec(client: Client, symbol: str) -> InstrumentSpec:
-    instruments = client.instruments()
-    if symbol not in instruments:
-        raise CommandFailed(
-            ExitCode.REFUSED,
-            f"no instrument {symbol!r}; known: {', '.join(instruments) or 'none'}",
-            hint="add one with: raftbook instrument add",
-        )
-    return instruments[symbol]

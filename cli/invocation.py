@@ -6,6 +6,7 @@ what a verb does with them.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -205,12 +206,22 @@ def common_options(command: Command) -> Command:
     return command
 
 
+class _Seconds(click.FloatRange):
+    """A finite number: every comparison with NaN is false, so a range alone lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
 def network_options(command: Command) -> Command:
     """What every verb that talks to a node takes, and the common options."""
     for decorate in (
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0, min_open=True, max=3600),
+            type=_Seconds(min=0, min_open=True, max=3600),
             metavar="SECONDS",
             expose_value=False,
             callback=_setter("timeout_s"),

@@ -21,6 +21,7 @@ from raftbook.errors import OutcomeUnknown
 
 from .amounts import DECIMAL, parse_qty_and_price
 from .invocation import Invocation, network_options, pass_invocation
+from .lookup import known_spec
 from .order_lines import (
     ORDER_TYPES,
     STP_MODES,
@@ -319,6 +320,7 @@ def _change(
 def _cancel_all(invocation: Invocation, symbol: str) -> None:
     results: list[OrderResult] = []
     with invocation.connect() as client:
+        known_spec(client, symbol)
         instruments = client.instruments()
         asked: set[int] = set()
         while True:

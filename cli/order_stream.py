@@ -7,6 +7,7 @@ order of the lines. Must not know the fields of a line: `order_lines.py`.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections import deque
@@ -67,7 +68,14 @@ def order_stream(invocation: Invocation) -> None:
     """
     if is_terminal(sys.stdin):
         say("reading orders, one JSON object a line; end with Ctrl-D")
-    code = asyncio.run(_stream(invocation, cast(BufferedIOBase, sys.stdin.buffer)))
+    try:
+        code = asyncio.run(_stream(invocation, cast(BufferedIOBase, sys.stdin.buffer)))
+    except KeyboardInterrupt:
+        # A thread may still wait for a line, and the interpreter would not end beside it.
+        sys.stdout.flush()
+        say("interrupted")
+        sys.stderr.flush()
+        os._exit(ExitCode.INTERRUPTED)
     if code:
         raise CommandFailed(code)
 

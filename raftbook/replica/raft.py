@@ -182,6 +182,8 @@ class Raft(SyncObj):
             # This node slept or was busy: what the leader said meanwhile is still unread.
             self._postpone_election()
         self._turned_at = now
+        if self.is_leader:
+            self.heard_at = now
         if self._peers and not self.is_leader and self._SyncObj__raftElectionDeadline < now:
             if not (self._may_stand or self._SyncObj__transferInProgress):
                 self._ask_pre_votes()

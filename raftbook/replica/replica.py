@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 UNCOMMITTED_ENTRIES_MAX: Final = 64
 """A leader with this many entries under way gathers on instead of proposing more."""
+QUIET_NS_MAX: Final = 30_000_000_000
+"""Logical time falls at most this far behind the leader's clock, whether or not anybody trades."""
 LOG_KEPT_ENTRIES: Final = 1_000
 """Entries kept before a snapshot, so that a peer a little behind needs no snapshot."""
 
@@ -218,11 +220,20 @@ class Replica:
             if waiting and uncommitted < UNCOMMITTED_ENTRIES_MAX:
                 forwarded, self._forwarded = self._forwarded, []
                 self._propose([*forwarded, *self._proposer.take()])
+            elif not uncommitted and self._is_time_behind():
+                self.raft.propose([pack_entry(self._wall_ns(), ())])
             return
         self._forwarded.clear()  # whoever sent them sends them again to the new leader
         if way[0] is not None and way[0] != self.node_id and self._proposer.has_queued():
             for batch in _batches(self._proposer.take(), FORWARD_BYTES_MAX, 1 << 20):
                 self._post(way[0], {"type": "forward", "requests": tuple(batch)})
+
+    def _is_time_behind(self) -> bool:
+        """Whether a quiet market's logical time needs an entry of its own to keep up: one entry
+        moves it at most 60 s, and what trades next is stamped with it.
+        """
+        now_ns = self.machine.exchange.now_ns
+        return now_ns > 0 and self._wall_ns() - now_ns > QUIET_NS_MAX
 
     def _propose(self, requests: list[bytes]) -> None:
         bounds = self._bounds
