@@ -27,8 +27,8 @@ REGULAR: Final = b"\x00"
 _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
 NOBODY: Final = 0
 """The vote of a node that must not vote yet (`is_member`); no node has this id."""
-_FOUNDING_INDEX_MAX: Final = 2
-"""No log that ends here holds an order: 1 is every log's base, 2 the first leader's no-op."""
+_FOUNDING_INDEX: Final = 2
+"""Where the first leader's no-op stands: who cuts it away had another history than the others."""
 ROLES: Final = ("follower", "candidate", "leader")
 
 APPEND_BYTES_MAX: Final = 1 << 20
@@ -282,8 +282,10 @@ class Raft(SyncObj):
         log = self._log
         if self.is_member or log.last_index > 1:
             return self.is_member
-        theirs = message["last_log_index"]
-        return theirs <= _FOUNDING_INDEX_MAX and (theirs > 1 or not self._terms_heard)
+        if message["last_log_index"] == _FOUNDING_INDEX:
+            # The founding was interrupted, and this disk remembers its own part in it.
+            return log.voted_for not in (None, NOBODY)
+        return message["last_log_index"] == 1 and not self._terms_heard
 
     def _may_be_candidate(self) -> bool:
         """Whether this node may stand; without history, not before members had time to object."""
@@ -426,6 +428,10 @@ class Raft(SyncObj):
                 assert index > self.commit_index, (
                     f"leader {node.id} contradicts committed entry {index}: "
                     f"term {term} against {self._term_at(index)}"
+                )
+                assert index > _FOUNDING_INDEX or log.last_index <= _FOUNDING_INDEX, (
+                    f"leader {node.id} has another history from entry {index} on: a cluster was "
+                    "founded beside this one; stop it and start the nodes that hold the data"
                 )
                 log.truncate_from(index)
             log.append(payload, index, term)

@@ -328,3 +328,45 @@ def test_a_lost_majority_of_disks_founds_no_new_book_beside_the_last_one(
     assert cluster.book(1) == all_orders(cluster, session, 9)
     cluster.run(1)
     assert [cluster.book(node_id) for node_id in (2, 3)] == [{}, {}]
+
+
+def test_a_wiped_node_and_laggards_since_founding_elect_no_empty_leader(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, 5)
+    cluster.elect(1)
+    cluster.crash(4)
+    cluster.crash(5)
+    session = cluster.open_session(1)
+    orders(cluster, 1, session, range(1, 10))
+    cluster.start(4)
+    cluster.start(5)
+    cluster.crash(1)
+    lose_disk(cluster, 2)
+    cluster.start(2)
+    cluster.network.heal()
+    cluster.settle()
+    cluster.stand(4)  # its log ends at the first leader's no-op, as 5's does
+    cluster.run(5)
+    cluster.start(1)
+    cluster.network.heal()
+    cluster.run(5)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 9)
+
+
+def test_a_wiped_node_and_a_laggard_wait_for_the_node_that_holds_the_orders(
+    tmp_path: Path,
+) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    cluster.crash(3)
+    session = cluster.open_session(1)
+    orders(cluster, 1, session, range(1, 10))
+    lose_disk(cluster, 2)
+    cluster.crash(1)
+    cluster.start(2)
+    cluster.start(3)
+    cluster.run(3)
+    assert not cluster.leaders()
+    cluster.start(1)
+    cluster.network.heal()
+    cluster.run(5)
+    assert cluster.book(cluster.leader) == all_orders(cluster, session, 9)
