@@ -75,7 +75,7 @@ class Bounds:
     requests_pending_max: int = _bounded(
         65_536, 1, 1_048_576, "requests of one node without an outcome; above it: overloaded"
     )
-    entries_kept: int = _bounded(4_096, 1, 1_000_000, "entries kept behind a snapshot")
+    entries_kept: int = _bounded(4_096, 1, 1_000_000, "recent entries and digests kept in memory")
     snapshot_every_entries: int = _bounded(20_000, 1, 10_000_000, "entries between two snapshots")
     snapshot_every_bytes: int = _bounded(
         64 * MIB, 64 * KIB, 4096 * MIB, "log bytes between two snapshots"

@@ -57,7 +57,7 @@ default_account = {default_account}
 # The nodes: 1 to 9 of them, best an odd number; 3 survive the loss of 1, 5 of 2.
 # host is what the others dial. id is 1 to 255 and stays with the node's data for good.
 # raft_port is for the other nodes, client_port for the command line and the clients,
-# http_port for browsers. Peer traffic is authenticated but not encrypted: see SECURITY.md.
+# http_port is reserved. Peer traffic is authenticated but not encrypted: see SECURITY.md.
 """
 
 _INSTRUMENTS_TEMPLATE = """\
