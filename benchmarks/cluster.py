@@ -14,7 +14,7 @@ from raftbook.core.commands import Command, new_order
 from raftbook.core.types import Side
 
 PER_REQUEST = 100
-IN_FLIGHT = 8
+IN_FLIGHT = 48
 REQUESTS = 700
 SINGLES = 300
 FAILOVERS = 5

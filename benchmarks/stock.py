@@ -1,7 +1,7 @@
 """What one would write first: stock PySyncObj, one replicated call per order, the same core book.
 
 Three processes, its default batch mode, its own journal (which does not sync) and transport. Each
-process submits orders and waits for the callback of each, a thousand under way. Runs in processes
+process submits orders and waits for the callback of each, as many under way as our own cluster gets. Runs in processes
 that never import raftbook.replica, whose seams would mend it.
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 from benchmarks.processes import free_ports
 
 SECONDS = 8
+IN_FLIGHT = 4_800
+"""Orders under way in each process: as many as benchmarks.cluster has to each node."""
 
 
 def run() -> dict[str, Any]:
@@ -72,7 +74,7 @@ def _serve(own: str, journal: str, others: list[str]) -> None:
     while not book.isReady():
         time.sleep(0.05)
     chance = random.Random(own)
-    places = threading.Semaphore(1_000)
+    places = threading.Semaphore(IN_FLIGHT)
     done = 0
 
     def acknowledged(result: Any, error: Any) -> None:
