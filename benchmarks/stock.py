@@ -1,8 +1,8 @@
 """What one would write first: stock PySyncObj, one replicated call per order, the same core book.
 
 Three processes, its default batch mode, its own journal (which does not sync) and transport. Each
-process submits orders and waits for the callback of each, as many under way as our own cluster gets. Runs in processes
-that never import raftbook.replica, whose seams would mend it.
+process submits orders and waits for the callback of each, as many under way as our own cluster
+gets. Runs in processes that never import raftbook.replica, whose seams would mend it.
 """
 
 from __future__ import annotations
