@@ -118,6 +118,7 @@ class Raft(SyncObj):
         self._apply = apply
         self._send_message = send
         self._votes: set[int] = set()
+        self._vote_term = 0
         self._transport = _PeerTransport(send)
         self.shipping: Shipping | None = None
         self.is_member = log.last_index > 1 and log.voted_for != NOBODY
@@ -378,8 +379,6 @@ class Raft(SyncObj):
         self._votes.add(node.id)
         if len(self._votes) + 1 > (len(self._peers) + 1) / 2:
             self._SyncObj__onBecomeLeader()
-
-    _vote_term = 0
 
     def _follow(self, node: Node, term: int) -> bool:
         """Recognise the sender as leader of `term`; False if its term is over."""
