@@ -118,19 +118,18 @@ class Book:
     def enter(self, order: Order, events: list[Event]) -> None:
         """Accept a new order: match it, then let the rest join the queue or expire."""
         terms = order.terms
-        price = terms[6]
-        side, _, time_in_force, _, _ = terms[4]
-        if price is None:
-            makers, bound = self._market_bound(side)
-        elif side == _BUY:
-            makers, bound = self.asks, -price
+        kind, price = terms[4], terms[6]
+        if kind[0] == _BUY:
+            own, makers = self.bids, self.asks
+            bound = self._market_bound(kind[0]) if price is None else -price
         else:
-            makers, bound = self.bids, price
+            own, makers = self.asks, self.bids
+            bound = self._market_bound(kind[0]) if price is None else price
         best = makers.best
         if best is not None and best.key >= bound:
             self._take(order, makers, bound, events)
-        elif time_in_force == _GTC:
-            (self.bids if side == _BUY else self.asks).append(order, price)
+        elif kind[2] == _GTC:
+            own.append(order, price)
             self.resting_count += 1
             self.feed_seq = seq = self.feed_seq + 1
             events.append((ACCEPTED, seq, terms))
@@ -338,12 +337,11 @@ class Book:
         order.leaves_qty = 0
         events.append((EXPIRED, 0, terms, order.cum_qty, canceled, 0, reason))
 
-    def _market_bound(self, side: int) -> tuple[Ladder, int]:
-        """Whom a market order meets and the worst ladder key it may trade at."""
-        makers = self.asks if side == _BUY else self.bids
+    def _market_bound(self, side: int) -> int:
+        """The worst ladder key a market order may trade at."""
         collar = self.terms.collar
         if collar is None:
-            return makers, _NO_BOUND
+            return _NO_BOUND
         reference = self.reference_price()
         assert reference is not None, "a market order without a reference price was not refused"
-        return makers, -(reference + collar) if side == _BUY else reference - collar
+        return -(reference + collar) if side == _BUY else reference - collar

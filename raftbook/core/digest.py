@@ -9,10 +9,9 @@ Blocks end at fixed stream offsets, so it does not matter when events are folded
 
 from __future__ import annotations
 
-import sys
-from array import array
 from hashlib import sha256
 from itertools import chain
+from struct import pack
 from typing import Any, Final
 
 from raftbook.core.events import (
@@ -30,14 +29,13 @@ from raftbook.core.events import (
     SESSION_OPENED,
     TRADE,
     Event,
-    Reply,
 )
 
 _BLOCK_BYTES: Final = 4096
 _DIGEST_CHARS: Final = 32
 _ENDED: Final = frozenset((CANCELED, EXPIRED))
-_PENDING_MAX: Final = 256
-"""Entries that may wait to be folded in: one loop over many is cheaper than many loops."""
+DIGEST_PENDING_MAX: Final = 256
+"""Replies that may wait at the end of an entry: one loop over many costs less than many loops."""
 
 
 class _Chain:
@@ -62,47 +60,44 @@ class _Chain:
 
 
 class RollingDigest:
-    """Digest of every event so far; repeated replies (poss_dup) say nothing new."""
+    """Digest of every event so far; repeated replies (poss_dup) say nothing new.
 
-    __slots__ = ("_numbers", "_pending", "_texts")
+    Attributes:
+        pending: the events of each new reply, in order, until they are folded in. The exchange
+            appends here; they are folded in before anybody looks.
+    """
+
+    __slots__ = ("_numbers", "_texts", "pending")
 
     def __init__(self) -> None:
         self._numbers = _Chain()
         self._texts = _Chain()
-        self._pending: list[list[Reply]] = []
-
-    def add(self, replies: list[Reply]) -> None:
-        """Take the replies of one entry; they are folded in later, before anybody looks."""
-        self._pending.append(replies)
-        if len(self._pending) >= _PENDING_MAX:
-            self._fold()
+        self.pending: list[list[Event]] = []
 
     def value(self) -> str:
         """The digest as 32 hexadecimal digits."""
-        self._fold()
+        self.fold()
         state = b"".join((self._numbers.link, self._numbers.tail, self._texts.link))
         return sha256(state + self._texts.tail).hexdigest()[:_DIGEST_CHARS]
 
     def export(self) -> tuple[bytes, bytes, bytes, bytes]:
         """State for a snapshot: link and tail of the number chain, then of the text chain."""
-        self._fold()
+        self.fold()
         numbers, texts = self._numbers, self._texts
         return numbers.link, bytes(numbers.tail), texts.link, bytes(texts.tail)
 
     def restore(self, state: tuple[bytes, bytes, bytes, bytes]) -> None:
         """Go on from an exported state."""
-        self._pending.clear()
+        self.pending.clear()
         self._numbers.link, self._texts.link = state[0], state[2]
         self._numbers.tail = bytearray(state[1])
         self._texts.tail = bytearray(state[3])
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
         """Hash what is pending; when this happens does not change the digest."""
         numbers: list[int] = []
         texts: list[str] = []
-        for event in chain.from_iterable(
-            reply[4] for reply in chain.from_iterable(self._pending) if not reply[5]
-        ):
+        for event in chain.from_iterable(self.pending):
             kind = event[0]
             if kind == ACCEPTED:  # the two most frequent kinds are spelled out
                 _, seq, (order_id, account, client_id, symbol, order_kind, qty, price) = event
@@ -114,11 +109,8 @@ class RollingDigest:
                 numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason)
             else:
                 _FOLDS[kind](event, numbers, texts)
-        self._pending.clear()
-        packed = array("q", numbers)
-        if sys.byteorder == "big":
-            packed.byteswap()
-        self._numbers.feed(packed.tobytes())
+        self.pending.clear()
+        self._numbers.feed(pack(f"<{len(numbers)}q", *numbers))
         if texts:
             texts.append("")
             self._texts.feed("\n".join(texts).encode())

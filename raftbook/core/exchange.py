@@ -26,7 +26,7 @@ from raftbook.core.commands import (
     Entry,
     form_error,
 )
-from raftbook.core.digest import RollingDigest
+from raftbook.core.digest import DIGEST_PENDING_MAX, RollingDigest
 from raftbook.core.events import (
     CANCEL_REJECTED,
     INSTRUMENT_CREATED,
@@ -93,6 +93,8 @@ class Exchange:
         self.orders: dict[int, Order] = {}
         self.digest = RollingDigest()
         self.sessions = SessionTable(limits)
+        self._sessions = self.sessions.by_id
+        self._window = limits.reply_window
         self._handlers = {
             NEW_ORDER: self._new_order,
             CANCEL_ORDER: self._cancel_order,
@@ -143,15 +145,18 @@ class Exchange:
             original reply, flagged poss_dup.
         """
         moment = self.moment
-        index, time_ns, now_ns = entry.index, entry.time_ns, moment.time_ns
+        index = entry.index
         assert index > moment.index, f"entry {index} after {moment.index}"
         moment.index = index
-        if time_ns > now_ns:
-            is_near = time_ns - now_ns <= TIME_STEP_MAX_NS or not now_ns
-            moment.time_ns = now_ns = time_ns if is_near else now_ns + TIME_STEP_MAX_NS
-        sessions = self.sessions.by_id
-        window = self.sessions.window
+        now_ns = moment.time_ns
+        step_ns = entry.time_ns - now_ns
+        if step_ns > 0:
+            if step_ns > TIME_STEP_MAX_NS and now_ns:
+                step_ns = TIME_STEP_MAX_NS
+            moment.time_ns = now_ns = now_ns + step_ns
+        sessions = self._sessions
         handlers = self._handlers
+        told = self.digest.pending
         replies: list[Reply] = []
         offset = 0
         for session_id, request_seq, commands in entry.requests:
@@ -160,6 +165,8 @@ class Exchange:
                 reply = self._out_of_line(session, session_id, request_seq, commands, offset)
                 if reply is not None:
                     replies.append(reply)
+                    if not reply[5]:
+                        told.append(reply[4])
                     if session is None or not reply[5]:
                         offset += len(reply[4])
                     continue
@@ -175,17 +182,13 @@ class Exchange:
                     events.append((REJECTED, 0, _MALFORMED, command))
                 else:
                     handler(session, command, events)
-            session.replies[request_seq % window] = reply = (
-                session_id,
-                request_seq,
-                index,
-                offset,
-                events,
-                0,
-            )
+            reply = (session_id, request_seq, index, offset, events, 0)
+            session.replies[request_seq % self._window] = reply
             replies.append(reply)
+            told.append(events)
             offset += len(events)
-        self.digest.add(replies)
+        if len(told) >= DIGEST_PENDING_MAX:
+            self.digest.fold()
         return replies
 
     # -- orders -------------------------------------------------------------------------------

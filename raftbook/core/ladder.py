@@ -22,7 +22,15 @@ class Order:
 
     `terms` is the immutable part (`events.OrderTerms` as a plain tuple). Quantities are lots; what
     was cancelled or prevented is order_qty - cum_qty - leaves_qty. leaves_qty 0 means closed.
+
+    Attributes:
+        level: where it rests, None while it does not.
+        older, newer: its neighbours in that level's queue.
     """
+
+    level: Level | None
+    older: Order | None
+    newer: Order | None
 
     __slots__ = (
         "account",
@@ -44,9 +52,7 @@ class Order:
         self.terms = terms
         self.leaves_qty = leaves_qty
         self.cum_qty = self.cum_notional = 0
-        self.level: Level | None = None  # None while it does not rest
-        self.older: Order | None = None  # neighbours in its level's queue
-        self.newer: Order | None = None
+        self.level = self.older = self.newer = None
 
 
 class Level:
@@ -92,13 +98,14 @@ class Ladder:
     def append(self, order: Order, price: int) -> None:
         """Let `order` join the back of the queue at `price` (O(log levels) for a new price)."""
         key = price * self.sign
-        level = self.levels.get(key)
-        if level is None:
-            order.level = level = self.levels[key] = Level(key, price, order)
+        levels = self.levels
+        if key not in levels:
+            order.level = level = levels[key] = Level(key, price, order)
             self._keys.add(key)
             if self.best is None or key > self.best.key:
                 self.best = level
             return
+        level = levels[key]
         newest = level.newest
         assert newest is not None, f"level {price} stands empty"
         order.older, newest.newer, level.newest = newest, order, order

@@ -82,13 +82,12 @@ def new_order_reject(
         return Reject.DUPLICATE_CLIENT_ORDER_ID
     if kind is None:
         return Reject.UNSUPPORTED_COMBINATION if side in _SIDES else Reject.BAD_SIDE
-    if (kind[1] == _MARKET) is not (price is None):
-        return Reject.UNSUPPORTED_COMBINATION
-    if not 0 < qty <= book.qty_max:
+    if price is None or kind[1] == _MARKET:
+        code = _market_reject(book, kind, qty, price)
+        if code:
+            return code
+    elif not 0 < qty <= book.qty_max:
         return Reject.BAD_QTY if qty <= 0 else Reject.QTY_TOO_LARGE
-    if price is None:
-        if book.terms.collar is not None and book.reference_price() is None:
-            return Reject.NO_REFERENCE_PRICE
     elif not book.price_floor <= price <= book.price_ceiling or book.notional_max is not None:
         code = _price_reject(book, price, qty)
         if code:
@@ -97,8 +96,18 @@ def new_order_reject(
         return Reject.OPEN_ORDER_LIMIT
     if book.resting_count >= book.orders_max and kind[2] == _GTC:
         return Reject.BOOK_FULL
-    if kind[3] and price is not None and book.crosses(is_buy=kind[0] == _BUY, price=price):
+    if kind[3] and book.crosses(is_buy=kind[0] == _BUY, price=price):
         return Reject.POST_ONLY_WOULD_CROSS
+    return 0
+
+
+def _market_reject(book: Book, kind: tuple[int, ...], qty: int, price: int | None) -> int:
+    if kind[1] != _MARKET or price is not None:
+        return Reject.UNSUPPORTED_COMBINATION
+    if not 0 < qty <= book.qty_max:
+        return Reject.BAD_QTY if qty <= 0 else Reject.QTY_TOO_LARGE
+    if book.terms.collar is not None and book.reference_price() is None:
+        return Reject.NO_REFERENCE_PRICE
     return 0
 
 
