@@ -179,6 +179,29 @@ _FIELDS: Final[dict[int, tuple[tuple[str, Any], ...]]] = {
 }
 
 
+_NEW_ORDER_TYPES: Final = frozenset(
+    (int, str, int, int, int, int, price, str, int, int) for price in (int, type(None))
+)
+
+
+def _is_plain_new_order(command: Command) -> bool:
+    """Whether a NEW_ORDER of the right types is well formed beyond doubt: what most commands are.
+
+    What this leaves undecided, `form_error` decides field by field.
+    """
+    _, symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode = command
+    ids = symbol + client_order_id
+    return (
+        # no number is negative or above INT64_MAX exactly when all of them together are not
+        not (side | ord_type | tif | qty | post_only | mode) >> 63
+        and (price is None or -INT64_MAX <= price <= INT64_MAX)
+        and len(ids) <= ID_CHARS_MAX
+        and ids.isascii()
+        and ids.isprintable()
+        and " " not in ids
+    )
+
+
 def form_error(command: Any) -> str | None:
     """Why `command` is no well-formed command, or None.
 
@@ -186,6 +209,9 @@ def form_error(command: Any) -> str | None:
     exchange answers MALFORMED to what reached the log all the same, but for numbers that equal
     admissible integers (1.0, True): those it takes, and stores as integers.
     """
+    if type(command) is tuple and tuple(map(type, command)) in _NEW_ORDER_TYPES:
+        if command[0] == NEW_ORDER and _is_plain_new_order(command):
+            return None
     if type(command) is not tuple or not command:
         return "a command is a non-empty array that starts with its kind"
     fields = _FIELDS.get(command[0]) if type(command[0]) is int else None

@@ -38,69 +38,101 @@ from raftbook.core.events import (
 FeedMessage = tuple[Any, ...]
 
 
-def public_view(event: Event) -> tuple[str, tuple[Any, ...]]:
-    """(symbol, (kind, ...)) of an event with feed_seq > 0."""
+def public_view(event: Event) -> tuple[Any, ...]:
+    """(kind, ...) of an event with feed_seq > 0."""
     kind = event[0]
     if kind == PHASE_CHANGED:
-        return event[2], ("phase", event[3])
+        return ("phase", event[3])
     if kind == INSTRUMENT_CREATED:
-        return event[2][0], ("created",)
+        return ("created",)
     if kind == TRADE:
         _, _, trade_id, price, qty, maker, _, maker_leaves, _, taker, _, _, _ = event
-        return maker[3], ("trade", maker[0], price, qty, trade_id, taker[4][0], maker_leaves)
+        return ("trade", maker[0], price, qty, trade_id, taker[4][0], maker_leaves)
     terms = event[2]
-    order_id, _, _, symbol, (side, *_), _, price = terms
+    order_id, _, _, _, (side, *_), _, price = terms
     if kind == ACCEPTED:
-        return symbol, ("add", order_id, side, price, terms[5])
+        return ("add", order_id, side, price, terms[5])
     if kind == RESTED:
-        return symbol, ("add", order_id, side, price, event[3])
+        return ("add", order_id, side, price, event[3])
     if kind in (CANCELED, EXPIRED):
-        return symbol, ("delete", order_id, side, price, event[4])
+        return ("delete", order_id, side, price, event[4])
     if kind == RESTATED:
-        return symbol, ("reduce", order_id, side, price, event[4])
+        return ("reduce", order_id, side, price, event[4])
     assert kind == REPLACED, f"event kind {kind} is not public"
     _, _, _, old, _, leaves, old_leaves, kept = event
     if kept:
-        return symbol, ("reduce", order_id, side, price, leaves)
-    return symbol, ("delete", order_id, side, old[6], old_leaves)
+        return ("reduce", order_id, side, price, leaves)
+    return ("delete", order_id, side, old[6], old_leaves)
 
 
 class FeedHistory:
-    """The last messages of each instrument, at most `kept` of each."""
+    """The last messages of each instrument, at most `kept` of each.
+
+    Messages are made when somebody reads: on most nodes, most of the time, nobody does.
+    """
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
-        self._by_symbol: dict[str, deque[FeedMessage]] = {}
+        self._by_symbol: dict[str, _SymbolHistory] = {}
 
-    def add(self, index: int, time_ns: int, replies: Iterable[Reply]) -> list[str]:
-        """Take one applied entry; the symbols that have new messages, in order of appearance."""
-        touched: dict[str, None] = {}
-        for reply in replies:
-            if reply[5]:
+    def add(self, index: int, time_ns: int, replies: Iterable[Reply]) -> None:
+        """Take the replies of one applied entry."""
+        by_symbol = self._by_symbol
+        when = (index, time_ns)
+        for _, _, _, _, events, poss_dup in replies:
+            if poss_dup:
                 continue
-            for event in reply[4]:
+            for event in events:
                 if not event[1]:
                     continue
-                symbol, view = public_view(event)
-                history = self._by_symbol.get(symbol)
+                symbol = _symbol(event)
+                history = by_symbol.get(symbol)
                 if history is None:
-                    history = self._by_symbol[symbol] = deque(maxlen=self._kept)
-                history.append((event[1], index, time_ns, *view))
-                touched[symbol] = None
-        return list(touched)
+                    history = by_symbol[symbol] = _SymbolHistory(self._kept)
+                history.unread.append((event, when))
 
     def since(self, symbol: str, feed_seq: int) -> list[FeedMessage] | None:
         """Messages with a feed_seq above the given one; None if some are no longer kept."""
         history = self._by_symbol.get(symbol)
-        if not history:
+        if history is None:
             return None
-        first = history[0][0]
-        if feed_seq + 1 < first:
+        messages = history.read()
+        if feed_seq + 1 < messages[0][0]:
             return None
-        newest = history[-1][0]
-        count = max(0, newest - feed_seq)
-        return [history[position] for position in range(len(history) - count, len(history))]
+        count = max(0, messages[-1][0] - feed_seq)
+        return [messages[position] for position in range(len(messages) - count, len(messages))]
 
     def forget(self) -> None:
         """The state was replaced by a snapshot: what came before it is not known here."""
         self._by_symbol.clear()
+
+
+class _SymbolHistory:
+    """One instrument's messages, and the events after them that nobody has read yet."""
+
+    __slots__ = ("_messages", "unread")
+
+    def __init__(self, kept: int) -> None:
+        self._messages: deque[FeedMessage] = deque(maxlen=kept)
+        self.unread: deque[tuple[Event, tuple[int, int]]] = deque(maxlen=kept)
+
+    def read(self) -> deque[FeedMessage]:
+        """All messages. Unread events that overflowed leave no gap: they push all others out."""
+        messages, unread = self._messages, self.unread
+        while unread:
+            event, when = unread.popleft()
+            messages.append((event[1], *when, *public_view(event)))
+        return messages
+
+
+def _symbol(event: Event) -> str:
+    kind = event[0]
+    if kind == TRADE:
+        symbol: str = event[5][3]
+    elif kind == PHASE_CHANGED:
+        symbol = event[2]
+    elif kind == INSTRUMENT_CREATED:
+        symbol = event[2][0]
+    else:
+        symbol = event[2][3]
+    return symbol

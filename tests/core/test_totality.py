@@ -224,3 +224,19 @@ def test_the_digest_spells_refused_text_alike_under_every_python() -> None:
     exchange = a_market()
     tell(exchange, (2, 7), (1, "\u00e9 \u1c89 \u0378"))
     assert exchange.digest.export()[3].isascii()
+
+
+@given(nearly_good() | equal_but_not_integer() | good)
+@example((1, "A", 1, 2, 1, 1, 0, "\ud800", 0, 0))
+@example((1, "A", 1, 2, 1, 2**63, 0, "", 0, 0))
+@example((1, "A", 1, 2, 1, 2**63 - 1, -(2**63), "", 0, 0))
+@example((1, "A", 1, 2, 1, 1, 0, "x" * 65, 0, 0))
+@example((1, "A", 1, 2, 1, 1, 0, "a b", 0, 0))
+@example((2, "A", 1, 2, 1, 1, 0, "", 0, 0))
+@example((True, "A", 1, 2, 1, 1, 0, "", 0, 0))
+@_SETTINGS
+def test_the_short_way_to_a_good_new_order_agrees_with_the_long_one(command: Any) -> None:
+    short = c.form_error(command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(c, "_NEW_ORDER_TYPES", frozenset())
+        assert c.form_error(command) == short

@@ -38,13 +38,14 @@ class Listener:
 
     def apply(self, entry: Entry) -> list[Any]:
         replies = self.exchange.apply(entry)
-        touched = self.history.add(entry.index, self.exchange.now_ns, replies)
-        assert len(touched) == len(set(touched))
-        for symbol in touched:
+        self.history.add(entry.index, self.exchange.now_ns, replies)
+        for symbol, engine in self.exchange.books.items():
             book = self.books.setdefault(symbol, FeedBook(0))
             assert book.feed_seq is not None
+            if engine.feed_seq == book.feed_seq:
+                continue
             news = self.history.since(symbol, book.feed_seq)
-            assert news, f"{symbol} was touched, but there is nothing new"
+            assert news, f"{symbol} has moved, but there is nothing new"
             for message in news:
                 assert message[1:3] == (entry.index, self.exchange.now_ns)
                 book.take(message)
