@@ -6,7 +6,7 @@ Owns the verbs and the search for the first difference. Must not know files: `da
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import click
 
@@ -16,18 +16,14 @@ from raftbook.core.types import Phase
 from raftbook.errors import ProtocolError
 from raftbook.storage.directory import JOURNAL_NAME
 from raftbook.storage.journal_file import FIRST_INDEX
-from raftbook.wire.entry import unpack_entry
+from raftbook.wire.entry import REGULAR, unpack_entry
 
+from .data_directory import DataDirectory, LogEntry
 from .invocation import Invocation, common_options, pass_invocation
 from .naming import command_document, event_document
 from .outcomes import CommandFailed, ExitCode
 from .output.printer import say
 from .output.tables import rfc3339
-
-if TYPE_CHECKING:
-    from .data_directory import DataDirectory, LogEntry
-
-_REGULAR: Final = b"\x00"
 
 _directory = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -206,9 +202,6 @@ def _digest_at(source: DataDirectory, index: int, genesis: Genesis) -> str:
 
 
 def _open(directory: Path) -> DataDirectory:
-    # Here and not above: it loads Raft, which no other verb of a plain client needs.
-    from .data_directory import DataDirectory
-
     inner = sorted(path.parent.name for path in directory.glob(f"*/{JOURNAL_NAME}"))
     if inner and not (directory / JOURNAL_NAME).exists():
         raise click.UsageError(f"{directory} holds {', '.join(inner)}: name one of them")
@@ -246,7 +239,7 @@ def _raw_document(
     entry: LogEntry, specs: dict[str, InstrumentSpec] | None = None
 ) -> dict[str, Any]:
     document: dict[str, Any] = {"index": entry.index, "term": entry.term}
-    if entry.payload[:1] != _REGULAR:
+    if entry.payload[:1] != REGULAR:
         return document | {"raft": True}
     try:
         content = unpack_entry(entry.index, entry.payload[1:])

@@ -17,8 +17,7 @@ from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.errors import ProtocolError
-from raftbook.replica.raft import REGULAR
-from raftbook.wire.entry import UnsupportedVersion, unpack_entry
+from raftbook.wire.entry import REGULAR, UnsupportedVersion, unpack_entry
 from raftbook.wire.packing import pack, unpack
 
 _log = logging.getLogger(__name__)

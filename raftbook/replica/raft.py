@@ -20,9 +20,7 @@ from pysyncobj import SyncObjConf
 from raftbook.replica.messages import Message
 from raftbook.replica.seams import ActiveNode, Node, Random, SyncObj, Transport, activate
 from raftbook.storage.log_store import LogStore
-
-REGULAR: Final = b"\x00"
-"""First byte of a payload that is an entry of ours; Raft's own no-op is b"\\x01"."""
+from raftbook.wire.entry import REGULAR
 
 _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
 NOBODY: Final = 0

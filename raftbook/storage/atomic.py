@@ -1,33 +1,13 @@
-"""Files that are either wholly there or not there, after any crash.
+"""The steps by which a file is either wholly there or not there, after any crash.
 
-Owns the order write, fsync, rename, fsync of the directory. Must not know what is in the files.
+Owns creating, renaming and the fsync of directories. Must not know what is in the files.
 Everything here raises OSError as it is: the caller knows which file mattered, and why.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
-
-
-def write_file_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Makes `path` hold `content`, durably: a reader sees the old bytes or the new, never a part.
-
-    Raises:
-        OSError: nothing was changed, or the new file stands but the directory was not synced.
-    """
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = create_exclusive(temporary, mode)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        rename_durably(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def rename_durably(source: Path, target: Path) -> None:

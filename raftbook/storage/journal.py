@@ -22,10 +22,10 @@ from raftbook.storage.failures import REJOIN, damaged, explain
 from raftbook.storage.journal_file import (
     FORMAT_VERSION,
     PAGE_BYTES,
-    Entry,
     HardState,
     JournalContents,
     JournalIdentity,
+    RawEntry,
     connect,
     create_journal_file,
     entry_crc,
@@ -77,7 +77,6 @@ class Journal:
         "incarnation",
         "term",
         "voted_for",
-        "was_created",
     )
 
     @classmethod
@@ -100,13 +99,12 @@ class Journal:
         except OSError as error:
             raise explain(directory, error) from error
         try:
-            was_created = not path.exists()
-            if was_created:
+            if not path.exists():
                 if witness.sync_seq > 0:
                     raise damaged(path, f"missing, although {WITNESS_NAME} knows it")
                 incarnation = incarnation or secrets.token_hex(16)
                 create_journal_file(path, identity, incarnation, witness)
-            return cls._open_existing(path, identity, witness, was_created=was_created)
+            return cls._open_existing(path, identity, witness)
         except (OSError, sqlite3.Error) as error:
             witness.close()
             raise explain(path, error) from error
@@ -115,9 +113,7 @@ class Journal:
             raise
 
     @classmethod
-    def _open_existing(
-        cls, path: Path, identity: JournalIdentity, witness: Witness, *, was_created: bool
-    ) -> Journal:
+    def _open_existing(cls, path: Path, identity: JournalIdentity, witness: Witness) -> Journal:
         check_wal(path.with_name(WAL_NAME))  # before SQLite, which deletes that file when it closes
         connection = connect(path)
         try:
@@ -133,7 +129,7 @@ class Journal:
             connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
             connection.execute(f"PRAGMA journal_size_limit={2 * CHECKPOINT_WAL_BYTES}")
             witness.record(contents.sync_seq)
-            return cls(path, connection, witness, contents, was_created=was_created)
+            return cls(path, connection, witness, contents)
         except BaseException:
             connection.close()
             raise
@@ -144,8 +140,6 @@ class Journal:
         connection: sqlite3.Connection,
         witness: Witness,
         contents: JournalContents,
-        *,
-        was_created: bool,
     ) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = connection
@@ -153,8 +147,7 @@ class Journal:
         self._failure: StorageError | None = None
         self.identity = contents.identity
         self.incarnation = contents.incarnation
-        self.was_created = was_created
-        self.entries: list[Entry] = contents.entries
+        self.entries: list[RawEntry] = contents.entries
         self.term = contents.hard_state.term
         self.voted_for = contents.hard_state.voted_for
         self.bytes_in_tail = sum(len(payload) for payload, _, _ in self.entries)
@@ -190,10 +183,6 @@ class Journal:
             or self._kept_last < self._row_last
             or self.last_index > max(self._kept_last, self.base_index)
         )
-
-    @property
-    def failed(self) -> bool:
-        return self._failure is not None
 
     def append(self, payload: bytes, index: int, term: int) -> None:
         self._refuse_if_failed()

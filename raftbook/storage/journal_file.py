@@ -47,7 +47,7 @@ _SCHEMA = {
 }
 _INT_MAX = 2**63 - 1
 
-Entry = tuple[bytes, int, int]  # payload, index, term: the shape that PySyncObj slices
+RawEntry = tuple[bytes, int, int]  # payload, index, term: the shape that PySyncObj slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class JournalContents:
     identity: JournalIdentity
     incarnation: str
     hard_state: HardState
-    entries: list[Entry]  # entries[0] is the base, its payload dropped
+    entries: list[RawEntry]  # entries[0] is the base, its payload dropped
     crcs: list[int]  # one per entry, the base's first
     oldest_row: int  # the lowest index with a row: below the base lies what is not yet deleted
     sync_seq: int  # the last committed transaction
@@ -282,8 +282,8 @@ def _load_hard_state(connection: sqlite3.Connection, path: Path) -> HardState:
 
 def _load_entries(
     connection: sqlite3.Connection, path: Path, state: HardState
-) -> tuple[list[Entry], list[int], int]:
-    entries: list[Entry] = [(b"", state.base_index, state.base_term)]
+) -> tuple[list[RawEntry], list[int], int]:
+    entries: list[RawEntry] = [(b"", state.base_index, state.base_term)]
     crcs = [state.base_crc]
     last_seq = 0
     rows = connection.execute(

@@ -17,10 +17,6 @@ class LogStore(Protocol):
         """Random hex chosen at creation: a wiped node that comes back has another one."""
 
     @property
-    def was_created(self) -> bool:
-        """Whether opening it made it new."""
-
-    @property
     def entries(self) -> list[tuple[bytes, int, int]]:
         """(payload, index, term), contiguous; entries[0] is the base, whose payload is gone.
 
@@ -59,10 +55,6 @@ class LogStore(Protocol):
     def dirty(self) -> bool:
         """Whether `sync` has anything to write."""
 
-    @property
-    def failed(self) -> bool:
-        """Whether a sync has failed: from then on every change raises what that sync raised."""
-
     def append(self, payload: bytes, index: int, term: int) -> None:
         """Adds the next entry: index is last_index + 1, term at least last_term."""
 
@@ -85,7 +77,8 @@ class LogStore(Protocol):
         """Makes all changes durable in one step; True if there were any.
 
         Raises:
-            StorageError: nothing may be acknowledged any more; the node must stop.
+            StorageError: nothing may be acknowledged any more; the node must stop. From then on
+                every change and every sync raises the same.
         """
 
     def close(self) -> None:

@@ -13,6 +13,9 @@ from raftbook.core.commands import Command, Entry
 from raftbook.errors import ProtocolError
 from raftbook.wire.packing import brief, pack, pack_array, unpack
 
+REGULAR: Final = b"\x00"
+"""First byte of a log payload that is an entry of ours; Raft's own no-op is b"\\x01"."""
+
 FORMAT_VERSION: Final = 1
 
 

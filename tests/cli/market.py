@@ -20,8 +20,7 @@ from raftbook.errors import NoNodeReachable, OutcomeUnknown, RaftbookError
 from raftbook.gateway.queries import Queries, QueryError
 from raftbook.genesis import genesis_of
 from raftbook.replica.machine import Machine
-from raftbook.replica.raft import REGULAR
-from raftbook.wire.entry import pack_entry, pack_request
+from raftbook.wire.entry import REGULAR, pack_entry, pack_request
 from raftbook.wire.packing import pack, unpack
 
 FIRST_TIME_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z

@@ -25,10 +25,9 @@ from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
 from raftbook.genesis import genesis_of
-from raftbook.replica.raft import REGULAR
 from raftbook.storage.journal import read_journal
 from raftbook.wire import client_messages as m
-from raftbook.wire.entry import unpack_entry
+from raftbook.wire.entry import REGULAR, unpack_entry
 from raftbook.wire.framing import FrameReader, frame
 from raftbook.wire.packing import pack
 
