@@ -17,6 +17,9 @@ REGULAR: Final = b"\x00"
 """First byte of a log payload that is an entry of ours; Raft's own no-op is b"\\x01"."""
 
 FORMAT_VERSION: Final = 1
+"""Format 1 has flat commands only. No door ever let another one into a log, so this needed no 2."""
+
+_NESTED: Final = frozenset((tuple, dict))
 
 
 class UnsupportedVersion(ProtocolError):
@@ -57,10 +60,31 @@ def unpack_entry(index: int, payload: bytes) -> Entry:
     return Entry(index, time_ns, requests)
 
 
+def check_request(raw: bytes) -> None:
+    """Refuse what must not be joined into an entry, where it would void all the others with it.
+
+    Raises:
+        ProtocolError: not exactly one packed request.
+    """
+    value = unpack(raw)
+    if not _is_request(value):
+        raise ProtocolError(f"{brief(value)} is no request")
+
+
 def _is_request(value: Any) -> bool:
+    """Whether a value is `(session_id, request_seq, commands)`, each command flat and not empty.
+
+    Flat, because a command that is refused stands in its reject as it is: whoever prints or hashes
+    a nested one goes as deep as it does, and where that ends differs from one process to the next.
+    """
     if type(value) is not tuple or len(value) != 3:
         return False
     session_id, request_seq, commands = value
     if type(session_id) is not int or type(request_seq) is not int or type(commands) is not tuple:
         return False
-    return all(type(command) is tuple and command for command in commands)
+    for command in commands:
+        if type(command) is not tuple or not command:
+            return False
+        if not _NESTED.isdisjoint(map(type, command)):
+            return False
+    return True

@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 
 from raftbook.core.commands import Entry
 from raftbook.errors import ProtocolError
-from raftbook.wire.entry import UnsupportedVersion, pack_entry, pack_request, unpack_entry
+from raftbook.wire.entry import (
+    UnsupportedVersion,
+    check_request,
+    pack_entry,
+    pack_request,
+    unpack_entry,
+)
 from raftbook.wire.packing import pack, unpack
-from tests.wire.values import ANY_BYTES, DEEP, VALUES
+from tests.wire.values import ANY_BYTES, DEEP, SCALARS, VALUES
 
-COMMANDS = st.lists(st.lists(VALUES, min_size=1, max_size=4).map(tuple), max_size=3).map(tuple)
+COMMANDS = st.lists(st.lists(SCALARS, min_size=1, max_size=4).map(tuple), max_size=3).map(tuple)
 REQUESTS = st.tuples(st.integers(0, 2**62), st.integers(0, 2**62), COMMANDS)
 TIMES = st.integers(0, 2**63 - 1)
 
@@ -75,6 +81,9 @@ def test_another_version_stops_rather_than_guesses(version: int, time: Any, rest
         (1, 2, ((1, 2, (3,)),)),
         (1, 2, (("1", 2, ()),)),
         (1, 2, ((1, None, ()),)),
+        (1, 2, ((1, 2, ((1, ()),)),)),
+        (1, 2, ((1, 2, ((1, 2, {}),)),)),
+        (1, 2, ((1, 2, ((1,), (1, (2, 3)))),)),
         "text",
         None,
     ],
@@ -84,3 +93,29 @@ def test_what_is_no_entry_is_refused_and_is_no_newer_version(value: Any) -> None
     with pytest.raises(ProtocolError, match="entry 5 ") as caught:
         unpack_entry(5, pack(value))
     assert not isinstance(caught.value, UnsupportedVersion)
+
+
+@pytest.mark.parametrize("depth", [1, 200, 900, 1000])
+def test_a_nested_command_is_no_entry_whatever_its_depth(depth: int) -> None:
+    """A refused command stands in its reject, where the digest prints it: that recursion ended
+    this node at a depth that another node, with less on its stack, still took."""
+    nested = b"\x91" * depth + b"\x01"
+    payload = b"\x93\x01\x05\x91" + b"\x93\x07\x01\x91" + b"\x92\x01" + nested
+    with pytest.raises(ProtocolError, match="entry 5 "):
+        unpack_entry(5, payload)
+
+
+@given(REQUESTS)
+def test_a_packed_request_may_join_an_entry(request_value: tuple[Any, ...]) -> None:
+    check_request(pack_request(*request_value))
+
+
+@given(ANY_BYTES | VALUES.map(pack) | REQUESTS.map(lambda value: pack(value) * 2))
+def test_what_may_join_an_entry_never_voids_it(raw: bytes) -> None:
+    try:
+        check_request(raw)
+    except ProtocolError:
+        return
+    good = pack_request(7, 1, ())
+    entry = unpack_entry(9, pack_entry(1, [good, raw, good]))
+    assert len(entry.requests) == 3
