@@ -94,10 +94,12 @@ class StorageError(RaftbookError):
         path: the file or folder.
         reason: what is wrong with it.
         remedy: what the operator should do.
+        passes: whether it ends without anybody touching the files: there is no space just now.
     """
 
-    def __init__(self, *, path: str, reason: str, remedy: str) -> None:
+    def __init__(self, *, path: str, reason: str, remedy: str, passes: bool = False) -> None:
         super().__init__(f"{path}: {reason}; {remedy}")
+        self.passes = passes
         self.path = path
         self.reason = reason
         self.remedy = remedy

@@ -99,7 +99,8 @@ class Machine:
         """
         try:
             exchange = restore_state(self._genesis, unpack(payload))
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
+                TypeError, ValueError) as error:  # fmt: skip
             raise ProtocolError(f"the snapshot holds no state: {error!r}") from error
         found = state_digest(exchange)
         if found != expected_state_digest:

@@ -11,6 +11,8 @@ from raftbook.errors import ProtocolError
 
 Message = dict[str, Any]
 
+DIGEST_CHARS_MAX: Final = 128
+
 _FIELDS: Final[dict[str, dict[str, type[Any]]]] = {
     "append": {
         "term": int,
@@ -28,9 +30,11 @@ _FIELDS: Final[dict[str, dict[str, type[Any]]]] = {
     "install": {"term": int, "header": bytes, "offset": int, "chunk": bytes, "last": bool},
     "install_reply": {"term": int, "received": int},
     "forward": {"requests": tuple},
+    "attest": {"index": int, "digest": str},
 }
 """append_reply.index: with success, the last index known to be equal; without, where to go back to.
-install_reply.received: bytes of the snapshot the follower holds."""
+install_reply.received: bytes of the snapshot the follower holds.
+attest: the rolling digest of the sender's state after the entry at `index`; see `agreement`."""
 
 
 def check_message(value: Any) -> Message:
@@ -52,6 +56,8 @@ def check_message(value: Any) -> Message:
         _check_entries(value["prev_index"], value["prev_term"], value["entries"])
     if value["type"] == "forward" and any(type(item) is not bytes for item in value["requests"]):
         raise ProtocolError("forward.requests are not bytes")
+    if value["type"] == "attest" and len(value["digest"]) > DIGEST_CHARS_MAX:
+        raise ProtocolError("attest.digest is no digest")
     return value
 
 

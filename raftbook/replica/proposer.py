@@ -1,14 +1,16 @@
 """Requests on their way into the log: gathered, forwarded, answered or given up by a deadline.
 
-Owns every unanswered request of this node's clients. A request is proposed here if this node leads,
-else forwarded to the leader; when the leader changes it goes out again, in order, which is harmless
-because the exchange applies a (session_id, request_seq) once. Its waiter hears exactly one thing:
-the reply, or a refusal that says whether it may have taken effect (F14).
+Owns every unanswered request of this node's clients, and what its peers forwarded while it leads;
+both bounded in number and bytes. A request is proposed here if this node leads, else forwarded to
+the leader; when the leader changes it goes out again, in order, which is harmless because the
+exchange applies a (session_id, request_seq) once. Its waiter hears exactly one thing: the reply, or
+a refusal that says whether it may have taken effect (F14).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -23,6 +25,10 @@ WAITERS_MAX: Final = 8
 
 FORWARD_BYTES_MAX: Final = 1 << 20
 """Requests gathered in one message to the leader."""
+
+TURN_BYTES_MAX: Final = 1 << 20
+TURN_REQUESTS_MAX: Final = 16_384
+"""Requests that leave in one turn, so that a turn is short however much waits."""
 
 
 class Waiter(Protocol):
@@ -55,12 +61,14 @@ class Refusal:
 
 @dataclass(slots=True)
 class Proposer:
-    """Unanswered requests, eldest first; at most `pending_max`."""
+    """Unanswered requests, eldest first; at most `pending_max` of `bytes_max` bytes in all."""
 
     pending_max: int
     deadline_s: float
+    bytes_max: int
     _pending: dict[RequestKey, _Pending] = field(default_factory=dict)
-    _queue: list[RequestKey] = field(default_factory=list)
+    _queue: deque[RequestKey] = field(default_factory=deque)
+    _bytes: int = 0
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -78,6 +86,10 @@ class Proposer:
         if len(self._pending) >= self.pending_max:
             message = f"{self.pending_max} requests wait already; try again later"
             return Refusal([waiter], key, Reject.OVERLOADED, message)
+        if self._bytes + len(raw) > self.bytes_max:
+            message = f"requests of {self._bytes} bytes wait already; try again later"
+            return Refusal([waiter], key, Reject.OVERLOADED, message)
+        self._bytes += len(raw)
         self._pending[key] = _Pending(raw, now + self.deadline_s, [waiter])
         self._queue.append(key)
         return None
@@ -86,23 +98,30 @@ class Proposer:
         """Whether `take` has anything to give."""
         return bool(self._queue)
 
-    def take(self) -> Iterator[bytes]:
-        """Everything that is to leave now, in order."""
-        queue, self._queue = self._queue, []
-        for key in queue:
-            pending = self._pending.get(key)
-            if pending is not None:
-                pending.left_node = True
-                yield pending.raw
+    def take(self) -> list[bytes]:
+        """What is to leave in this turn, in order; see TURN_BYTES_MAX."""
+        queue, pending = self._queue, self._pending
+        taken: list[bytes] = []
+        size = 0
+        while queue and size < TURN_BYTES_MAX and len(taken) < TURN_REQUESTS_MAX:
+            request = pending.get(queue.popleft())
+            if request is not None:
+                request.left_node = True
+                size += len(request.raw)
+                taken.append(request.raw)
+        return taken
 
     def resend_all(self) -> None:
         """The way to the log has changed: let every unanswered request leave again, in order."""
-        self._queue = list(self._pending)
+        self._queue = deque(self._pending)
 
     def answered(self, key: RequestKey) -> list[Waiter]:
         """Who waits for this request; it is done."""
         pending = self._pending.pop(key, None)
-        return [] if pending is None else pending.waiters
+        if pending is None:
+            return []
+        self._bytes -= len(pending.raw)
+        return pending.waiters
 
     def expire(self, now: float) -> list[Refusal]:
         """Give up what waited too long. All deadlines are equally long, so eldest is first."""
@@ -112,7 +131,7 @@ class Proposer:
                 break
             refusals.append(_give_up(key, pending))
         for refusal in refusals:
-            del self._pending[refusal.key]
+            self._bytes -= len(self._pending.pop(refusal.key).raw)
         return refusals
 
     def give_up_all(self) -> list[Refusal]:
@@ -120,7 +139,54 @@ class Proposer:
         refusals = [_give_up(key, pending) for key, pending in self._pending.items()]
         self._pending.clear()
         self._queue.clear()
+        self._bytes = 0
         return refusals
+
+
+@dataclass(slots=True)
+class Forwarded:
+    """Requests that peers forwarded to this node, until it proposes them.
+
+    Bounded for each peer as the peer's own Proposer is, so that a peer that keeps to its bounds
+    loses nothing; what is over them is dropped, and its senders ask again by their deadlines.
+    """
+
+    pending_max: int
+    bytes_max: int
+    _by_peer: dict[int, deque[bytes]] = field(default_factory=dict)
+    _bytes: dict[int, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(self._by_peer.values())
+
+    def add(self, peer_id: int, requests: Sequence[bytes]) -> bool:
+        """Keep what one message brought, or nothing of it: False if there is no room."""
+        queue = self._by_peer.setdefault(peer_id, deque())
+        size = self._bytes.get(peer_id, 0) + sum(map(len, requests))
+        if len(queue) + len(requests) > self.pending_max or size > self.bytes_max:
+            return False
+        queue += requests
+        self._bytes[peer_id] = size
+        return True
+
+    def take(self) -> list[bytes]:
+        """What is proposed in this turn, each peer's in order; see TURN_BYTES_MAX."""
+        taken: list[bytes] = []
+        for peer_id in sorted(self._by_peer):
+            queue = self._by_peer[peer_id]
+            size = count = 0
+            while queue and size < TURN_BYTES_MAX and count < TURN_REQUESTS_MAX:
+                raw = queue.popleft()
+                size += len(raw)
+                count += 1
+                taken.append(raw)
+            self._bytes[peer_id] -= size
+        return taken
+
+    def clear(self) -> None:
+        """This node does not lead: whoever sent them sends them again to who does."""
+        self._by_peer.clear()
+        self._bytes.clear()
 
 
 def _give_up(key: RequestKey, pending: _Pending) -> Refusal:

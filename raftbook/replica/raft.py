@@ -196,7 +196,7 @@ class Raft(SyncObj):
         if peer is not None:
             self._SyncObj__onMessageReceived(peer, message)
 
-    def propose(self, payloads: Iterable[bytes]) -> None:
+    def propose(self, payloads: Iterable[bytes], *, kind: bytes = REGULAR) -> None:
         """Append entries as the leader; they leave for the peers with this turn (F14, S15).
 
         There is no queue to forget them in: whoever is not the leader must not call this.
@@ -204,7 +204,7 @@ class Raft(SyncObj):
         activate(self._node)
         assert self.is_leader, f"propose as {self.role}"
         for payload in payloads:
-            self._log.append(REGULAR + payload, self._log.last_index + 1, self.term)
+            self._log.append(kind + payload, self._log.last_index + 1, self.term)
         self._SyncObj__sendAppendEntries()
 
     def connected(self, peer_id: int) -> None:
@@ -234,6 +234,25 @@ class Raft(SyncObj):
             return False
         self._send_message(peer_id, {"type": "timeout_now", "term": self.term})
         return True
+
+    def abdicate(self) -> int | None:
+        """As a leader that can go on no longer, ask the peer heard of last with most of the log to
+        stand now; who was asked. It needs the others' votes as ever, so it may be any peer.
+        """
+        activate(self._node)
+        if not self.is_leader or not self._peers:
+            return None
+        heard, match = self._SyncObj__lastResponseTime, self._SyncObj__raftMatchIndex
+        since = self._node.now - self._election_min_s
+        heir_id: int = max(
+            sorted(self._peers),
+            key=lambda peer_id: (
+                heard[self._peers[peer_id]] >= since,
+                match[self._peers[peer_id]],
+            ),
+        )
+        self._send_message(heir_id, {"type": "timeout_now", "term": self.term})
+        return heir_id
 
     def installed(self, index: int) -> None:
         """The state machine now holds a leader's snapshot of `index` (S13: never backwards)."""

@@ -15,17 +15,28 @@ from typing import Final, Protocol
 
 from raftbook.core.events import Reply
 from raftbook.core.types import Reject
-from raftbook.errors import ProtocolError, StorageError
+from raftbook.errors import ProtocolError
+from raftbook.replica.agreement import Agreement
+from raftbook.replica.compaction import Compaction
+from raftbook.replica.fences import Fence, FenceKind, kind_of
 from raftbook.replica.machine import Applied, Machine
 from raftbook.replica.messages import Message
-from raftbook.replica.proposer import FORWARD_BYTES_MAX, Proposer, Refusal, RequestKey, Waiter
-from raftbook.replica.raft import NOBODY, Raft, RaftTimings
+from raftbook.replica.proposer import (
+    FORWARD_BYTES_MAX,
+    Forwarded,
+    Proposer,
+    Refusal,
+    RequestKey,
+    Waiter,
+)
+from raftbook.replica.raft import Raft, RaftTimings
+from raftbook.replica.reports import Reports
 from raftbook.replica.seams import Random
 from raftbook.replica.shipping import Shipper, SnapshotMaker
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import pack_entry
+from raftbook.wire.entry import CHECK, check_request, pack_entry
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +65,15 @@ class ReplicaBounds:
     snapshot_every_entries: int
     snapshot_every_bytes: int
     request_deadline_s: float
+    pending_bytes_max: int = 64 << 20
+    digest_check_s: float = 1.0
 
 
 class Replica:
     """One member of the cluster, without sockets.
 
     Attributes:
-        fenced: why this node has stopped taking part, None while it does (P5). A fenced node
+        fence: why this node has stopped taking part, None while it does (P5). A fenced node
             answers local reads and nothing else.
         on_applied: called with each applied entry, in order, once the turn's sync is done.
     """
@@ -80,34 +93,30 @@ class Replica:
         clock: Callable[[], float],
         wall_ns: Callable[[], int],
         rng: Random,
+        name_of: Callable[[int], str] | None = None,
     ) -> None:
         self.node_id = node_id
         self.peer_ids = tuple(sorted(peer_ids))
         self.machine = machine
-        self.fenced: str | None = None
+        self.fence: Fence | None = None
         self.on_applied: list[Callable[[Applied], None]] = []
         self.on_installed: list[Callable[[], None]] = []
-        self.snapshot_index = 0
-        self._log, self._snapshots, self._maker = log, snapshots, maker
-        self._links, self._bounds = links, bounds
+        self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
-        self._inbox: list[tuple[int, Message]] = []
-        self._forwarded: list[bytes] = []
-        self._outbox: dict[int, list[Message]] = {peer_id: [] for peer_id in self.peer_ids}
-        self._answers: list[tuple[Waiter, Reply, Applied]] = []
-        self._refusals: list[Refusal] = []
-        self._news: list[Applied] = []
-        self._proposer = Proposer(bounds.requests_pending_max, bounds.request_deadline_s)
-        self._way: tuple[int | None, int] = (None, 0)
-        self._making_index = self._failed_index = self._bytes_since_snapshot = 0
-        applied_index = self._align()
-        self.shipper = Shipper(
+        self._reports = Reports(node_id, name_of)
+        self._make_queues()
+        self._compaction = Compaction(
+            machine,
+            log,
             snapshots,
-            clock=clock,
-            send=self._post,
-            installed=self._install,
-            position=lambda: (self.raft.applied_index, self.raft.term),
+            maker,
+            every_entries=bounds.snapshot_every_entries,
+            every_bytes=bounds.snapshot_every_bytes,
+            reports=self._reports,
         )
+        applied_index = self._compaction.align()
+        self.agreement = self._make_agreement()
+        self.shipper = self._make_shipper(snapshots)
         self.raft = Raft(
             node_id,
             self.peer_ids,
@@ -122,16 +131,64 @@ class Replica:
         self.raft.shipping = self.shipper
         log.sync()
 
+    def _make_queues(self) -> None:
+        bounds = self._bounds
+        count_max, bytes_max = bounds.requests_pending_max, bounds.pending_bytes_max
+        self._inbox: list[tuple[int, Message]] = []
+        self._outbox: dict[int, list[Message]] = {peer_id: [] for peer_id in self.peer_ids}
+        self._answers: list[tuple[Waiter, Reply, Applied]] = []
+        self._refusals: list[Refusal] = []
+        self._news: list[Applied] = []
+        self._proposer = Proposer(count_max, bounds.request_deadline_s, bytes_max)
+        self._forwarded = Forwarded(count_max, bytes_max)
+        self._way: tuple[int | None, int] = (None, 0)
+
+    def _make_agreement(self) -> Agreement:
+        return Agreement(
+            self.node_id,
+            members=lambda: (self.node_id, *self.peer_ids),
+            digest_at=self.machine.digest_at,
+            judged_from=self._log.last_index + 1,
+            interval_s=self._bounds.digest_check_s,
+            reports=self._reports,
+        )
+
+    def _make_shipper(self, snapshots: SnapshotStore) -> Shipper:
+        return Shipper(
+            snapshots,
+            clock=self._clock,
+            send=self._post,
+            installed=self._install,
+            position=lambda: (self.raft.applied_index, self.raft.term),
+            wanted=self._compaction.replace_damaged,
+            reports=self._reports,
+        )
+
     # -- from outside -------------------------------------------------------------------------
 
     def receive(self, peer_id: int, message: Message) -> None:
         """Take a peer's message; it is looked at in the next turn."""
-        if self.fenced is not None:
+        if self.fence is not None:
             return
         if message["type"] == "forward":
-            self._forwarded += message["requests"]
+            self._take_forwarded(peer_id, message["requests"])
+        elif message["type"] == "attest":
+            self.agreement.told(peer_id, message["index"], message["digest"])
         else:
             self._inbox.append((peer_id, message))
+
+    def _take_forwarded(self, peer_id: int, requests: tuple[bytes, ...]) -> None:
+        """One bad request would void the entry it is joined into: the message is refused whole."""
+        try:
+            for raw in requests:
+                if len(raw) > self._bounds.entry_bytes_max:
+                    raise ProtocolError(f"a request of {len(raw)} bytes is larger than an entry")
+                check_request(raw)
+        except ProtocolError as error:
+            self._reports.forward_refused(peer_id, str(error))
+            return
+        if not self._forwarded.add(peer_id, requests):
+            self._reports.forward_refused(peer_id, "too many wait already")
 
     def connected(self, peer_id: int) -> None:
         """A connection to a peer stands."""
@@ -144,7 +201,7 @@ class Replica:
     def submit(self, session_id: int, request_seq: int, raw: bytes, waiter: Waiter) -> None:
         """Let a packed request into the log; `waiter` hears once what became of it."""
         key = (session_id, request_seq)
-        if self.fenced is not None:
+        if self.fence is not None:
             message = f"node {self.node_id} is fenced: {self.fenced}; use another node"
             self._refusals.append(Refusal([waiter], key, Reject.NOT_READY, message))
             return
@@ -156,9 +213,24 @@ class Replica:
         """Whether the next turn should come at once rather than with the clock."""
         if self._refusals:
             return True
-        if self.fenced is not None:
+        if self.fence is not None:
             return False
-        return bool(self._inbox) or self.raft.needs_turn()
+        return bool(self._inbox) or self.raft.needs_turn() or self._may_route()
+
+    @property
+    def fenced(self) -> str | None:
+        """The reason of the fence, None without one."""
+        return None if self.fence is None else self.fence.reason
+
+    @property
+    def snapshot_index(self) -> int:
+        """The newest snapshot of this node, 0 without one."""
+        return self._compaction.snapshot_index
+
+    @property
+    def snapshot_failed_index(self) -> int:
+        """The last snapshot that could not be written, 0 without one."""
+        return self._compaction.failed_index
 
     @property
     def last_index(self) -> int:
@@ -167,7 +239,7 @@ class Replica:
 
     def age_ms(self) -> int:
         """How long ago this node last knew itself current: 0 for a leader."""
-        if self.raft.is_leader and self.fenced is None:
+        if self.raft.is_leader and self.fence is None:
             return 0
         return int((self._clock() - self.raft.heard_at) * 1_000)
 
@@ -178,14 +250,9 @@ class Replica:
 
     def start_snapshot(self) -> int:
         """Begin a snapshot of the applied state, unless one is under way; its index."""
-        if self.fenced is not None:
+        if self.fence is not None:
             return self.raft.applied_index  # never to be reached: the state may be a broken one
-        if not self._making_index and self.raft.applied_index > self.snapshot_index:
-            index = self.raft.applied_index
-            self._maker.start(index, self._log.entries[index - self._log.base_index][2])
-            self._making_index = index
-            self._bytes_since_snapshot = 0
-        return self._making_index or self.snapshot_index
+        return self._compaction.begin(self.raft.applied_index)
 
     # -- the turn -----------------------------------------------------------------------------
 
@@ -199,10 +266,17 @@ class Replica:
         for peer_id, message in inbox:
             self.raft.receive(peer_id, message)
         self._route()
-        self.raft.turn()
+        raft = self.raft
+        raft.turn()
+        self._reports.stands(raft.role, raft.term, raft.leader_id, self._log.last_index)
+        self._attest()
         self._refusals += self._proposer.expire(self._clock())
-        self._compact()
+        self.shipper.turn()
+        self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
         self._log.sync()
+        self._send()
+
+    def _send(self) -> None:
         for peer_id, messages in self._outbox.items():
             if messages:
                 self._outbox[peer_id] = []
@@ -214,19 +288,43 @@ class Replica:
         if way != self._way:
             self._way = way
             self._proposer.resend_all()
+            if self.raft.is_leader:
+                self.agreement.leads()
         if self.raft.is_leader:
-            uncommitted = self._log.last_index - self.raft.commit_index
-            waiting = self._forwarded or self._proposer.has_queued()
-            if waiting and uncommitted < UNCOMMITTED_ENTRIES_MAX:
-                forwarded, self._forwarded = self._forwarded, []
-                self._propose([*forwarded, *self._proposer.take()])
-            elif not uncommitted and self._is_time_behind():
+            if self._may_route():
+                self._propose([*self._forwarded.take(), *self._proposer.take()])
+            elif self._uncommitted() == 0 and self._is_time_behind():
                 self.raft.propose([pack_entry(self._wall_ns(), ())])
+            if self._uncommitted() < UNCOMMITTED_ENTRIES_MAX:
+                check = self.agreement.next_check(self._clock())
+                if check is not None:
+                    self.raft.propose([check], kind=CHECK)
             return
         self._forwarded.clear()  # whoever sent them sends them again to the new leader
-        if way[0] is not None and way[0] != self.node_id and self._proposer.has_queued():
+        leader_id = way[0]
+        if leader_id is not None and self._may_route():
             for batch in _batches(self._proposer.take(), FORWARD_BYTES_MAX, 1 << 20):
-                self._post(way[0], {"type": "forward", "requests": tuple(batch)})
+                self._post(leader_id, {"type": "forward", "requests": tuple(batch)})
+
+    def _may_route(self) -> bool:
+        """Whether requests wait that could go a step further now."""
+        if self.raft.is_leader:
+            waiting = bool(self._forwarded) or self._proposer.has_queued()
+            return waiting and self._uncommitted() < UNCOMMITTED_ENTRIES_MAX
+        leader_id = self.raft.leader_id
+        return leader_id not in (None, self.node_id) and self._proposer.has_queued()
+
+    def _uncommitted(self) -> int:
+        return self._log.last_index - self.raft.commit_index
+
+    def _attest(self) -> None:
+        """Tell the leader the digest at the last check."""
+        leader_id = self.raft.leader_id
+        if leader_id is None:
+            return
+        word = self.agreement.own_word()
+        if word is not None and leader_id != self.node_id:
+            self._post(leader_id, {"type": "attest", "index": word[0], "digest": word[1]})
 
     def _is_time_behind(self) -> bool:
         """Whether a quiet market's logical time needs an entry of its own to keep up: one entry
@@ -242,10 +340,14 @@ class Replica:
         self.raft.propose([pack_entry(time_ns, batch) for batch in batches])
 
     def _apply(self, index: int, term: int, payload: bytes) -> None:
-        self._bytes_since_snapshot += len(payload)
+        self._compaction.applied(len(payload))
         applied = self.machine.apply(index, term, payload)
         if applied is None:
+            if payload[:1] == CHECK:
+                self.agreement.applied_check(index, payload[1:])
             return
+        if applied.replies:
+            self.agreement.applied_entry()
         for reply in applied.replies:
             key: RequestKey = (reply[0], reply[1])
             for waiter in self._proposer.answered(key):
@@ -274,107 +376,33 @@ class Replica:
         if peer_id == self.raft.leader_id:
             self._proposer.resend_all()
 
-    # -- snapshots ----------------------------------------------------------------------------
-
-    def _align(self) -> int:
-        """Make log and newest usable snapshot fit each other; the index the state then has.
-
-        F1 F7 F11 F13: the log loses at most a prefix the snapshot covers, never its tail; a node
-        whose state cannot be made whole refuses to start.
-        """
-        log = self._log
-        problems: list[str] = []
-        for file in self._snapshots.candidates():
-            if file.header is None:
-                problems.append(f"{file.path.name}: {file.problem}")
-                continue
-            if file.index < log.base_index:
-                break
-            try:
-                self._restore(file.header)
-            except (StorageError, ProtocolError) as error:
-                problems.append(str(error))
-                continue
-            is_blank = log.last_index == 1
-            self._fit_log(file.header)
-            if is_blank:
-                log.set_vote(log.term, NOBODY)  # a state without a log does not make a member
-            self.snapshot_index = file.index
-            return file.index
-        if log.base_index == 1:
-            return 1
-        raise StorageError(
-            path=str(self._snapshots.directory),
-            reason=f"the log starts at {log.base_index} and no readable snapshot covers what was "
-            f"before ({'; '.join(problems) or 'there is none'})",
-            remedy="move this node's directory away and start it again: the others catch it up",
-        )
-
-    def _fit_log(self, header: SnapshotHeader) -> None:
-        log = self._log
-        if log.base_index <= header.index <= log.last_index:
-            if log.entries[header.index - log.base_index][2] == header.term:
-                return
-        if header.term > log.term:  # at a start: killed between an install's file and its sync
-            log.set_vote(header.term, None)
-        log.reset(header.index, header.term)
-
-    def _restore(self, header: SnapshotHeader) -> None:
-        payload = self._snapshots.load(header)
-        self.machine.restore(payload, index=header.index, expected_state_digest=header.state_digest)
-
     def _install(self, header: SnapshotHeader) -> None:
         """Become what the leader sent (F2: who waits asks again and gets the original reply)."""
-        self._restore(header)
-        self._fit_log(header)
+        self._compaction.install(header)
         self.raft.installed(header.index)
-        self.snapshot_index = header.index
         self._proposer.resend_all()
-        self._snapshots.prune()
         for listener in self.on_installed:
             listener()
-        _log.info("installed snapshot %d in term %d", header.index, header.term)
-
-    def _compact(self) -> None:
-        """Snapshot when the log has grown, trim the log once the file is verified (F1 F5)."""
-        succeeded = self._maker.poll()
-        if succeeded is not None:
-            index, self._making_index = self._making_index, 0
-            if succeeded and index > self.snapshot_index:
-                older_index, self.snapshot_index = self.snapshot_index, index
-                # The log goes back to the older snapshot, so that one damaged file is no loss.
-                keep_from = min(index - LOG_KEPT_ENTRIES, older_index)
-                if keep_from > self._log.base_index:
-                    self._log.trim_to(keep_from)
-                self._snapshots.prune()
-            elif not succeeded:
-                _log.error("snapshot %d could not be written; the log is kept whole", index)
-                self._failed_index = index
-        bounds = self._bounds
-        grown = self.raft.applied_index - max(self.snapshot_index, self._failed_index)
-        big = self._bytes_since_snapshot > bounds.snapshot_every_bytes
-        if grown >= bounds.snapshot_every_entries or big:
-            self.start_snapshot()
+        self._reports.snapshot_installed(header.index, header.term)
 
     # -- what must not happen -----------------------------------------------------------------
 
     def _guard(self, action: Callable[[], None]) -> None:
-        if self.fenced is not None:
+        if self.fence is not None:
             return
         try:
             action()
-        except StorageError as error:
-            self._fence(str(error))
         except Exception as error:  # whatever it is: going on could make this replica differ
-            _log.exception("node %d stops", self.node_id)
-            self._fence(f"{type(error).__name__}: {error}")
+            kind = kind_of(error)
+            if kind is FenceKind.BROKEN:
+                _log.exception("node %d stops", self.node_id)
+                self._stop(kind, f"{type(error).__name__}: {error}")
+            else:
+                self._stop(kind, str(error))
 
-    def _fence(self, reason: str) -> None:
+    def _stop(self, kind: FenceKind, reason: str) -> None:
         """Stop taking part: nothing of this turn leaves, nothing more is acknowledged (P5, S8)."""
-        self.fenced = reason
-        _log.critical(
-            "node %d is fenced at entry %d: %s", self.node_id, self.raft.applied_index, reason
-        )
+        self.fence = Fence(kind, reason, self.raft.applied_index)
         unsaid, self._answers = self._answers, []
         self._news.clear()
         for waiter, reply, _ in unsaid:
@@ -384,6 +412,12 @@ class Replica:
         for messages in self._outbox.values():
             messages.clear()
         self._refusals += self._proposer.give_up_all()
+        self._forwarded.clear()
+        # To ask a peer to stand speaks of nothing that would have to be on disk or right.
+        heir_id = None if kind is FenceKind.BROKEN else self.raft.abdicate()
+        if heir_id is not None:
+            self._send()
+        self._reports.fenced(self.fence, heir_id)
 
 
 def _safely(call: Callable[..., None], *arguments: object) -> None:

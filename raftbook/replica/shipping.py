@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from raftbook.errors import StorageError
 from raftbook.replica.machine import Machine
 from raftbook.replica.messages import Message
+from raftbook.replica.reports import Reports
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import Install, SnapshotReader, SnapshotStore
 
@@ -28,6 +29,10 @@ PIECE_BYTES: Final = 256 << 10
 """One install message; the next goes out when this one is acknowledged."""
 RESEND_S: Final = 1.0
 """A piece that nobody acknowledged for this long is sent again."""
+VERIFY_BYTES: Final = 2 << 20
+"""Read and hashed in one call, about 3 ms, of a file that is verified before it is sent."""
+INCOMING_IDLE_S: Final = 30.0
+"""An incoming transfer of which no piece came for this long is given up."""
 
 
 class SnapshotMaker(Protocol):
@@ -44,7 +49,14 @@ class ForkedMaker:
     """Lets a forked child write the file: it has a still image of the whole state for free.
 
     The child closes every descriptor it inherited, so that no port or lock outlives its parent,
-    and uses no loop, socket or database. A fork that fails is a snapshot that fails.
+    and uses no loop, socket or database. A fork that fails is a snapshot that fails; the log stays
+    whole, and another is tried when it has grown as much again.
+
+    A node may have a second thread at that moment: asyncio asks one for the address of a peer whose
+    host is a name. Only the forking thread lives on in the child, so a lock that another one holds
+    there stays locked. The child takes none of those: it resolves no names, logs nothing, starts no
+    thread and imports nothing; what it does need, malloc and the interpreter's own locks, libc and
+    Python make usable again after a fork.
     """
 
     def __init__(self, machine: Machine, store: SnapshotStore, members: tuple[int, ...]) -> None:
@@ -147,6 +159,7 @@ class Shipper:
     Args:
         installed: called with the header of a complete, verified file; makes it the state.
         position: (applied_index, current term) of this node.
+        wanted: called when there is no whole snapshot to send: one should be made.
     """
 
     def __init__(
@@ -157,29 +170,31 @@ class Shipper:
         send: Callable[[int, Message], None],
         installed: Callable[[SnapshotHeader], None],
         position: Callable[[], tuple[int, int]],
+        wanted: Callable[[], None],
+        reports: Reports,
     ) -> None:
-        self._store, self._clock, self._send = store, clock, send
-        self._installed, self._position = installed, position
+        self._store, self._clock, self._send, self._reports = store, clock, send, reports
+        self._installed, self._position, self._wanted = installed, position, wanted
         self._outgoing: dict[int, _Outgoing] = {}
         self._incoming: tuple[bytes, Install] | None = None
+        self._received_at = 0.0
+        self._whole: tuple[int, int] = (0, 0)  # (index, term) of the file that was read in full
+        self._asked_at = -RESEND_S
+
+    # -- to a peer ----------------------------------------------------------------------------
 
     def send_next(self, peer_id: int) -> None:
         """Send the next piece, or the same again if it was not acknowledged for RESEND_S."""
-        transfer = self._outgoing.get(peer_id)
-        if transfer is None:
-            header = self._store.newest()
-            if header is None:
-                raise StorageError(
-                    path=str(self._store.directory),
-                    reason="the log was trimmed but no readable snapshot covers it",
-                    remedy="stop this node, move its directory away and let the others catch it up",
-                )
-            transfer = _Outgoing(self._store.reader(header), header)
-            self._outgoing[peer_id] = transfer
-            _log.info("sending snapshot %d to node %d", header.index, peer_id)
+        transfer = self._outgoing.get(peer_id) or self._begin(peer_id)
+        if transfer is None or not self._is_whole(peer_id, transfer):
+            return
         if self._clock() - transfer.sent_at < RESEND_S:
             return
-        chunk = transfer.reader.read(transfer.offset, PIECE_BYTES)
+        try:
+            chunk = transfer.reader.read(transfer.offset, PIECE_BYTES)
+        except StorageError:  # the file was whole a moment ago: what else is there may still be
+            self._drop_damaged(peer_id, transfer.header)
+            return
         transfer.sent_at = self._clock()
         self._send(
             peer_id,
@@ -197,6 +212,10 @@ class Shipper:
         """The peer holds this many bytes: go on from there."""
         transfer = self._outgoing.get(peer_id)
         if transfer is not None and received <= transfer.header.size:
+            if received < transfer.offset:
+                # It threw away what it had: if that was our file's fault, it must not go again.
+                self._whole = (0, 0)
+                transfer.reader.rewind()
             transfer.offset = received
             transfer.sent_at = -RESEND_S
 
@@ -206,16 +225,52 @@ class Shipper:
         if transfer is not None:
             transfer.reader.close()
 
+    def _begin(self, peer_id: int) -> _Outgoing | None:
+        header = self._store.newest()
+        if header is None:
+            if self._clock() - self._asked_at >= RESEND_S:
+                self._asked_at = self._clock()
+                self._wanted()
+            return None
+        transfer = self._outgoing[peer_id] = _Outgoing(self._store.reader(header), header)
+        self._reports.snapshot_sending(header.index, peer_id)
+        return transfer
+
+    def _is_whole(self, peer_id: int, transfer: _Outgoing) -> bool:
+        """Read the file once before it is sent, some of it at each call: a peer refuses a damaged
+        one only when it has all of it, and would be sent it again for ever.
+        """
+        header = transfer.header
+        if self._whole == (header.index, header.term):
+            return True
+        verdict = transfer.reader.verify_next(VERIFY_BYTES)
+        if verdict is None:
+            return False
+        if verdict:
+            self._whole = (header.index, header.term)
+            return True
+        self._drop_damaged(peer_id, header)
+        return False
+
+    def _drop_damaged(self, peer_id: int, header: SnapshotHeader) -> None:
+        self._reports.snapshot_damaged(self._store.set_aside(header).name, peer_id)
+        for other_id in [each for each, other in self._outgoing.items() if other.header == header]:
+            self.forget(other_id)
+        self._wanted()
+
+    # -- from a leader ------------------------------------------------------------------------
+
     def receive(self, message: Message) -> int:
         """Take a piece; bytes received so far, or -1 when nothing more is needed."""
         header_bytes, offset = message["header"], message["offset"]
+        self._received_at = self._clock()
         try:
             if self._incoming is None or self._incoming[0] != header_bytes:
-                self.abort()
+                self.abort("another one is sent")
                 self._incoming = (header_bytes, self._store.begin_install(header_bytes))
             install = self._incoming[1]
             if install.header.index <= self._position()[0]:
-                self.abort()  # also when entries overtook a transfer that was interrupted (S13)
+                self.abort("entries overtook it")  # S13
                 return -1
             if offset != install.received:
                 return install.received
@@ -225,14 +280,24 @@ class Shipper:
             self._incoming = None
             header = install.finish()
         except ValueError as error:
-            _log.error("snapshot from the leader is refused, starting over: %s", error)
-            self.abort()
+            self._reports.snapshot_refused(str(error))
+            self.abort("it is refused")
             return 0
         self._installed(header)
         return -1
 
-    def abort(self) -> None:
+    def turn(self) -> None:
+        """Drop a part of a snapshot that nobody will complete: its file takes space for nothing."""
+        if self._incoming is None:
+            return
+        if self._incoming[1].header.index <= self._position()[0]:
+            self.abort("entries overtook it")
+        elif self._clock() - self._received_at > INCOMING_IDLE_S:
+            self.abort(f"no piece came for {INCOMING_IDLE_S:g} s")
+
+    def abort(self, reason: str) -> None:
         """Forget an incoming transfer."""
         if self._incoming is not None:
+            self._reports.snapshot_dropped(self._incoming[1].header.index, reason)
             self._incoming[1].abort()
             self._incoming = None

@@ -17,9 +17,13 @@ REJOIN = (
 )
 _CHECK_DISK = "check the disk, then start the node again; if the disk is lost, start it empty"
 
+_NO_SPACE = ("disk full", "free some space: a node that runs goes on by itself, else start it")
+_NO_QUOTA = ("disk quota used up", "raise it: a node that runs goes on by itself, else start it")
+_PASSING = (_NO_SPACE, _NO_QUOTA)
+
 _BY_ERRNO = {
-    errno.ENOSPC: ("disk full", "free some space, then start the node again"),
-    errno.EDQUOT: ("disk quota used up", "raise the quota, then start the node again"),
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_QUOTA,
     errno.EIO: ("I/O error", _CHECK_DISK),
     errno.EROFS: ("read-only file system", "mount it writable, then start the node again"),
     errno.EACCES: ("permission denied", "give the node's user the files, then start it again"),
@@ -43,12 +47,14 @@ _BY_SQLITE_CODE = {
 def explain(path: Path, error: sqlite3.Error | OSError) -> StorageError:
     """The StorageError for this failure; whatever is not known by its code counts as damage."""
     if isinstance(error, OSError):
-        reason, remedy = _BY_ERRNO.get(error.errno or 0, ("cannot be used", _CHECK_DISK))
-        return StorageError(path=str(path), reason=f"{reason} ({error})", remedy=remedy)
-    # Errors that the Python module raises by itself carry no code.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    reason, remedy = _BY_SQLITE_CODE.get(code, ("the file is damaged", REJOIN))
-    return StorageError(path=str(path), reason=f"{reason} ({error})", remedy=remedy)
+        words = _BY_ERRNO.get(error.errno or 0, ("cannot be used", _CHECK_DISK))
+    else:
+        # Errors that the Python module raises by itself carry no code.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        words = _BY_SQLITE_CODE.get(code, ("the file is damaged", REJOIN))
+    reason, remedy = words
+    passes = words in _PASSING
+    return StorageError(path=str(path), reason=f"{reason} ({error})", remedy=remedy, passes=passes)
 
 
 def damaged(path: Path, reason: str) -> StorageError:

@@ -35,6 +35,7 @@ __all__ = ["Install", "SnapshotFile", "SnapshotHeader", "SnapshotReader", "Snaps
 _NAME = re.compile(r"snapshot-(\d{20})-(\d+)\.raftbook")
 _WRITING = ".tmp"
 _INSTALLING = ".incoming"
+_DAMAGED = ".damaged"
 _READ_BYTES = 1024 * 1024
 
 
@@ -184,6 +185,24 @@ class SnapshotStore:
             raise explain(self.directory, error) from error
         return removed
 
+    def set_aside(self, header: SnapshotHeader) -> Path:
+        """Takes a damaged file out of use; it stays, alone of its kind, for whoever wants to see.
+
+        Raises:
+            StorageError: it cannot be renamed.
+        """
+        path = self._path(index=header.index, term=header.term)
+        aside = path.with_name(path.name + _DAMAGED)
+        try:
+            for older in self.directory.glob(SNAPSHOT_GLOB + _DAMAGED):
+                older.unlink(missing_ok=True)
+            rename_durably(path, aside)
+        except FileNotFoundError:
+            pass  # pruned meanwhile: out of use as well
+        except OSError as error:
+            raise explain(path, error) from error
+        return aside
+
     def _path(self, *, index: int, term: int) -> Path:
         return self.directory / f"snapshot-{index:020d}-{term}.raftbook"
 
@@ -218,6 +237,7 @@ class SnapshotReader:
     def __init__(self, path: Path, header: SnapshotHeader) -> None:
         self.header = header
         self._path = path
+        self.rewind()
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -239,6 +259,23 @@ class SnapshotReader:
         if len(chunk) != wanted:
             raise damaged(self._path, f"ends at {offset + len(chunk)} of {self.header.size} bytes")
         return chunk
+
+    def verify_next(self, length: int) -> bool | None:
+        """Reads on through the payload: None while there is more, then whether it is whole."""
+        try:
+            chunk = self.read(self._verified, length)
+        except StorageError:
+            return False
+        self._sha256.update(chunk)
+        self._verified += len(chunk)
+        if self._verified < self.header.size:
+            return None
+        return self._sha256.hexdigest() == self.header.sha256
+
+    def rewind(self) -> None:
+        """Lets `verify_next` begin anew."""
+        self._verified = 0
+        self._sha256 = hashlib.sha256()
 
     def close(self) -> None:
         """Closes the file; may be called twice."""

@@ -6,7 +6,7 @@ an entry without being packed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from raftbook.core.commands import Command, Entry
@@ -14,7 +14,10 @@ from raftbook.errors import ProtocolError
 from raftbook.wire.packing import brief, pack, pack_array, unpack
 
 REGULAR: Final = b"\x00"
-"""First byte of a log payload that is an entry of ours; Raft's own no-op is b"\\x01"."""
+"""First byte of a log payload that is an entry of ours; PySyncObj's own kinds are 1, 2 and 3."""
+CHECK: Final = b"\x10"
+"""First byte of a digest check: changes no state; a build that does not know it passes it over."""
+CHECK_VERSION: Final = 1
 
 FORMAT_VERSION: Final = 1
 """Format 1 has flat commands only. No door ever let another one into a log, so this needed no 2."""
@@ -58,6 +61,31 @@ def unpack_entry(index: int, payload: bytes) -> Entry:
         if not _is_request(request):
             raise ProtocolError(f"entry {index} holds {brief(request)}, which is no request")
     return Entry(index, time_ns, requests)
+
+
+def pack_check(index: int, digests: Mapping[int, str]) -> bytes:
+    """A digest check: by node id, the rolling digests its leader was told of after `index`.
+
+    Every node that applies a check tells its leader its own digest at the check's own index.
+    """
+    return pack((CHECK_VERSION, index, dict(sorted(digests.items()))))
+
+
+def unpack_check(payload: bytes) -> tuple[int, dict[int, str]]:
+    """(index, digests) of a digest check.
+
+    Raises:
+        ProtocolError: malformed, or of a version this build does not know: compare nothing.
+    """
+    value = unpack(payload)
+    if type(value) is not tuple or value[:1] != (CHECK_VERSION,) or len(value) != 3:
+        raise ProtocolError(f"{brief(value)} is no digest check")
+    _, index, digests = value
+    if type(index) is not int or type(digests) is not dict:
+        raise ProtocolError(f"{brief(value)} is no digest check")
+    if not all(type(node) is int and type(text) is str for node, text in digests.items()):
+        raise ProtocolError(f"{brief(value)} is no digest check")
+    return index, digests
 
 
 def check_request(raw: bytes) -> None:

@@ -11,9 +11,12 @@ import pytest
 from raftbook.core.commands import NO_SESSION, open_session
 from raftbook.core.events import REJECTED
 from raftbook.core.types import Reject
+from raftbook.replica import proposer as proposer_module
 from raftbook.replica import replica as replica_module
-from raftbook.replica.proposer import Proposer
-from tests.replica.harness import BOUNDS, Cluster, Waiter
+from raftbook.replica.proposer import Forwarded, Proposer
+from raftbook.wire.entry import pack_request
+from raftbook.wire.packing import pack
+from tests.replica.harness import BOUNDS, Cluster, Waiter, buy
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def entered(cluster: Cluster, node_id: int) -> list[str]:
 
 
 def test_requests_leave_in_order_and_once_until_the_way_changes() -> None:
-    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
     for seq in (1, 2, 3):
         proposer.submit((7, seq), b"%d" % seq, Waiter(), now=0.0)
     assert list(proposer.take()) == [b"1", b"2", b"3"]
@@ -43,7 +46,7 @@ def test_requests_leave_in_order_and_once_until_the_way_changes() -> None:
 
 
 def test_a_request_that_expired_in_the_queue_does_not_leave() -> None:
-    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
     proposer.submit((7, 1), b"1", Waiter(), now=0.0)
     (refusal,) = proposer.expire(2.0)
     assert refusal.code == Reject.NO_LEADER
@@ -51,7 +54,7 @@ def test_a_request_that_expired_in_the_queue_does_not_leave() -> None:
 
 
 def test_only_what_left_the_node_has_an_unknown_outcome() -> None:
-    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
     proposer.submit((7, 1), b"1", Waiter(), now=0.0)
     list(proposer.take())
     proposer.submit((7, 2), b"2", Waiter(), now=0.0)
@@ -60,7 +63,7 @@ def test_only_what_left_the_node_has_an_unknown_outcome() -> None:
 
 
 def test_nothing_expires_before_its_deadline() -> None:
-    proposer = Proposer(pending_max=10, deadline_s=2.0)
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
     proposer.submit((7, 1), b"1", Waiter(), now=0.0)
     proposer.submit((7, 2), b"2", Waiter(), now=1.0)
     assert [refusal.key for refusal in proposer.expire(2.5)] == [(7, 1)]
@@ -68,7 +71,7 @@ def test_nothing_expires_before_its_deadline() -> None:
 
 
 def test_a_repeated_request_waits_with_the_first() -> None:
-    proposer = Proposer(pending_max=1, deadline_s=2.0)
+    proposer = Proposer(pending_max=1, deadline_s=2.0, bytes_max=100)
     waiters = [Waiter(), Waiter()]
     for waiter in waiters:
         assert proposer.submit((7, 1), b"1", waiter, now=0.0) is None
@@ -77,12 +80,140 @@ def test_a_repeated_request_waits_with_the_first() -> None:
 
 
 def test_what_finds_no_room_is_refused() -> None:
-    proposer = Proposer(pending_max=1, deadline_s=2.0)
+    proposer = Proposer(pending_max=1, deadline_s=2.0, bytes_max=100)
     proposer.submit((7, 1), b"1", Waiter(), now=0.0)
     refusal = proposer.submit((7, 2), b"2", Waiter(), now=0.0)
     assert refusal is not None
     assert refusal.code == Reject.OVERLOADED
     assert list(proposer.take()) == [b"1"]
+
+
+def test_requests_wait_in_a_bounded_number_of_bytes() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
+    assert proposer.submit((7, 1), bytes(60), Waiter(), now=0.0) is None
+    refusal = proposer.submit((7, 2), bytes(41), Waiter(), now=0.0)
+    assert refusal is not None and refusal.code == Reject.OVERLOADED
+    assert proposer.submit((7, 3), bytes(40), Waiter(), now=1.0) is None
+    proposer.answered((7, 1))
+    assert proposer.submit((7, 4), bytes(60), Waiter(), now=1.0) is None
+    assert proposer.submit((7, 5), b"1", Waiter(), now=1.0) is not None
+    proposer.expire(9.0)
+    assert proposer.submit((7, 6), bytes(100), Waiter(), now=9.0) is None
+    proposer.give_up_all()
+    assert proposer.submit((7, 7), bytes(100), Waiter(), now=9.0) is None
+
+
+def test_one_turn_takes_a_bounded_part_and_the_next_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proposer_module, "TURN_BYTES_MAX", 4)
+    monkeypatch.setattr(proposer_module, "TURN_REQUESTS_MAX", 3)
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
+    forwarded = Forwarded(pending_max=10, bytes_max=100)
+    sizes = (1, 1, 1, 1, 5, 2, 2)
+    for seq, size in enumerate(sizes):
+        proposer.submit((7, seq), bytes(size), Waiter(), now=0.0)
+    for taking in (proposer, forwarded):
+        if taking is forwarded:
+            forwarded.add(2, [bytes(size) for size in sizes])
+        turns = [[len(raw) for raw in taking.take()] for _ in range(4)]
+        assert turns == [[1, 1, 1], [1, 5], [2, 2], []]
+    assert not proposer.has_queued() and not forwarded
+
+
+def test_resending_keeps_the_order_of_arrival_whatever_had_left() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
+    for seq in (5, 1, 3):
+        proposer.submit((7, seq), b"%d" % seq, Waiter(), now=0.0)
+    proposer.take()
+    proposer.submit((7, 2), b"2", Waiter(), now=0.0)
+    proposer.resend_all()
+    proposer.resend_all()  # twice is once
+    assert proposer.take() == [b"5", b"1", b"3", b"2"]
+    assert not proposer.has_queued()
+    proposer.answered((7, 5))
+    proposer.resend_all()
+    proposer.answered((7, 1))  # answered while it waits to leave again
+    assert proposer.take() == [b"3", b"2"]
+
+
+def test_resending_changes_no_deadline() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
+    proposer.submit((7, 1), b"1", Waiter(), now=0.0)
+    proposer.take()
+    proposer.resend_all()
+    assert [refusal.code for refusal in proposer.expire(2.0)] == [Reject.OUTCOME_UNKNOWN]
+    assert proposer.take() == []
+
+
+def test_each_peers_forwarded_requests_are_bounded_alone() -> None:
+    forwarded = Forwarded(pending_max=3, bytes_max=10)
+    assert forwarded.add(2, [b"1", b"2"])
+    assert not forwarded.add(2, [b"3", b"4"])  # nothing of it, so that order is kept
+    assert forwarded.add(2, [b"5"])
+    assert forwarded.add(3, [bytes(10)])
+    assert not forwarded.add(3, [b"1"])
+    assert forwarded.take() == [b"1", b"2", b"5", bytes(10)]
+    assert forwarded.add(3, [bytes(10)])
+
+
+# -- what a peer forwards -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\xc1",
+        pack((7, 1)),
+        pack((7, 1, ((1, (2,)),))),
+        pack_request(7, 1, ()) * 2,
+        pack_request(7, 9, ((1, "x" * 300_000),)),
+    ],
+    ids=lambda raw: raw[:8].hex(),
+)
+def test_a_bad_request_from_a_peer_voids_no_entry(
+    cluster: Cluster, bad: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    waiter = cluster.order(1, session, 1)
+    good = pack_request(session, 2, (buy(session, 2),))
+    cluster[1].receive(2, {"type": "forward", "requests": (good, bad)})
+    cluster.run(0.2)
+    assert waiter.acknowledged
+    assert cluster.book(2) == Counter({f"{session}-1": 1})
+    assert "requests forwarded by node 2 are refused" in caplog.text
+
+
+def test_a_flood_of_repeated_frames_changes_nothing_and_takes_bounded_room(
+    cluster: Cluster,
+) -> None:
+    """A peer says everything it ever said again and again; what it forwarded as well."""
+    cluster.network.records = True
+    cluster.elect(1)
+    session = cluster.open_session(2)
+    fill_waiters = [cluster.order(2, session, seq) for seq in range(1, 6)]
+    cluster.run(0.5)
+    assert all(waiter.acknowledged for waiter in fill_waiters)
+    cluster.network.records = False
+    frames = [pack(message) for source, _, message in cluster.network.sent if source == 2]
+    own = pack({"type": "forward", "requests": (pack_request(session, 1, (buy(session, 1),)),) * 9})
+    way = cluster.network.ways[2, 1]
+    for _ in range(40):
+        way.queue.extend(frames)
+        way.queue.extend([own] * 50)
+        cluster.turn(1)
+        cluster.network.deliver(2, 1)
+        assert len(cluster[1]._forwarded._by_peer.get(2, ())) <= BOUNDS.requests_pending_max
+        cluster.turn(1)
+        assert cluster[1]._inbox == []
+    cluster.run(1)
+    assert cluster[1].fenced is None
+    assert cluster.leaders() == [1]
+    cluster.check_agreement()
+    for node_id in cluster.node_ids:
+        assert cluster.book(node_id) == Counter({f"{session}-{seq}": 1 for seq in range(1, 6)})
 
 
 # -- over a change of leader ----------------------------------------------------------------------

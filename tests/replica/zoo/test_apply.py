@@ -135,7 +135,7 @@ def test_f10_ours_rejects_what_makes_no_sense_and_goes_on(tmp_path: Path) -> Non
         (1,),
         (1, None, None, None, None, None, None, None, None, None),
         (999, "what"),
-        ({}, []),
+        (None, 2.5),
         new_order("OIL", Side.BUY, -(2**63), 2**62, client_order_id="x" * 64),
     ]
     waiters = [

@@ -11,6 +11,7 @@ import pytest
 from raftbook.core.types import Reject
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.storage.log_store import LogStore
+from raftbook.wire.entry import pack_request
 from tests.replica.harness import Cluster
 from tests.replica.memory_log import MemoryLog
 from tests.replica.zoo import stock
@@ -235,6 +236,6 @@ def test_a_fenced_node_does_not_collect_what_it_is_sent(tmp_path: Path) -> None:
     fill(cluster, session, range(1, 4))
     assert cluster[2].fenced
     cluster.run(2)
-    cluster[2].receive(3, {"type": "forward", "requests": (b"",)})
+    cluster[2].receive(3, {"type": "forward", "requests": (pack_request(7, 1, ()),)})
     assert cluster[2]._inbox == []
-    assert cluster[2]._forwarded == []
+    assert not cluster[2]._forwarded

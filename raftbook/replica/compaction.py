@@ -1,0 +1,156 @@
+"""How log and snapshots of one node fit each other: at its start, as the log grows, at an install.
+
+Owns when a snapshot is made, when the log is trimmed behind it, and what a node starts from (F1 F5
+F7 F11 F13). Must not know Raft's rules, peers, or how a snapshot is written or sent.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from raftbook.errors import ProtocolError, StorageError
+from raftbook.replica.machine import Machine
+from raftbook.replica.reports import Reports
+from raftbook.replica.shipping import SnapshotMaker
+from raftbook.storage.log_store import LogStore
+from raftbook.storage.snapshot_header import SnapshotHeader
+from raftbook.storage.snapshots import SnapshotStore
+
+NO_VOTE: Final = 0
+"""See `LogStore.set_vote`."""
+
+
+class Compaction:
+    """The log and the snapshots of one node.
+
+    Attributes:
+        snapshot_index: the newest snapshot known to be whole.
+        failed_index: the last one that could not be written, 0 for none.
+        making_index: the one being written, 0 for none.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        log: LogStore,
+        snapshots: SnapshotStore,
+        maker: SnapshotMaker,
+        *,
+        every_entries: int,
+        every_bytes: int,
+        reports: Reports,
+    ) -> None:
+        self._machine, self._log, self._snapshots, self._maker = machine, log, snapshots, maker
+        self._every_entries, self._every_bytes, self._reports = every_entries, every_bytes, reports
+        self.snapshot_index = self.failed_index = self.making_index = 0
+        self._bytes = 0  # applied since the last snapshot began
+        self._is_wanted = False  # a snapshot on disk turned out to be damaged
+
+    def align(self) -> int:
+        """Make log and newest usable snapshot fit each other; the index the state then has.
+
+        F1 F7 F11 F13: the log loses at most a prefix the snapshot covers, never its tail; a node
+        whose state cannot be made whole refuses to start.
+
+        Raises:
+            StorageError: see above.
+        """
+        log = self._log
+        problems: list[str] = []
+        for file in self._snapshots.candidates():
+            if file.header is None:
+                problems.append(f"{file.path.name}: {file.problem}")
+                continue
+            if file.index < log.base_index:
+                break
+            try:
+                self._restore(file.header)
+            except (StorageError, ProtocolError) as error:
+                problems.append(str(error))
+                continue
+            is_blank = log.last_index == 1
+            self._fit_log(file.header)
+            if is_blank:
+                log.set_vote(log.term, NO_VOTE)  # a state without a log does not make a member
+            self.snapshot_index = file.index
+            return file.index
+        if log.base_index == 1:
+            return 1
+        raise StorageError(
+            path=str(self._snapshots.directory),
+            reason=f"the log starts at {log.base_index} and no readable snapshot covers what was "
+            f"before ({'; '.join(problems) or 'there is none'})",
+            remedy="move this node's directory away and start it again: the others catch it up",
+        )
+
+    def install(self, header: SnapshotHeader) -> None:
+        """Let the state and the log be those of a snapshot file that is whole."""
+        self._restore(header)
+        self._fit_log(header)
+        self.snapshot_index = header.index
+        self._snapshots.prune()
+
+    def applied(self, payload_bytes: int) -> None:
+        """An entry of this size was applied."""
+        self._bytes += payload_bytes
+
+    def begin(self, applied_index: int) -> int:
+        """Begin a snapshot of the applied state, unless one is under way; its index."""
+        is_newer = applied_index > self.snapshot_index or self._is_wanted
+        if not self.making_index and is_newer:
+            self._is_wanted = False
+            self._bytes = 0
+            self.making_index = applied_index
+            self._reports.snapshot_started(applied_index)
+            term = self._log.entries[applied_index - self._log.base_index][2]
+            self._maker.start(applied_index, term)
+        return self.making_index or self.snapshot_index
+
+    def replace_damaged(self) -> None:
+        """There is no snapshot to send, or one file less than was thought: make another soon."""
+        newest = self._snapshots.newest()
+        self.snapshot_index = 0 if newest is None else newest.index
+        self._is_wanted = True
+
+    def turn(self, applied_index: int, *, log_kept: int) -> None:
+        """Snapshot when the log has grown, trim the log once the file is verified (F1 F5).
+
+        Args:
+            log_kept: entries kept before a snapshot.
+        """
+        succeeded = self._maker.poll()
+        if succeeded is not None:
+            self._finish(succeeded=succeeded, log_kept=log_kept)
+        grown = applied_index - max(self.snapshot_index, self.failed_index)
+        is_long = grown >= self._every_entries or self._bytes > self._every_bytes
+        if is_long or self._is_wanted:
+            self.begin(applied_index)
+
+    def _finish(self, *, succeeded: bool, log_kept: int) -> None:
+        index, self.making_index = self.making_index, 0
+        if not succeeded:
+            self._reports.snapshot_failed(index)
+            self.failed_index = index
+        elif index > self.snapshot_index:
+            older_index, self.snapshot_index = self.snapshot_index, index
+            # The log goes back to the older snapshot, so that one damaged file is no loss.
+            keep_from = min(index - log_kept, older_index)
+            if keep_from > self._log.base_index:
+                self._log.trim_to(keep_from)
+            self._snapshots.prune()
+            self._reports.snapshot_written(index, self._log.base_index)
+
+    def _fit_log(self, header: SnapshotHeader) -> None:
+        log = self._log
+        if log.base_index <= header.index <= log.last_index:
+            if log.entries[header.index - log.base_index][2] == header.term:
+                return
+        if header.term > log.term:  # at a start: killed between an install's file and its sync
+            log.set_vote(header.term, None)
+        log.reset(header.index, header.term)
+
+    def _restore(self, header: SnapshotHeader) -> None:
+        payload = self._snapshots.load(header)
+        self._machine.restore(
+            payload, index=header.index, expected_state_digest=header.state_digest
+        )
