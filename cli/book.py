@@ -36,6 +36,18 @@ _WIDTHS_MIN: Final = (8, 8, 10)
 )
 @click.option("--orders", is_flag=True, help="Each order by itself, eldest first.")
 @click.option("--linearizable", is_flag=True, help="Wait until the answer is certainly current.")
+@click.option(
+    "--at-least",
+    type=click.IntRange(min=1),
+    metavar="INDEX",
+    help="Wait until the node has applied this entry: sees your own orders.",
+)
+@click.option(
+    "--max-age",
+    type=click.IntRange(min=0),
+    metavar="SECONDS",
+    help="How long ago the node may have heard of a leader. [default: read_age_max_ms]",
+)
 @click.option("--watch", is_flag=True, help="Again whenever it changes, until interrupted.")
 @network_options
 @pass_invocation
@@ -45,6 +57,8 @@ def book(
     depth: int,
     orders: bool,
     linearizable: bool,
+    at_least: int | None,
+    max_age: int | None,
     watch: bool,
 ) -> None:
     """Show the book of SYMBOL.
@@ -52,12 +66,20 @@ def book(
     Bids stand left, asks right; totals add up from the best price.
     """
     printer = invocation.printer
+    max_age_ms = None if max_age is None else max_age * 1_000
     with invocation.connect() as client:
         shown = -1
 
         def show() -> None:
             nonlocal shown
-            view = client.book(symbol, depth, orders=orders, linearizable=linearizable)
+            view = client.book(
+                symbol,
+                depth,
+                orders=orders,
+                at_least=at_least,
+                linearizable=linearizable,
+                max_age_ms=max_age_ms,
+            )
             if printer.is_table or view.feed_seq != shown:
                 show_book(printer, view, as_line=watch)
             shown = view.feed_seq

@@ -62,12 +62,16 @@ TIMING_RULES: Final = (
         "handshake_timeout_ms", "idle_timeout_ms", "a handshake is no idling", may_equal=True
     ),
     LimitRule("reconnect_min_ms", "reconnect_max_ms", "the wait grows", may_equal=True),
+    LimitRule(
+        "election_timeout_max_ms", "read_age_max_ms", "reads should go on during an election"
+    ),
 )
 
 BOUND_RULES: Final = (
     LimitRule("entry_bytes_max", "frame_bytes_max", "an entry travels in a frame", smaller_times=2),
     LimitRule("frame_bytes_max", "peer_buffer_bytes_max", "a frame is buffered", may_equal=True),
     LimitRule("frame_bytes_max", "client_buffer_bytes_max", "a frame is buffered", may_equal=True),
+    LimitRule("entry_bytes_max", "pending_bytes_max", "one request may fill it", may_equal=True),
     LimitRule("entry_bytes_max", "snapshot_every_bytes", "one entry is written", may_equal=True),
     LimitRule(
         "entry_requests_max", "requests_pending_max", "an entry is made of these", may_equal=True

@@ -54,6 +54,12 @@ class Timings:
     idle_timeout_ms: int = _bounded(60_000, 100, 86_400_000, "then a silent connection is closed")
     reconnect_min_ms: int = _bounded(50, 1, 60_000, "first wait before a peer is dialled again")
     reconnect_max_ms: int = _bounded(1_000, 1, 600_000, "longest wait before it is")
+    read_age_max_ms: int = _bounded(
+        10_000, 100, 86_400_000, "a node older than this answers no plain read about the market"
+    )
+    digest_check_interval_ms: int = _bounded(
+        1_000, 100, 600_000, "nodes compare their digests, while there is traffic"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,9 @@ class Bounds:
     entry_requests_max: int = _bounded(4_096, 1, 65_536, "requests gathered into one entry")
     requests_pending_max: int = _bounded(
         65_536, 1, 1_048_576, "requests of one node without an outcome; above it: overloaded"
+    )
+    pending_bytes_max: int = _bounded(
+        64 * MIB, 64 * KIB, 4096 * MIB, "bytes of those requests; above it: overloaded"
     )
     entries_kept: int = _bounded(4_096, 1, 1_000_000, "recent entries and digests kept in memory")
     snapshot_every_entries: int = _bounded(20_000, 1, 10_000_000, "entries between two snapshots")

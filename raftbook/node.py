@@ -9,14 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import logging
-import os
 import random
 import secrets
 import signal
-import stat
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,20 +21,28 @@ from typing import Any, Final
 from raftbook import __version__
 from raftbook.config import ClusterConfig, NodeAddress
 from raftbook.core.types import Reject
-from raftbook.errors import ConfigError
+from raftbook.errors import ConfigError, StorageError
 from raftbook.feed.stream import FeedHistory
-from raftbook.gateway.native import ClientBounds, ClientServer
+from raftbook.gateway.native import ClientServer
 from raftbook.gateway.queries import Queries, QueryError
 from raftbook.genesis import genesis_digest, genesis_of
+from raftbook.node_log import configure_log
+from raftbook.node_settings import (
+    client_bounds,
+    link_settings,
+    raft_timings,
+    replica_bounds,
+)
 from raftbook.replica.driver import Driver
-from raftbook.replica.links import LinkSettings, PeerLinks
+from raftbook.replica.fences import FenceKind
+from raftbook.replica.links import PeerLinks
 from raftbook.replica.machine import Machine
-from raftbook.replica.raft import RaftTimings
-from raftbook.replica.replica import Replica, ReplicaBounds
+from raftbook.replica.replica import Replica
 from raftbook.replica.shipping import ForkedMaker
-from raftbook.storage.atomic import create_exclusive, fsync_directory
+from raftbook.secret import load_secret
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.storage.snapshots import SnapshotStore
+from raftbook.storage.space import has_room
 from raftbook.wire.peer_session import NONCE_BYTES, PeerCard
 
 __all__ = ["Node", "genesis_of", "load_secret", "node_directory", "run"]
@@ -47,8 +51,14 @@ _log = logging.getLogger("raftbook.node")
 
 _GC_ALLOCATIONS: Final = 50_000
 """Orders live and die without reference cycles, so collections find nothing: make them rare."""
-_SECRET_BYTES_MIN: Final = 16
 _LEAVE_TIMEOUT_S: Final = 1.0
+_RETRY_MIN_S: Final = 1.0
+_RETRY_MAX_S: Final = 30.0
+"""How often a node whose disk is full looks whether there is space again."""
+FENCED_EXIT: Final = 5
+DIVERGED_EXIT: Final = 6
+"""Exit codes of a node that was fenced when it ended: what it had under way is unknown; it differed
+from the others."""
 
 
 def run(
@@ -64,13 +74,35 @@ def run(
         ConfigError: this node cannot be what the configuration says.
         StorageError: what is on disk does not allow it to start.
     """
-    _configure_log(log_format, node_id)
+    configure_log(log_format, node_id)
     gc.set_threshold(_GC_ALLOCATIONS, 20, 50)
+    retry_s = _RETRY_MIN_S
     node = Node(config, node_id, data_dir=data_dir)
-    try:
-        return asyncio.run(node.run())
-    finally:
-        node.close()
+    while True:
+        started = time.monotonic()
+        try:
+            code = asyncio.run(node.run(retry_s=retry_s))
+        finally:
+            node.close()
+        if code is not None:
+            return code
+        is_soon = time.monotonic() - started < 2 * _RETRY_MAX_S
+        retry_s = min(2 * retry_s, _RETRY_MAX_S) if is_soon else _RETRY_MIN_S
+        del node
+        gc.collect()  # the sockets of the loop that has ended
+        node = _start_again(config, node_id, data_dir)
+
+
+def _start_again(config: ClusterConfig, node_id: int, data_dir: Path | None) -> Node:
+    """A node from what is on its disk, as after a kill; waits while there is still no space."""
+    while True:
+        try:
+            return Node(config, node_id, data_dir=data_dir)
+        except StorageError as error:
+            if not error.passes:
+                raise
+            _log.error("cannot start again yet: %s", error)
+            time.sleep(_RETRY_MAX_S)
 
 
 def node_directory(config: ClusterConfig, node_id: int, data_dir: Path | None = None) -> Path:
@@ -93,7 +125,7 @@ class Node:
         self._secret = load_secret(config)
         self._started = time.monotonic()
         digest = genesis_digest(config)
-        directory = node_directory(config, node_id, data_dir)
+        self._directory = directory = node_directory(config, node_id, data_dir)
         identity = JournalIdentity(config.cluster_id, node_id, digest)
         self._journal = Journal.open(directory, identity)
         try:
@@ -108,11 +140,18 @@ class Node:
 
     def close(self) -> None:
         """Give the files back."""
+        self._maker.close()
         self._journal.close()
 
-    async def run(self) -> int:
-        """Serve until a signal comes."""
+    async def run(self, *, retry_s: float = _RETRY_MIN_S) -> int | None:
+        """Serve until a signal comes; the exit code, or None to start again from the disk.
+
+        Args:
+            retry_s: first wait before a node whose disk was full looks for space.
+        """
         stop = asyncio.Event()
+        self._is_again = False
+        self.replica.on_fenced.append(lambda: self._on_fenced(stop, retry_s))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
@@ -143,8 +182,34 @@ class Node:
             await server.close()
             await self._links.close()
             self._driver.stop()
+        if self._is_again:
+            return None
         _log.info("node %d stopped", self.address.node_id)
-        return 0
+        fence = self.replica.fence
+        if fence is None:
+            return 0
+        return DIVERGED_EXIT if fence.kind is FenceKind.DIVERGED else FENCED_EXIT
+
+    def _on_fenced(self, stop: asyncio.Event, retry_s: float) -> None:
+        """Of all fences a full disk passes by itself: begin anew from the disk, as after a kill.
+
+        Nothing that memory believes is kept: the journal is read and checked in full, and written
+        through, before anybody acts on it. After any other failure of a sync that is no proof: the
+        kernel may show pages that it could not write, and will not try to again.
+        """
+        fence = self.replica.fence
+        if fence is not None and fence.kind is FenceKind.NO_SPACE:
+            self._waiting = asyncio.get_running_loop().create_task(self._await_room(stop, retry_s))
+
+    async def _await_room(self, stop: asyncio.Event, retry_s: float) -> None:
+        while True:
+            await asyncio.sleep(retry_s)
+            if has_room(self._directory):
+                break
+            retry_s = min(2 * retry_s, _RETRY_MAX_S)
+        _log.warning("node %d: the disk has room again, starting anew", self.address.node_id)
+        self._is_again = True
+        stop.set()
 
     # -- parts --------------------------------------------------------------------------------
 
@@ -153,46 +218,34 @@ class Node:
 
     def _make_replica(self) -> Replica:
         config = self.config
-        timings, bounds = config.timings, config.bounds
-        machine = Machine(genesis_of(config), entries_kept=bounds.entries_kept)
+        machine = Machine(genesis_of(config), entries_kept=config.bounds.entries_kept)
         members = tuple(node.node_id for node in config.nodes)
         self.replica_links = _LateLinks()
+        self._maker = ForkedMaker(machine, self._snapshots, members)
         return Replica(
             self.address.node_id,
             [peer.node_id for peer in self._peers()],
             machine=machine,
             log=self._journal,
             snapshots=self._snapshots,
-            maker=ForkedMaker(machine, self._snapshots, members),
+            maker=self._maker,
             links=self.replica_links,
-            timings=RaftTimings(
-                election_min_s=timings.election_timeout_min_ms / 1_000,
-                election_max_s=timings.election_timeout_max_ms / 1_000,
-                heartbeat_s=timings.heartbeat_interval_ms / 1_000,
-                fallback_s=timings.leader_fallback_ms / 1_000,
-            ),
-            bounds=ReplicaBounds(
-                entry_bytes_max=bounds.entry_bytes_max,
-                entry_requests_max=bounds.entry_requests_max,
-                requests_pending_max=bounds.requests_pending_max,
-                snapshot_every_entries=bounds.snapshot_every_entries,
-                snapshot_every_bytes=bounds.snapshot_every_bytes,
-                request_deadline_s=timings.request_deadline_ms / 1_000,
-            ),
+            timings=raft_timings(config),
+            bounds=replica_bounds(config),
             clock=time.monotonic,
             wall_ns=time.time_ns,
             rng=random.SystemRandom(),
+            name_of=self._name_of,
         )
 
+    def _name_of(self, node_id: int) -> str:
+        """How a log line calls a node."""
+        for node in self.config.nodes:
+            if node.node_id == node_id:
+                return f"node {node_id} ({node.host}:{node.raft_port})"
+        return f"node {node_id}"
+
     def _make_links(self) -> PeerLinks:
-        timings, bounds = self.config.timings, self.config.bounds
-        settings = LinkSettings(
-            handshake_timeout_s=timings.handshake_timeout_ms / 1_000,
-            reconnect_min_s=timings.reconnect_min_ms / 1_000,
-            reconnect_max_s=timings.reconnect_max_ms / 1_000,
-            frame_bytes_max=bounds.frame_bytes_max,
-            buffer_bytes_max=bounds.peer_buffer_bytes_max,
-        )
         replica, driver = self.replica, self._driver
 
         def on_message(peer_id: int, message: dict[str, Any]) -> None:
@@ -212,7 +265,7 @@ class Node:
             self._card,
             self._secret,
             {peer.node_id: (peer.host, peer.raft_port) for peer in self._peers()},
-            settings,
+            link_settings(self.config),
             nonce=_nonce,
             on_message=on_message,
             on_connected=on_connected,
@@ -221,21 +274,11 @@ class Node:
 
     def _make_server(self) -> ClientServer:
         config = self.config
-        timings, bounds = config.timings, config.bounds
         return ClientServer(
             self.replica,
-            FeedHistory(bounds.feed_events_kept),
+            FeedHistory(config.bounds.feed_events_kept),
             Queries(self.replica, self._describe),
-            ClientBounds(
-                frame_bytes_max=bounds.frame_bytes_max,
-                request_bytes_max=bounds.entry_bytes_max,
-                request_commands_max=bounds.entry_requests_max,
-                buffer_bytes_max=bounds.client_buffer_bytes_max,
-                connections_max=bounds.connections_max,
-                handshake_timeout_s=timings.handshake_timeout_ms / 1_000,
-                idle_timeout_s=timings.idle_timeout_ms / 1_000,
-                deadline_s=timings.request_deadline_ms / 1_000,
-            ),
+            client_bounds(config),
             cluster=(config.name, config.cluster_id),
             secrets={account.name: account.secret for account in config.accounts},
             wake=self._driver.wake,
@@ -279,13 +322,16 @@ class Node:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + 60
         while self.replica.snapshot_index < index:
-            if loop.time() > deadline or self.replica.fenced:
+            failed = self.replica.snapshot_failed_index >= index
+            if loop.time() > deadline or failed or self.replica.fence is not None:
                 raise QueryError(Reject.NOT_READY, "the snapshot was not written; see the log")
             await asyncio.sleep(0.02)
         return {"snapshot_index": self.replica.snapshot_index}
 
     async def _transfer(self, arguments: dict[str, Any]) -> dict[str, int | None]:
         raft = self.replica.raft
+        if self.replica.fence is not None:
+            raise QueryError(Reject.NOT_READY, f"this node is fenced: {self.replica.fenced}")
         if not raft.is_leader:
             raise QueryError(Reject.NOT_READY, f"ask the leader, node {raft.leader_id}")
         wanted = arguments.get("to")
@@ -304,7 +350,8 @@ class Node:
 
     async def _leave(self) -> None:
         """Hand leadership over before stopping, so that nobody waits for an election timeout."""
-        if self.replica.raft.is_leader and self.replica.peer_ids:
+        is_leader = self.replica.raft.is_leader and self.replica.fence is None
+        if is_leader and self.replica.peer_ids:
             with contextlib.suppress(QueryError):
                 await self._transfer({})
 
@@ -339,93 +386,3 @@ def _ms_since(moment: float | None, now: float) -> int | None:
 
 def _nonce() -> bytes:
     return secrets.token_bytes(NONCE_BYTES)
-
-
-def load_secret(config: ClusterConfig) -> bytes:
-    """The cluster secret; made on first use when all nodes are on this machine.
-
-    Raises:
-        ConfigError: missing where it cannot be made, too short, or readable by others.
-    """
-    path = config.secret_file
-    if not path.exists() and all(_is_loopback(node.host) for node in config.nodes):
-        with contextlib.suppress(FileExistsError):
-            _create_secret(path)
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        secret = path.read_bytes().strip()
-    except OSError as error:
-        raise _secret_error(
-            config,
-            f"{path} cannot be read ({error.strerror})",
-            "copy the file that `raftbook init` wrote to every node, mode 0600",
-        ) from error
-    if mode & 0o077:
-        raise _secret_error(config, f"{path} is readable by others", f"chmod 600 {path}")
-    if len(secret) < _SECRET_BYTES_MIN:
-        raise _secret_error(
-            config,
-            f"{path} holds {len(secret)} bytes",
-            f"a secret has at least {_SECRET_BYTES_MIN}: remove the file on all nodes, "
-            "make one with `raftbook init` and copy it",
-        )
-    return secret
-
-
-def _create_secret(path: Path) -> None:
-    """Write a new secret whole: another node that starts now sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = create_exclusive(temporary)
-    try:
-        os.write(descriptor, secrets.token_hex(32).encode() + b"\n")
-        os.fsync(descriptor)
-        os.link(temporary, path)
-    finally:
-        os.close(descriptor)
-        temporary.unlink()
-    fsync_directory(path.parent)
-
-
-def _secret_error(config: ClusterConfig, problem: str, hint: str) -> ConfigError:
-    return ConfigError(
-        file=str(config.path), table="cluster", key="secret_file", problem=problem, hint=hint
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-class _JsonFormatter(logging.Formatter):
-    def __init__(self, node_id: int) -> None:
-        super().__init__()
-        self._node_id = node_id
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "node": self._node_id,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-def _configure_log(log_format: str, node_id: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    if log_format == "json":
-        handler.setFormatter(_JsonFormatter(node_id))
-    else:
-        formatter = logging.Formatter(
-            f"%(asctime)s.%(msecs)03dZ node {node_id} %(levelname)s %(message)s",
-            "%Y-%m-%dT%H:%M:%S",
-        )
-        formatter.converter = time.gmtime
-        handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("pysyncobj").setLevel(logging.WARNING)

@@ -69,7 +69,7 @@ _SENTENCES: Final[dict[Reject, str]] = {
     Reject.OUTCOME_UNKNOWN: (
         "It may have taken effect; send again only with the same session and request number."
     ),
-    Reject.TOO_STALE: "The node has not caught up far enough; ask again, or another node.",
+    Reject.TOO_STALE: "The node is not current enough; ask again, or another node.",
     Reject.NOT_READY: "The node is starting; nothing happened, send again.",
 }
 

@@ -259,6 +259,7 @@ class Client:
         orders: bool = False,
         at_least: int | None = None,
         linearizable: bool = False,
+        max_age_ms: int | None = None,
     ) -> BookView:
         """A book as the node has it.
 
@@ -267,13 +268,20 @@ class Client:
             orders: also each resting order.
             at_least: wait until the node has applied this entry index: reads your own writes.
             linearizable: wait for everything that was answered before this call, anywhere.
+            max_age_ms: refuse when the node last heard of a leader longer ago; by default the
+                cluster's read_age_max_ms.
 
         Raises:
-            Refused: UNKNOWN_INSTRUMENT, or TOO_STALE when waiting took too long.
+            Refused: UNKNOWN_INSTRUMENT, or TOO_STALE: waiting took too long, or it is too old.
         """
         return self._drive(
             self._verbs.book(
-                symbol, depth, orders=orders, at_least=at_least, linearizable=linearizable
+                symbol,
+                depth,
+                orders=orders,
+                at_least=at_least,
+                linearizable=linearizable,
+                max_age_ms=max_age_ms,
             )
         )
 

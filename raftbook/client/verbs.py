@@ -179,7 +179,14 @@ class Verbs:
         return dict(self.specs)
 
     def book(
-        self, symbol: str, depth: int, *, orders: bool, at_least: int | None, linearizable: bool
+        self,
+        symbol: str,
+        depth: int,
+        *,
+        orders: bool,
+        at_least: int | None,
+        linearizable: bool,
+        max_age_ms: int | None,
     ) -> Generator[Any, Any, BookView]:
         """A book."""
         spec = yield from self._spec(symbol)
@@ -188,6 +195,8 @@ class Verbs:
             arguments["at_least"] = at_least
         if linearizable:
             arguments["linearizable"] = True
+        if max_age_ms is not None:
+            arguments["max_age_ms"] = max_age_ms
         return BookView.from_wire((yield Query("book", arguments)), spec)
 
     def trades(self, symbol: str, limit: int) -> Generator[Any, Any, TradesView]:

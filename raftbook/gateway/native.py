@@ -20,7 +20,14 @@ from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.privacy import private_view
-from raftbook.gateway.queries import INDEX_MAX, Arguments, Queries, QueryError, natural
+from raftbook.gateway.queries import (
+    ABOUT_THE_NODE,
+    INDEX_MAX,
+    Arguments,
+    Queries,
+    QueryError,
+    natural,
+)
 from raftbook.gateway.subscriptions import Subscription, make_subscription
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
@@ -73,6 +80,7 @@ class ClientBounds:
     handshake_timeout_s: float
     idle_timeout_s: float
     deadline_s: float
+    read_age_max_s: float = 10.0
 
 
 class ClientServer:
@@ -463,6 +471,17 @@ class ClientConnection(asyncio.Protocol):
         if not await self._server.wait_applied(index, deadline):
             applied = self._server.replica.raft.applied_index
             message = f"this node has applied {applied}, not yet {index}; ask again"
+            raise QueryError(Reject.TOO_STALE, message)
+        self._check_age(name, arguments)
+
+    def _check_age(self, name: str, arguments: Arguments) -> None:
+        """Refuse to show a market that this node has had no word of for long."""
+        default_ms = round(self._bounds.read_age_max_s * 1_000)
+        age_max_ms = natural(arguments, "max_age_ms", default_ms, high=INDEX_MAX)
+        age_ms = self._server.replica.age_ms()
+        if age_ms > age_max_ms and name not in ABOUT_THE_NODE:
+            message = f"this node last heard of a leader {age_ms / 1_000:.1f} s ago, more than "
+            message += f"{age_max_ms / 1_000:g} s; ask another, or take it as it is: max_age_ms"
             raise QueryError(Reject.TOO_STALE, message)
 
     def _on_subscribe(self, ref: int, name: str, arguments: Arguments) -> None:

@@ -15,6 +15,7 @@ from raftbook.core.book import Book
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.types import Reject
+from raftbook.replica.fences import FenceKind
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
 from raftbook.wire.packing import brief
@@ -25,6 +26,8 @@ ROWS_MAX: Final = 10_000
 """Rows of one answer: levels, orders, trades or entries."""
 INDEX_MAX: Final = 2**62
 """Above any entry index or order id."""
+ABOUT_THE_NODE: Final = frozenset(("status", "digest", "events"))
+"""Queries about the node itself: they are answered however old its state is."""
 
 
 class QueryError(Exception):
@@ -93,14 +96,14 @@ class Queries:
 
     def _status(self, arguments: Arguments) -> dict[str, Any]:
         replica, exchange = self._replica, self.exchange
-        raft = replica.raft
+        raft, fence = replica.raft, replica.fence
         index = raft.applied_index
         return {
             **self._describe(),
             "node_id": replica.node_id,
-            "role": "fenced" if replica.fenced else raft.role,
+            "role": raft.role if fence is None else _fenced_role(fence.kind),
             "term": raft.term,
-            "leader_id": None if replica.fenced else raft.leader_id,
+            "leader_id": raft.leader_id if fence is None else None,
             "commit_index": raft.commit_index,
             "applied_index": index,
             "last_index": replica.last_index,
@@ -110,7 +113,9 @@ class Queries:
             "orders": sum(book.resting_count for book in exchange.books.values()),
             "sessions": len(exchange.sessions.by_id),
             "pending": replica.pending_count,
-            "fenced": replica.fenced,
+            "fenced": None if fence is None else fence.reason,
+            "fence": None if fence is None else str(fence.kind),
+            "age_ms": replica.age_ms(),
         }
 
     def _digest(self, arguments: Arguments) -> dict[str, Any]:
@@ -233,6 +238,10 @@ class Queries:
             )
         orders.sort(key=lambda order: int(order.terms[0]))
         return {"orders": [_order_view(order) for order in _last(orders, limit)]}
+
+
+def _fenced_role(kind: FenceKind) -> str:
+    return "diverged" if kind is FenceKind.DIVERGED else "fenced"
 
 
 def _levels(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:

@@ -75,6 +75,7 @@ class Replica:
     Attributes:
         fence: why this node has stopped taking part, None while it does (P5). A fenced node
             answers local reads and nothing else.
+        on_fenced: called once when that happens.
         on_applied: called with each applied entry, in order, once the turn's sync is done.
     """
 
@@ -101,6 +102,7 @@ class Replica:
         self.fence: Fence | None = None
         self.on_applied: list[Callable[[Applied], None]] = []
         self.on_installed: list[Callable[[], None]] = []
+        self.on_fenced: list[Callable[[], None]] = []
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
         self._reports = Reports(node_id, name_of)
@@ -418,6 +420,8 @@ class Replica:
         if heir_id is not None:
             self._send()
         self._reports.fenced(self.fence, heir_id)
+        for listener in self.on_fenced:
+            _safely(listener)
 
 
 def _safely(call: Callable[..., None], *arguments: object) -> None:

@@ -110,6 +110,16 @@ class ForkedMaker:
         self._child = None
         return os.waitstatus_to_exitcode(status) == 0
 
+    def close(self) -> None:
+        """End a child that still writes; what it leaves behind is removed at the next start."""
+        if self._child is not None:
+            try:
+                os.kill(self._child, signal.SIGKILL)
+                os.waitpid(self._child, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass  # it has ended, and somebody else reaped it
+            self._child = None
+
 
 class InlineMaker:
     """Writes the file at once, stopping the node for that long: for simulations."""

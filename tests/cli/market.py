@@ -91,7 +91,7 @@ class Market:
             last_index=self.index,
             snapshot_index=0,
             pending_count=0,
-            fenced=None,
+            fence=None,
             age_ms=lambda: 20,
         )
         members = [

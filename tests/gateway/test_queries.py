@@ -9,6 +9,7 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core.types import Phase, Reject, Side, TimeInForce
+from raftbook.replica.fences import FenceKind
 from raftbook.wire import client_messages as m
 from tests.gateway.door import BOUNDS, Caller, Door, at_the_door
 
@@ -130,6 +131,8 @@ def test_a_status_tells_where_the_node_stands(tmp_path: Path) -> None:
             "sessions": 2,
             "pending": 0,
             "fenced": None,
+            "fence": None,
+            "age_ms": 0,
         }
 
     at_the_door(tmp_path, scene)
@@ -271,12 +274,57 @@ def test_a_linearizable_read_goes_through_the_log(tmp_path: Path) -> None:
         applied = door.replica.raft.applied_index
         value = await alice.query("book", symbol="A", linearizable=True)
         assert value["applied_index"] == applied + 1
-        door.replica._fence("for this test")
+        door.replica._stop(FenceKind.BROKEN, "for this test")
         code, message = await alice.query("book", symbol="A", linearizable=True)
         assert code == Reject.TOO_STALE
         assert "no barrier: node 1 is fenced: for this test" in message
         assert (await alice.query("book", symbol="A"))["applied_index"] == applied + 1
         assert (await alice.query("status"))["role"] == "fenced"
-        door.replica.fenced = None
+        door.replica.fence = None
+
+    at_the_door(tmp_path, scene)
+
+
+def test_a_node_that_heard_of_no_leader_for_long_shows_no_market(tmp_path: Path) -> None:
+    """It is fenced here; a follower that is cut off is the same to whoever asks."""
+
+    async def scene(door: Door) -> None:
+        alice, _ = await _market(door)
+        door.replica._stop(FenceKind.NO_SPACE, "disk full")
+        door.now += 3.0
+        assert (await alice.query("book", symbol="A"))["age_ms"] == 3_000
+        door.now += 0.5
+        for name, arguments in (
+            ("book", {"symbol": "A"}),
+            ("trades", {"symbol": "A"}),
+            ("instruments", {}),
+            ("orders", {}),
+            ("order", {"order_id": 1}),
+        ):
+            code, message = await alice.query(name, **arguments)
+            assert code == Reject.TOO_STALE
+            assert "last heard of a leader 3.5 s ago, more than 3 s; ask another" in message
+            code, _ = await alice.query(name, **arguments, max_age_ms=3_499)
+            assert code == Reject.TOO_STALE
+            assert await alice.query(name, **arguments, max_age_ms=3_500)
+        # About itself it answers: that is how one learns why.
+        status = await alice.query("status")
+        assert (status["role"], status["fence"], status["age_ms"]) == ("fenced", "no_space", 3_500)
+        assert (await alice.query("digest"))["digest"]
+        code, _ = await alice.query("book", symbol="A", max_age_ms=-1)
+        assert code == Reject.MALFORMED
+        door.replica.fence = None
+
+    at_the_door(tmp_path, scene, bounds=replace(BOUNDS, read_age_max_s=3.0))
+
+
+def test_a_diverged_node_says_so_in_its_role(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        alice, _ = await _market(door)
+        door.replica._stop(FenceKind.DIVERGED, "another digest")
+        status = await alice.query("status")
+        assert (status["role"], status["fenced"]) == ("diverged", "another digest")
+        assert (status["fence"], status["leader_id"]) == ("diverged", None)
+        door.replica.fence = None
 
     at_the_door(tmp_path, scene)

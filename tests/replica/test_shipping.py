@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from raftbook.core.snapshot import export_state
+from raftbook.errors import ProtocolError
 from raftbook.replica import shipping
-from tests.replica.harness import Cluster
+from raftbook.replica.machine import Machine
+from raftbook.wire.packing import pack
+from tests.replica.harness import GENESIS, Cluster
 
 
 @pytest.fixture(autouse=True)
@@ -252,3 +256,120 @@ def test_snapshots_are_taken_and_pruned_as_the_log_grows(tmp_path: Path) -> None
         cluster.restart(node_id)
     cluster.run(2)
     assert cluster.book(3) == names(session, range(1, 60))
+
+
+# -- damage and delay -----------------------------------------------------------------------------
+
+
+def spoil_newest(cluster: Cluster, node_id: int) -> Path:
+    """Flip a bit in the payload of a node's newest snapshot file."""
+    path = cluster.snapshots(node_id).candidates()[0].path
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def test_a_damaged_snapshot_is_not_sent_and_another_is_made(
+    behind: tuple[Cluster, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A follower would refuse it, be sent it again, and never catch up."""
+    cluster, session = behind
+    damaged = spoil_newest(cluster, 1)
+    cluster.network.records = True
+    cluster.network.heal()
+    cluster.run(2)
+    assert cluster.book(3) == names(session, range(1, 31))
+    assert [cluster[node_id].fenced for node_id in cluster.node_ids] == [None] * 3
+    assert f"{damaged.name}.damaged is damaged and not sent to node 3" in caplog.text
+    assert "is refused" not in caplog.text  # nothing of it left the leader
+    assert damaged.with_name(f"{damaged.name}.damaged").exists()
+    whole = [file for file in cluster.snapshots(1).candidates() if file.header is not None]
+    for file in whole:
+        assert file.header is not None
+        cluster.snapshots(1).load(file.header)
+    cluster.restart(1)
+    cluster.run(1)
+    assert cluster.book(1) == names(session, range(1, 31))
+
+
+def test_when_every_snapshot_is_damaged_a_new_one_is_made_and_sent(
+    behind: tuple[Cluster, int],
+) -> None:
+    cluster, session = behind
+    for file in cluster.snapshots(1).candidates():
+        content = bytearray(file.path.read_bytes())
+        content[-1] ^= 1
+        file.path.write_bytes(content)
+    cluster.network.heal()
+    cluster.run(4)
+    assert cluster.book(3) == names(session, range(1, 31))
+    assert cluster[1].fenced is None
+    assert len(list(cluster.snapshot_directory(1).glob("*.damaged"))) == 1
+
+
+def test_a_snapshot_damaged_after_it_was_verified_is_found_out_when_it_is_refused(
+    behind: tuple[Cluster, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+    spoil_newest(cluster, 1)
+    cluster.run(5)
+    assert cluster.book(3) == names(session, range(1, 31))
+    assert "is refused, starting over" in caplog.text  # once it got through
+    assert "is damaged and not sent" in caplog.text
+
+
+def test_a_large_file_is_verified_piece_by_piece(
+    behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, session = behind
+    monkeypatch.setattr(shipping, "VERIFY_BYTES", 100)
+    cluster.network.records = True
+    cluster.network.heal()
+    cluster.turn(1)
+    assert not [one for _, _, one in cluster.network.sent if one["type"] == "install"]
+    cluster.run(8)
+    assert cluster.book(3) == names(session, range(1, 31))
+
+
+def test_a_part_that_entries_overtook_is_removed_at_once(behind: tuple[Cluster, int]) -> None:
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+    assert incoming(cluster)
+    cluster.crash(1)
+    cluster.elect(2)
+    fill(cluster, session, range(31, 35), node_id=2)
+    cluster.run(0.5)
+    assert cluster.book(3) == names(session, range(1, 35))
+    assert not incoming(cluster)
+
+
+def test_a_part_that_nobody_completes_is_removed_in_time(behind: tuple[Cluster, int]) -> None:
+    cluster, _ = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+    cluster.network.cut([3], [1, 2])
+    cluster.run(shipping.INCOMING_IDLE_S - 1)
+    assert incoming(cluster)
+    cluster.run(2)
+    assert not incoming(cluster)
+
+
+def incoming(cluster: Cluster) -> list[Path]:
+    return list(cluster.snapshot_directory(3).glob("*.incoming"))
+
+
+def test_a_state_that_asserts_is_a_named_reason(tmp_path: Path) -> None:
+    """A snapshot with two accounts of one name met an assertion in the core."""
+    machine = Machine(GENESIS, entries_kept=10)
+    state = list(export_state(machine.exchange))
+    state[3] = (*state[3], *state[3])
+    with pytest.raises(ProtocolError, match="the snapshot holds no state: AssertionError"):
+        machine.restore(pack(tuple(state)), index=5, expected_state_digest="")
+    for wrong in (None, 7, (), (1,), (1, 2, 3, 4, 5, 6, 7, 8, 9), tuple(state[:3]) + (1,) * 6):
+        with pytest.raises(ProtocolError, match="the snapshot holds no state"):
+            machine.restore(pack(wrong), index=5, expected_state_digest="")
+    assert machine.exchange.accounts  # it is what it was

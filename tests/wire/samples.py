@@ -113,6 +113,11 @@ PEER_MESSAGES: dict[str, dict[str, Any]] = {
     },
     "install_reply": {"type": "install_reply", "term": 4, "received": 262_149},
     "forward": {"type": "forward", "requests": (b"request",)},
+    "attest": {
+        "type": "attest",
+        "index": 12_875,
+        "digest": "9f3a61c2e07b9f3a61c2e07b9f3a61c2",
+    },
 }
 
 SNAPSHOT_HEADER = SnapshotHeader(

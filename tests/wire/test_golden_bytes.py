@@ -16,7 +16,7 @@ from raftbook.replica.messages import check_message
 from raftbook.storage.snapshot_header import decode_header, encode_header
 from raftbook.wire import client_messages, entry, peer_session
 from raftbook.wire.client_messages import read_message
-from raftbook.wire.entry import pack_entry, pack_request, unpack_entry
+from raftbook.wire.entry import pack_check, pack_entry, pack_request, unpack_check, unpack_entry
 from raftbook.wire.packing import pack, unpack
 from raftbook.wire.peer_session import Acceptor, Dialer, PeerCard
 from tests.wire.samples import (
@@ -60,6 +60,10 @@ SAMPLES: dict[str, tuple[Any, bytes]] = {
     "entry": (
         (_TIME_NS, (_REQUEST, (0, 9, ()))),
         pack_entry(_TIME_NS, [pack_request(*_REQUEST), pack_request(0, 9, ())]),
+    ),
+    "check": (
+        (12_870, {1: "9f" * 16, 2: "9f" * 16, 3: "a0" * 16}),
+        pack_check(12_870, {3: "a0" * 16, 1: "9f" * 16, 2: "9f" * 16}),
     ),
     "snapshot-header": (SNAPSHOT_HEADER, encode_header(SNAPSHOT_HEADER)),
 }
@@ -118,6 +122,8 @@ def test_golden_bytes_are_still_read(name: str) -> None:
     elif name == "entry":
         found = unpack_entry(3, payload)
         assert (found.time_ns, found.requests) == value
+    elif name == "check":
+        assert unpack_check(payload) == value
     elif name == "snapshot-header":
         assert decode_header(payload) == value
     else:

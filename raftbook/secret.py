@@ -1,0 +1,75 @@
+"""The secret that the nodes of one cluster share: found, checked, or made on first use.
+
+Owns the file's rules. Must not know what is proven with the secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from raftbook.config import ClusterConfig
+from raftbook.errors import ConfigError
+from raftbook.storage.atomic import create_exclusive, fsync_directory
+
+_SECRET_BYTES_MIN: Final = 16
+
+
+def load_secret(config: ClusterConfig) -> bytes:
+    """The cluster secret; made on first use when all nodes are on this machine.
+
+    Raises:
+        ConfigError: missing where it cannot be made, too short, or readable by others.
+    """
+    path = config.secret_file
+    if not path.exists() and all(_is_loopback(node.host) for node in config.nodes):
+        with contextlib.suppress(FileExistsError):
+            _create_secret(path)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise _secret_error(
+            config,
+            f"{path} cannot be read ({error.strerror})",
+            "copy the file that `raftbook init` wrote to every node, mode 0600",
+        ) from error
+    if mode & 0o077:
+        raise _secret_error(config, f"{path} is readable by others", f"chmod 600 {path}")
+    if len(secret) < _SECRET_BYTES_MIN:
+        raise _secret_error(
+            config,
+            f"{path} holds {len(secret)} bytes",
+            f"a secret has at least {_SECRET_BYTES_MIN}: remove the file on all nodes, "
+            "make one with `raftbook init` and copy it",
+        )
+    return secret
+
+
+def _create_secret(path: Path) -> None:
+    """Write a new secret whole: another node that starts now sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = create_exclusive(temporary)
+    try:
+        os.write(descriptor, secrets.token_hex(32).encode() + b"\n")
+        os.fsync(descriptor)
+        os.link(temporary, path)
+    finally:
+        os.close(descriptor)
+        temporary.unlink()
+    fsync_directory(path.parent)
+
+
+def _secret_error(config: ClusterConfig, problem: str, hint: str) -> ConfigError:
+    return ConfigError(
+        file=str(config.path), table="cluster", key="secret_file", problem=problem, hint=hint
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
