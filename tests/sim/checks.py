@@ -1,0 +1,300 @@
+"""The invariants that are watched while a cluster runs.
+
+Owns what must hold at every turn, every sync and every vote. What can only be judged with the whole
+history at hand is in `history.py`. A `Violation` names the invariant; it ends the run.
+
+    leader       one leader per term, and it holds everything committed
+    vote         one vote per node and term, on the disk and on the wire, over restarts
+    matching     (index, term) names one payload and one past, on all disks
+    commit       a commit index covers only what a majority has synced
+    committed    a committed entry never changes, and no disk gives one up
+    apply        gap-free, never twice, only what is committed
+    digest       equal at every index
+    fence        a node stops only for an error that was injected
+    start        a node starts whole or refuses with a reason
+    book         the book is sound
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from raftbook.core import invariants
+from raftbook.replica.raft import NOBODY
+from tests.sim.log import State
+
+if TYPE_CHECKING:
+    from tests.sim.node import Host
+    from tests.sim.world import World
+
+BOOK_CHECK_EVERY = 150
+"""Entries between two full checks of a node's book."""
+
+
+class Violation(BaseException):
+    """An invariant does not hold. No handler of production code catches it."""
+
+    def __init__(self, invariant: str, message: str) -> None:
+        super().__init__(f"{invariant}: {message}")
+        self.invariant = invariant
+
+
+class _DiskObserver:
+    def __init__(self, checks: Checks, host: Host) -> None:
+        self._checks, self._host = checks, host
+
+    def synced(self, before: State, after: State, first_changed: int) -> None:
+        self._checks.synced(self._host, before, after, first_changed)
+
+
+class Checks:
+    """The watch over one run.
+
+    Attributes:
+        committed: (payload, term) of each committed entry by index.
+        last_committed: the highest index of them.
+        digests: the rolling digest after each applied entry, by index.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.violation: Violation | None = None
+        self.committed: dict[int, tuple[bytes, int]] = {1: (b"", 0)}
+        self.last_committed = 1
+        self.digests: dict[int, str] = {}
+        self.leader_of_term: dict[int, int] = {}
+        self._votes_on_disk: dict[tuple[int, int, int], int] = {}
+        self._votes_sent: dict[tuple[int, int], int] = {}
+        self._named: dict[tuple[int, int], tuple[bytes, int]] = {(1, 0): (b"", -1)}
+        self._commit_seen: dict[int, int] = {}
+        self._applied_seen: dict[int, int] = {}
+        self._checked_at: dict[int, int] = {}
+        self._majority = world.profile.size // 2 + 1
+
+    def observer(self, host: Host) -> _DiskObserver:
+        """Who watches this host's disk."""
+        return _DiskObserver(self, host)
+
+    # -- disks and votes ------------------------------------------------------------------------------
+
+    def synced(self, host: Host, before: State, after: State, first_changed: int) -> None:
+        """A transaction became durable."""
+        if after.voted_for not in (None, NOBODY) and after[1:] != before[1:]:
+            key = (host.node_id, host.disk.incarnation, after.term)
+            known = self._votes_on_disk.setdefault(key, after.voted_for)
+            self._hold(
+                known == after.voted_for,
+                "vote",
+                f"{host.name} votes for {after.voted_for} in term {after.term}, after {known}",
+            )
+        self._hold(
+            after.term >= before.term, "vote", f"{host.name} goes back to term {after.term}"
+        )
+        self._check_rows(host, after, first_changed)
+        self._check_given_up(host, before, after)
+        self._world.trace("sync", host.node_id, after.term, after.entries[-1][1:])
+
+    def _check_rows(self, host: Host, after: State, first_changed: int) -> None:
+        entries = after.entries
+        base = entries[0][1]
+        for position in range(max(first_changed - base, 1), len(entries)):
+            payload, index, term = entries[position]
+            past_term = entries[position - 1][2]
+            known = self._named.setdefault((index, term), (payload, past_term))
+            self._hold(
+                known[0] == payload and known[1] == past_term,
+                "matching",
+                f"{host.name} holds another entry {index} of term {term} (or past) than was seen",
+            )
+
+    def _check_given_up(self, host: Host, before: State, after: State) -> None:
+        """Whatever a disk held of the committed entries it still holds, or has in a snapshot."""
+        last = min(before.entries[-1][1], self.last_committed)
+        base = after.entries[0][1]
+        if before.entries is after.entries or last < base:
+            return
+        if after.entries[-1][1] >= last and holds(after, last, self.committed[last][1]):
+            return
+        for index in range(max(base, before.entries[0][1]) + 1, last + 1):
+            term = self.committed[index][1]
+            if holds(before, index, term):
+                self._hold(
+                    holds(after, index, term),
+                    "committed",
+                    f"{host.name} gives up committed entry {index} of term {term}",
+                )
+
+    def voted(self, node_id: int, term: int, candidate: int) -> None:
+        """A vote leaves for its candidate."""
+        known = self._votes_sent.setdefault((node_id, term), candidate)
+        self._hold(
+            known == candidate,
+            "vote",
+            f"n{node_id} gave its vote of term {term} to n{known} and to n{candidate}",
+        )
+
+    # -- turns ----------------------------------------------------------------------------------------
+
+    def turn_ended(self, host: Host) -> None:
+        """A turn is over and its sync is done, unless it fenced the node."""
+        replica = host.replica
+        if replica.fenced is not None:
+            self._fenced(host, replica.fenced)
+            return
+        raft = replica.raft
+        if raft.is_leader and self.leader_of_term.get(raft.term) != host.node_id:
+            self._leads(host)
+        commit_index = raft.commit_index
+        if commit_index > self._commit_seen.get(host.node_id, 0):
+            self._committed_up_to(host, commit_index)
+        if host.applied:
+            self._applied(host)
+
+    def _fenced(self, host: Host, reason: str) -> None:
+        if not host.expects_fence:
+            self.fail("fence", f"{host.name} is fenced: {reason}")
+        self._world.fenced(host, reason)
+
+    def _leads(self, host: Host) -> None:
+        term = host.replica.raft.term
+        known = self.leader_of_term.setdefault(term, host.node_id)
+        self._hold(
+            known == host.node_id, "leader", f"n{known} and {host.name} lead in term {term}"
+        )
+        self._world.note(host.name, f"leads in term {term}")
+        state = host.disk.synced
+        for index in range(state.entries[0][1], self.last_committed + 1):
+            if index in self.committed and not holds(state, index, self.committed[index][1]):
+                self.fail(
+                    "leader", f"{host.name} leads in term {term} without committed entry {index}"
+                )
+
+    def _committed_up_to(self, host: Host, commit_index: int) -> None:
+        seen = self._commit_seen.get(host.node_id, 0)
+        self._commit_seen[host.node_id] = commit_index
+        entries = host.log.entries
+        base = entries[0][1]
+        self._hold(
+            commit_index <= entries[-1][1],
+            "commit",
+            f"{host.name} has commit index {commit_index} beyond its log {entries[-1][1]}",
+        )
+        for index in range(max(seen, base) + 1, commit_index + 1):
+            payload, _, term = entries[index - base]
+            known = self.committed.get(index)
+            if known is None:
+                self._first_commit(host, index, payload, term)
+            elif known != (payload, term):
+                self.fail(
+                    "committed",
+                    f"entry {index} has term {term} on {host.name}, term {known[1]} elsewhere",
+                )
+
+    def _first_commit(self, host: Host, index: int, payload: bytes, term: int) -> None:
+        holders = [
+            each.name
+            for each in self._world.hosts
+            if holds(each.disk.synced, index, term) or each.node_id in self._world.lost_disks
+        ]
+        self._hold(
+            len(holders) >= self._majority,
+            "commit",
+            f"{host.name} takes entry {index} of term {term} for committed, "
+            f"but only {holders} have it on disk",
+        )
+        self._hold(
+            index == self.last_committed + 1,
+            "commit",
+            f"entry {index} is committed after {self.last_committed}",
+        )
+        self.committed[index] = (payload, term)
+        self.last_committed = index
+        self._world.commit_seen(index, payload)
+
+    def _applied(self, host: Host) -> None:
+        last = self._applied_seen.get(host.node_id, 1)
+        for index, term, payload, digest in host.applied:
+            if term == -1:
+                self._hold(
+                    index >= last, "apply", f"{host.name} goes back from {last} to {index}"
+                )
+            else:
+                self._hold(
+                    index == last + 1, "apply", f"{host.name} applies entry {index} after {last}"
+                )
+                self._hold(
+                    self.committed.get(index) == (payload, term),
+                    "apply",
+                    f"{host.name} applies entry {index}, which is not the committed one",
+                )
+            last = index
+            self._check_digest(host, index, digest)
+        self._applied_seen[host.node_id] = last
+        host.applied.clear()
+        if last >= self._checked_at.get(host.node_id, 0) + BOOK_CHECK_EVERY:
+            self.check_book(host)
+
+    def _check_digest(self, host: Host, index: int, digest: str) -> None:
+        known = self.digests.setdefault(index, digest)
+        self._hold(known == digest, "digest", f"{host.name} differs after entry {index}")
+
+    def check_book(self, host: Host) -> None:
+        """The full check of one node's exchange."""
+        self._checked_at[host.node_id] = host.replica.raft.applied_index
+        try:
+            invariants.check(host.replica.machine.exchange)
+        except AssertionError as error:
+            self.fail("book", f"{host.name}: {error}")
+
+    # -- processes ------------------------------------------------------------------------------------
+
+    def started(self, host: Host) -> None:
+        """A process has opened its disk and is about to run."""
+        replica, base = host.replica, host.disk.synced.entries[0][1]
+        applied = replica.raft.applied_index
+        self._hold(
+            applied >= base, "start", f"{host.name} starts at {applied}, its log begins at {base}"
+        )
+        self._hold(
+            replica.last_index >= host.disk.synced.entries[-1][1],
+            "start",
+            f"{host.name} starts with {replica.last_index} of its entries",
+        )
+        if applied > 1:
+            self._hold(applied <= self.last_committed, "start", f"{host.name} starts at {applied}")
+            digest = replica.machine.exchange.digest.value()
+            self._check_digest(host, applied, digest)
+        self._applied_seen[host.node_id] = applied
+        self._commit_seen[host.node_id] = applied
+        self._checked_at[host.node_id] = applied
+        host.applied.clear()
+
+    def process_ended(self, host: Host) -> None:
+        """The process is gone; what it did in its last turn nobody was told."""
+        loop = host._gone
+        if loop.failures:
+            self.fail("process", f"{host.name}: {loop.failures[0]}")
+
+    def look_at_loops(self) -> None:
+        """No callback of a node has ended in an exception."""
+        for host in self._world.hosts:
+            if host.loop is not None and host.loop.failures:
+                self.fail("process", f"{host.name}: {host.loop.failures[0]}")
+
+    def _hold(self, condition: bool, invariant: str, message: str) -> None:
+        if not condition:
+            self.fail(invariant, message)
+
+    def fail(self, invariant: str, message: str) -> NoReturn:
+        """End the run; also where a task would keep to itself what is raised in it."""
+        self.violation = Violation(invariant, message)
+        raise self.violation
+
+
+def holds(state: State, index: int, term: int) -> bool:
+    """Whether a disk holds this entry, or had it before its log was trimmed."""
+    entries = state.entries
+    position = index - entries[0][1]
+    if position < 0:
+        return True
+    return position < len(entries) and entries[position][2] == term

@@ -1,0 +1,225 @@
+"""Virtual time: one heap of what is due, and for each host an event loop that runs on it.
+
+Owns when anything runs. Production code that asks asyncio for its loop gets a `HostLoop`: time is
+the host's own clock, which may run fast or slow; a paused host's callbacks wait, a dead host's
+never run. Order is by time, then by who asked first; nothing depends on hashes or addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+RESOLUTION_S = 1e-9
+"""A timer comes this much late, so that its host's clock shows its time, however it was rounded."""
+
+
+class Killed(BaseException):
+    """The process that runs now ends here; no handler of production code catches it."""
+
+
+class Handle:
+    """Something due; what asyncio calls a TimerHandle."""
+
+    __slots__ = ("arguments", "callback", "host", "is_cancelled", "when_s")
+
+    def __init__(
+        self, host: HostLoop | None, when_s: float, callback: Callable[..., Any], arguments: Any
+    ) -> None:
+        self.host, self.when_s = host, when_s
+        self.callback, self.arguments = callback, arguments
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        self.callback = _nothing
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+    def when(self) -> float:
+        return self.when_s
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+class Clockwork:
+    """The one thread of a simulation.
+
+    Attributes:
+        now: virtual seconds.
+        steps: callbacks run so far.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1_000.0  # PySyncObj takes a deadline of 0 for the past
+        self.steps = 0
+        self._heap: list[tuple[float, int, Handle]] = []
+        self._ready: deque[Handle] = deque()
+        self._order = 0
+
+    def at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Handle:
+        """Run something of the world itself, not of a host."""
+        return self.push(when, Handle(None, when, callback, arguments))
+
+    def after(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> Handle:
+        return self.at(self.now + delay, callback, *arguments)
+
+    def push(self, when: float, handle: Handle) -> Handle:
+        if when <= self.now:
+            self._ready.append(handle)
+        else:
+            self._order += 1
+            heapq.heappush(self._heap, (when, self._order, handle))
+        return handle
+
+    def run_until(self, end: float) -> None:
+        """Let time pass."""
+        ready, heap = self._ready, self._heap
+        while True:
+            if ready:
+                handle = ready.popleft()
+            elif heap and heap[0][0] <= end:
+                when, _, handle = heapq.heappop(heap)
+                if when > self.now:
+                    self.now = when
+            else:
+                self.now = max(self.now, end)
+                return
+            if handle.is_cancelled:
+                continue
+            self.steps += 1
+            host = handle.host
+            if host is None:
+                handle.callback(*handle.arguments)
+            else:
+                host.run(handle)
+
+
+class HostLoop(asyncio.AbstractEventLoop):
+    """The loop of one process on one host.
+
+    Attributes:
+        rate: seconds of the host's monotonic clock per virtual second.
+        is_dying: a kill point was reached; the process ends with this callback.
+        is_alive: whether the process lives; False for ever once it was killed.
+        frozen_until: callbacks wait until then: the process is stopped, or waits for its disk.
+
+    Args:
+        on_killed: the process met its end at one of its kill points.
+        create_connection, create_server: the network's, as asyncio's but without waiting.
+    """
+
+    def __init__(
+        self,
+        clockwork: Clockwork,
+        *,
+        rate: float,
+        boot: float,
+        name: str,
+        on_killed: Callable[[], None],
+        network: Any,
+        point: Callable[[str], None] = _nothing,
+    ) -> None:
+        self.clockwork = clockwork
+        self.rate, self.name = rate, name
+        self.is_alive = True
+        self.is_dying = False
+        self.frozen_until = 0.0
+        self._anchor = (clockwork.now, boot)
+        self._on_killed = on_killed
+        self.point = point
+        self._network = network
+        self._parked: list[Handle] = []
+        self.failures: list[str] = []
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        real, own = self._anchor
+        return own + (self.clockwork.now - real) * self.rate
+
+    def set_rate(self, rate: float) -> None:
+        """Let the clock run faster or slower from now on; timers set before keep their moment."""
+        self._anchor = (self.clockwork.now, self.time())
+        self.rate = rate
+
+    def run(self, handle: Handle) -> None:
+        """Run a callback that is due, unless the process is dead or stopped."""
+        if not self.is_alive:
+            return
+        if self.clockwork.now < self.frozen_until:
+            self._parked.append(handle)
+            if len(self._parked) == 1:
+                self.clockwork.at(self.frozen_until, self._thaw)
+            return
+        asyncio._set_running_loop(self)
+        try:
+            handle.callback(*handle.arguments)
+        except Killed:
+            pass
+        except Exception as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+        finally:
+            asyncio._set_running_loop(None)
+        if self.is_dying:  # asked for here, since a task keeps what was raised in it
+            self.is_dying = False
+            self._on_killed()
+
+    def _thaw(self) -> None:
+        if not self.is_alive:
+            return
+        if self.clockwork.now < self.frozen_until:
+            self.clockwork.at(self.frozen_until, self._thaw)
+            return
+        parked, self._parked = self._parked, []
+        for handle in parked:
+            self.clockwork.push(self.clockwork.now, handle)
+
+    def freeze(self, seconds: float) -> None:
+        """Stop the process, as SIGSTOP does; its clocks go on."""
+        self.frozen_until = max(self.frozen_until, self.clockwork.now + seconds)
+
+    # -- what production code calls -------------------------------------------------------------------
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        now = self.clockwork.now
+        return self.clockwork.push(now, Handle(self, now, callback, args))
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        when = self.clockwork.now + max(delay, 0.0) / self.rate + RESOLUTION_S
+        return self.clockwork.push(when, Handle(self, self.time() + delay, callback, args))
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        return self.call_later(when - self.time(), callback, *args)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Coroutine[Any, Any, Any], **_: Any) -> asyncio.Task[Any]:  # type: ignore[override]
+        return asyncio.Task(coro, loop=self)
+
+    async def create_server(self, factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
+        return self._network.listen(self, factory, (host, port))
+
+    async def create_connection(  # type: ignore[override]
+        self, factory: Any, host: Any = None, port: Any = None, **_: Any
+    ) -> Any:
+        return await self._network.dial(self, factory, self.name, (host, port))
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return self.is_alive
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if self.is_alive and error is not None:
+            self.failures.append(f"{type(error).__name__}: {error}")

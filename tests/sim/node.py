@@ -1,0 +1,411 @@
+"""One host: a disk that outlives its processes, a kernel, and the node process on it.
+
+Owns the building of a node out of production parts, as `raftbook.node` does, and every way in which
+it ends: killed at a named point, powered off, frozen, its disk failing, damaged or replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from raftbook.errors import StorageError
+from raftbook.feed.stream import FeedHistory
+from raftbook.gateway.native import ClientBounds, ClientServer
+from raftbook.gateway.queries import Queries
+from raftbook.replica.driver import Driver
+from raftbook.replica.links import LinkSettings, PeerLinks
+from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.messages import Message
+from raftbook.replica.raft import NOBODY
+from raftbook.replica.replica import Replica
+from raftbook.storage.snapshots import SnapshotStore
+from raftbook.wire.peer_session import PeerCard
+from tests.sim.clockwork import HostLoop, Killed
+from tests.sim.files import Files, SimPath
+from tests.sim.log import LogDisk, SimLog
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+RAFT_PORT, CLIENT_PORT = 1, 2
+CLUSTER_ID = "simulation"
+GENESIS_DIGEST = "00"
+SECRET = b"the secret of the cluster"
+EPOCH_S = 1_700_000_000
+SNAPSHOT_CHILD_S = 0.4
+"""A snapshot's child process works for up to this long."""
+
+
+class SimMachine(Machine):
+    """The production machine, with its applies noted for the checks of the turn."""
+
+    def __init__(self, host: Host, genesis: Any, *, entries_kept: int) -> None:
+        super().__init__(genesis, entries_kept=entries_kept)
+        self._host = host
+
+    def apply(self, index: int, term: int, payload: bytes) -> Applied | None:
+        host = self._host
+        host.point("apply")
+        applied = super().apply(index, term, payload)
+        host.applied.append((index, term, payload, self.exchange.digest.value()))
+        return applied
+
+    def restore(self, payload: bytes, *, index: int, expected_state_digest: str) -> None:
+        self._host.point("restore")
+        super().restore(payload, index=index, expected_state_digest=expected_state_digest)
+        self._host.applied.append((index, -1, b"", self.exchange.digest.value()))
+
+
+class ChildMaker:
+    """Snapshots as the production maker makes them: by a child that outlives a killed parent."""
+
+    def __init__(self, host: Host, machine: Machine, store: SnapshotStore) -> None:
+        self._host, self._machine, self._store = host, machine, store
+        self._is_running = False
+        self._result: bool | None = None
+
+    def start(self, index: int, term: int) -> None:
+        assert not self._is_running, "one snapshot at a time"
+        host = self._host
+        host.point("snapshot.fork")
+        if host.disk_faults["fork"]:
+            host.disk_faults["fork"] -= 1
+            self._result = False
+            return
+        self._is_running = True
+        digest, chunks = self._machine.state_digest(), list(self._machine.snapshot_chunks())
+        delay = SNAPSHOT_CHILD_S * host.rng.random()
+        host.world.clockwork.after(delay, self._work, host.power_cycles, index, term, digest, chunks)
+
+    def _work(self, cycle: int, index: int, term: int, digest: str, chunks: list[bytes]) -> None:
+        host = self._host
+        if host.power_cycles != cycle:
+            return
+        self._is_running = False
+        before, host.files.point = host.files.point, host.child_point
+        host.is_child_dying = False
+        try:
+            self._store.write(
+                index=index,
+                term=term,
+                members=host.world.node_ids,
+                state_digest=digest,
+                chunks=chunks,
+            )
+            self._result = True
+        except StorageError:
+            self._result = False
+        except Killed:
+            self._result = False
+            host.world.note(host.name, f"the snapshot child of {index} was killed")
+        finally:
+            host.files.point = before
+
+    def poll(self) -> bool | None:
+        result, self._result = self._result, None
+        return result
+
+
+class WatchedLinks:
+    """The replica's way to its peers: production links, with every message seen by the checks."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.target: PeerLinks | None = None
+
+    def send(self, peer_id: int, messages: list[Message]) -> None:
+        host = self._host
+        host.point("send.before")
+        for message in messages:
+            if message["type"] == "response_vote":
+                host.world.checks.voted(host.node_id, message["term"], peer_id)
+        assert self.target is not None
+        self.target.send(peer_id, messages)
+        host.point("send.after")
+
+
+class WatchedReplica(Replica):
+    """The production replica; each turn that ended is checked."""
+
+    host: Host
+
+    def turn(self) -> None:
+        host = self.host
+        host.point("turn")
+        host.applied.clear()
+        super().turn()
+        host.world.checks.turn_ended(host)
+
+
+class Host:
+    """One machine of the cluster.
+
+    Attributes:
+        loop: of the process that runs, None without one.
+        replica: of the process that runs; meaningless without one.
+        applied: (index, term, payload, digest) of this turn; term -1 is a restored snapshot.
+        armed: kill points waiting to be reached: name -> [times left, is power loss].
+        points: how often each was passed.
+        disk_faults: what the disk will do: "stall" (next syncs), "fork".
+        expects_fence: an error was injected that may fence the process.
+        damaged_files: snapshot files that were damaged and still stand.
+        power_cycles: counts what no process survives.
+    """
+
+    def __init__(self, world: World, node_id: int) -> None:
+        self.world, self.node_id, self.name = world, node_id, f"n{node_id}"
+        self.rng = random.Random(f"{world.seed}/host/{node_id}")
+        self.loop: HostLoop | None = None
+        self.replica: WatchedReplica
+        self.log: SimLog
+        self.applied: list[tuple[int, int, bytes, str]] = []
+        self.armed: dict[str, list[Any]] = {}
+        self.points: Counter[str] = Counter()
+        self.disk_faults: Counter[str] = Counter()
+        self.stall_s = 0.0
+        self.expects_fence = False
+        self.damaged_files: list[str] = []
+        self.power_cycles = 0
+        self.is_child_dying = False
+        self.refusal: str | None = None
+        self.fenced_loop: HostLoop | None = None  # whose supervisor was told
+        self.rate, self.wall_offset_s = 1.0, 0.0
+        self.boots = 0
+        self._monotonic = 100.0 + 50.0 * self.rng.random()
+        self._is_dying = self._dies_by_power = False
+        self.disk = LogDisk(self.rng, self.point, world.checks.observer(self))
+        self.disk.stall = self._stall
+        self.files = Files(self.rng, self.point)
+        world.network.up.add(self.name)
+
+    # -- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def is_running(self) -> bool:
+        return self.loop is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its disk remembers all it ever promised, as a member."""
+        disk = self.disk
+        if disk.problem is not None or disk.is_blank or disk.synced.voted_for == NOBODY:
+            return False
+        return not any(name in self.files.names for name in self.damaged_files)
+
+    def wall_ns(self) -> int:
+        return int((EPOCH_S + self.world.clockwork.now + self.wall_offset_s) * 1_000_000_000)
+
+    # -- kill points ----------------------------------------------------------------------------------
+
+    def point(self, name: str) -> None:
+        """The process passes a named point, where it may have to die."""
+        if self._is_dying:
+            raise Killed(name)
+        self.points[name] += 1
+        armed = self.armed.get(name)
+        if armed is not None:
+            armed[0] -= 1
+            if armed[0] <= 0:
+                del self.armed[name]
+                self._is_dying, self._dies_by_power = True, armed[1]
+                assert self.loop is not None
+                self.loop.is_dying = True
+                self.world.fault_happened("kill", f"{self.name} dies at {name}")
+                raise Killed(name)
+
+    def child_point(self, name: str) -> None:
+        """The same for the snapshot child."""
+        name = f"child.{name}"
+        if self.is_child_dying:
+            raise Killed(name)
+        self.points[name] += 1
+        armed = self.armed.get(name)
+        if armed is not None:
+            del self.armed[name]
+            self.is_child_dying = True
+            self.world.fault_happened("kill", f"{self.name}'s child dies at {name}")
+            raise Killed(name)
+
+    def _stall(self) -> None:
+        if self.disk_faults["stall"]:
+            self.disk_faults["stall"] -= 1
+            assert self.loop is not None
+            self.loop.freeze(self.stall_s * self.rng.random())
+
+    # -- ends -----------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """kill -9: what was written stays."""
+        if self.loop is None:
+            return
+        self._end_process()
+        self.world.network.process_ended(self._gone, self.name)
+
+    def power_off(self) -> None:
+        """Power loss: what was not synced is gone, nobody is told."""
+        loop = self.loop
+        if loop is not None:
+            self._end_process()
+            self.world.network.host_vanished(loop, self.name)
+        self.world.network.up.discard(self.name)
+        self.power_cycles += 1
+        self.disk.lose_power()
+        self.files.lose_power()
+        self._monotonic = 1.0 + 30.0 * self.rng.random()
+
+    def _end_process(self) -> None:
+        assert self.loop is not None
+        self._gone = self.loop
+        self._monotonic = self.loop.time()
+        self.loop.is_alive = False
+        self.loop = None
+        self._is_dying = False
+        self.applied.clear()
+        self.world.checks.process_ended(self)
+
+    def _died(self) -> None:
+        """The process ended at a kill point."""
+        if self._dies_by_power:
+            self.power_off()
+        else:
+            self.kill()
+        self.world.restart_later(self)
+
+    def wipe(self) -> None:
+        """The disk is replaced by an empty one; the process must not run."""
+        assert self.loop is None, f"{self.name} runs"
+        self.power_cycles += 1
+        self.disk.replace()
+        self.files.lose_all()
+        self.files.error = 0
+        self.damaged_files.clear()
+
+    # -- start ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a process on what the disk holds; it may refuse, with a reason."""
+        if self.loop is not None:
+            return
+        world = self.world
+        world.network.up.add(self.name)
+        self.boots += 1
+        self._is_dying = self._dies_by_power = False
+        self.refusal = None
+        self.expects_fence = bool(self.files.error)
+        self.loop = HostLoop(
+            world.clockwork,
+            rate=self.rate,
+            boot=self._monotonic,
+            name=self.name,
+            on_killed=self._died,
+            network=world.network,
+            point=self.point,
+        )
+        asyncio._set_running_loop(self.loop)
+        try:
+            self._build(self.loop)
+            world.checks.started(self)
+            world.note(self.name, f"started, applied {self.replica.raft.applied_index}")
+        except StorageError as error:
+            self.refusal = str(error)
+            world.note(self.name, f"refuses to start: {error}")
+            self._end_process()
+            world.network.process_ended(self._gone, self.name)
+            world.refused(self)
+        except Killed:
+            self._died()
+        finally:
+            asyncio._set_running_loop(None)
+
+    def _build(self, loop: HostLoop) -> None:
+        world, profile = self.world, self.world.profile
+        rng = random.Random(f"{world.seed}/process/{self.node_id}/{self.boots}")
+        self.log = SimLog(self.disk, has_snapshots=bool(self.files.names))
+        store = SnapshotStore(
+            SimPath(self.files),  # type: ignore[arg-type]
+            cluster_id=CLUSTER_ID,
+            genesis_digest=GENESIS_DIGEST,
+        )
+        machine = SimMachine(self, world.genesis, entries_kept=profile.entries_kept)
+        links = WatchedLinks(self)
+        replica = WatchedReplica.__new__(WatchedReplica)
+        replica.host = self
+        replica.__init__(  # type: ignore[misc]
+            self.node_id,
+            [peer_id for peer_id in world.node_ids if peer_id != self.node_id],
+            machine=machine,
+            log=self.log,
+            snapshots=store,
+            maker=ChildMaker(self, machine, store),
+            links=links,
+            timings=profile.timings,
+            bounds=profile.bounds,
+            clock=loop.time,
+            wall_ns=self.wall_ns,
+            rng=rng,
+        )
+        self.replica = replica
+        driver = Driver(replica, step_interval_s=profile.step_s)
+        links.target = self._make_links(driver, rng)
+        server = self._make_server(driver, rng)
+        loop.create_task(links.target.start(self.name, RAFT_PORT))
+        loop.create_task(server.start(self.name, CLIENT_PORT))
+        driver.start()
+
+    def _make_links(self, driver: Driver, rng: random.Random) -> PeerLinks:
+        replica, world = self.replica, self.world
+
+        def on_message(peer_id: int, message: Message) -> None:
+            replica.receive(peer_id, message)
+            driver.wake()
+
+        def on_connected(peer_id: int) -> None:
+            replica.connected(peer_id)
+            driver.wake()
+
+        settings = LinkSettings(
+            handshake_timeout_s=3.0,
+            reconnect_min_s=0.05,
+            reconnect_max_s=1.0,
+            frame_bytes_max=4 << 20,
+            buffer_bytes_max=world.profile.peer_buffer_bytes_max,
+        )
+        return PeerLinks(
+            PeerCard(CLUSTER_ID, GENESIS_DIGEST, self.node_id, self.log.incarnation),
+            SECRET,
+            {each: (f"n{each}", RAFT_PORT) for each in world.node_ids if each != self.node_id},
+            settings,
+            nonce=lambda: rng.randbytes(32),
+            on_message=on_message,
+            on_connected=on_connected,
+            on_disconnected=replica.disconnected,
+        )
+
+    def _make_server(self, driver: Driver, rng: random.Random) -> ClientServer:
+        bounds, world = self.world.profile.bounds, self.world
+        return ClientServer(
+            self.replica,
+            FeedHistory(1_000),
+            Queries(self.replica, dict),
+            ClientBounds(
+                frame_bytes_max=4 << 20,
+                request_bytes_max=bounds.entry_bytes_max,
+                request_commands_max=bounds.entry_requests_max,
+                buffer_bytes_max=16 << 20,
+                connections_max=64,
+                handshake_timeout_s=3.0,
+                idle_timeout_s=60.0,
+                deadline_s=bounds.request_deadline_s,
+            ),
+            cluster=("simulation", CLUSTER_ID),
+            secrets=dict.fromkeys(name for name, _ in world.genesis.accounts),
+            wake=driver.wake,
+            admin={},
+            nonce=lambda: rng.randbytes(32),
+            unique=lambda: rng.getrandbits(61) + 1,
+        )
+
+

@@ -1,0 +1,387 @@
+"""One run: a cluster, its clients, its network and disks, its faults, and the watch over them.
+
+Owns the phases. Faults rage for a while, and safety must hold all along; then everything is healed,
+and the cluster must come back to work within bounds; then the history is judged.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import importlib
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from raftbook.core.exchange import Genesis
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.replica import links
+from tests.sim import files
+from tests.sim.checks import Checks, Violation
+from tests.sim.client import SYMBOLS, Client, Record
+from tests.sim.clockwork import Clockwork
+from tests.sim.faults import KINDS, Fault, Injector, draw_faults
+from tests.sim.history import History
+from tests.sim.net import Network
+from tests.sim.node import Host
+from tests.sim.profile import Profile, draw
+
+LEADER_WITHIN_S, ORDERS_WITHIN_S, CAUGHT_UP_WITHIN_S = 2.0, 10.0, 30.0
+ORDERS_AFTER_HEALING = 20
+TIMELINE_LINES = 400
+SLICE_S = 0.25
+"""How often deadlines and loops are looked at."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run showed. `invariant` is empty when everything held."""
+
+    seed: int
+    nodes: int
+    seconds: float
+    invariant: str = ""
+    message: str = ""
+    at_s: float = 0.0
+    digest: str = ""
+    faults: dict[str, int] = field(default_factory=dict)
+    points: dict[str, int] = field(default_factory=dict)
+    orders: int = 0
+    requests: int = 0
+    reads: int = 0
+    unknown: int = 0
+    not_accepted: int = 0
+    repeats: int = 0
+    entries: int = 0
+    steps: int = 0
+    terms: int = 0
+    timeline: list[str] = field(default_factory=list)
+
+
+class World:
+    """Everything of one run.
+
+    Attributes:
+        hosts, clients: in order of their ids.
+        lost_disks: nodes that lost what they had promised and have not caught up since.
+        is_over: clients begin no more calls.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        profile: Profile,
+        faults: Sequence[Fault],
+        *,
+        verbose: bool = False,
+    ) -> None:
+        self.seed, self.profile, self.faults = seed, profile, list(faults)
+        self.clockwork = Clockwork()
+        self._started_at = self.clockwork.now
+        self._verbose = verbose
+        self._hash = hashlib.sha256()
+        self._pending_trace: list[str] = []
+        self.timeline: deque[str] = deque(maxlen=TIMELINE_LINES)
+        self.fault_counts: Counter[str] = Counter()
+        self.record = Record()
+        self.lost_disks: set[int] = set()
+        self.is_over = self.is_healing = False
+        self.node_ids = tuple(range(1, profile.size + 1))
+        self.genesis = Genesis(
+            tuple(InstrumentTerms(each, each.lower(), "eur", "0.01", "1", 1_000, 1, 1_000) for each in SYMBOLS),
+            (("ann", True), ("bob", False)),
+            profile.limits,
+        )
+        self.network = Network(
+            self.clockwork,
+            random.Random(f"{seed}/network"),
+            latency_s=profile.latency_s,
+            trace=self.trace,
+        )
+        self.checks = Checks(self)
+        self._rng = random.Random(f"{seed}/world")
+        self.hosts = [Host(self, node_id) for node_id in self.node_ids]
+        self.clients = [
+            Client(self, f"c{number}", ("ann", "bob")[number % 2], f"key-{number}")
+            for number in range(1, profile.clients + 1)
+        ]
+        self.clients.append(Client(self, "c0", "bob", "key-1", twin=self.clients[0]))
+        self._injector = Injector(self)
+
+    # -- what is written down -------------------------------------------------------------------------
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return self.clockwork.now - self._started_at
+
+    def trace(self, *what: Any) -> None:
+        """Add an event to the digest of the run."""
+        self._pending_trace.append(f"{self.clockwork.now!r} {what}")
+        if len(self._pending_trace) > 500:
+            self._fold_trace()
+
+    def _fold_trace(self) -> None:
+        self._hash.update("\n".join(self._pending_trace).encode())
+        self._pending_trace.clear()
+
+    def digest(self) -> str:
+        """A digest of every event so far."""
+        self._fold_trace()
+        return self._hash.hexdigest()
+
+    def note(self, who: str, what: str) -> None:
+        """Add a line to the timeline."""
+        line = f"{self.elapsed_s:9.4f}  {who:<5} {what}"
+        self.timeline.append(line)
+        self.trace(who, what)
+        if self._verbose:
+            print(line)
+
+    def fault_happened(self, kind: str, what: str) -> None:
+        self.fault_counts[kind] += 1
+        self.note("*", what)
+
+    def commit_seen(self, index: int, payload: bytes) -> None:
+        """An entry is committed, for the first time anywhere."""
+        self.trace("commit", index, len(payload))
+
+    # -- nodes ----------------------------------------------------------------------------------------
+
+    def leader(self) -> Host | None:
+        """The leader in the highest term, as far as nodes know themselves."""
+        leaders = [
+            host
+            for host in self.hosts
+            if host.is_running and host.replica.raft.is_leader and not host.replica.fenced
+        ]
+        return max(leaders, key=lambda host: host.replica.raft.term, default=None)
+
+    def restart_later(self, host: Host, seconds: float | None = None) -> None:
+        """A supervisor starts the process again."""
+        if seconds is None:
+            seconds = 0.05 + 3.0 * self._rng.random()
+        if self.is_healing:
+            seconds = min(seconds, 0.3)
+        self.clockwork.after(seconds, host.start)
+
+    def fenced(self, host: Host, reason: str) -> None:
+        """A process has fenced itself; its supervisor ends it and starts it again."""
+        loop = host.loop
+        if host.fenced_loop is loop:
+            return
+        host.fenced_loop = loop
+        self.note(host.name, f"is fenced: {reason}")
+        self.clockwork.after(0.2 + self._rng.random(), self._replace_process, host, loop)
+
+    def _replace_process(self, host: Host, loop: Any) -> None:
+        if host.loop is loop and loop is not None:
+            host.kill()
+            self.restart_later(host)
+
+    def refused(self, host: Host) -> None:
+        """A process did not start; the operator does what the reason says."""
+        is_damaged = host.disk.problem is not None or "no readable snapshot" in str(host.refusal)
+        is_damaged = is_damaged or "although a snapshot" in str(host.refusal)
+        if is_damaged:
+            self.clockwork.after(0.3 + self._rng.random(), self._replace_disk, host)
+        else:
+            self.restart_later(host, 0.5)
+
+    def _replace_disk(self, host: Host) -> None:
+        if not host.is_running:
+            self.wipe(host)
+            self.note(host.name, "gets an empty disk")
+            host.start()
+
+    def wipe(self, host: Host) -> None:
+        """Replace a stopped node's disk."""
+        host.wipe()
+        self.lost_disks.add(host.node_id)
+
+    # -- the run --------------------------------------------------------------------------------------
+
+    def run(self, seconds: float) -> None:
+        """All phases.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        for host in self.hosts:
+            self.clockwork.after(0.2 * self._rng.random(), host.start)
+        for client in self.clients:
+            client.begin()
+        for fault in self.faults:
+            self.clockwork.at(self._started_at + fault.at_s, self._injector.inject, fault)
+        self._pass(seconds)
+        self._heal()
+        self.is_over = True
+        self._pass(max(6.0, self.profile.client_timeout_s + 1.0))
+        self._check_end()
+
+    def _pass(self, seconds: float, until: Any = None) -> bool:
+        """Let time pass; with `until`, at most as long as it says no."""
+        end = self.clockwork.now + seconds
+        while self.clockwork.now < end:
+            self.clockwork.run_until(min(end, self.clockwork.now + SLICE_S))
+            if self.checks.violation is not None:
+                raise self.checks.violation
+            self.checks.look_at_loops()
+            for client in self.clients:
+                client.check_deadlines()
+            for host in self.hosts:
+                if host.is_whole:
+                    self.lost_disks.discard(host.node_id)
+            if until is not None and until():
+                return True
+        return False
+
+    def _heal(self) -> None:
+        """No more faults; within bounds, the cluster works again."""
+        self.note("*", "everything is healed")
+        self.is_healing = True
+        self.network.heal()
+        for client in self.clients:
+            client.is_calm = True
+        for host in self.hosts:
+            host.armed.clear()
+            host.disk_faults.clear()
+            host.disk.write_error = host.disk.sync_error = host.files.error = 0
+            host.rate = 1.0
+            if host.loop is not None:
+                host.loop.frozen_until = min(host.loop.frozen_until, self.clockwork.now)
+                host.loop.set_rate(1.0)
+                if host.replica.fenced is not None:
+                    host.kill()
+        for host in self.hosts:
+            if not host.is_running:
+                self.clockwork.after(0.05, host.start)
+        healed_at = self.clockwork.now
+        self._pass(2.5)  # supervisors and operators do their part, connections time out
+        self._demand("a leader", LEADER_WITHIN_S * self.pace, self._has_leader)
+        orders = self.record.orders_acknowledged
+        self._demand(
+            f"{ORDERS_AFTER_HEALING} new orders",
+            ORDERS_WITHIN_S,
+            lambda: self.record.orders_acknowledged >= orders + ORDERS_AFTER_HEALING,
+        )
+        left = CAUGHT_UP_WITHIN_S - (self.clockwork.now - healed_at)
+        self._demand("all nodes up to date", max(left, 5.0), self._is_caught_up)
+
+    @property
+    def pace(self) -> float:
+        """How much slower than usual this run's elections are."""
+        return self.profile.timings.election_min_s / 0.3
+
+    def _demand(self, what: str, within_s: float, happened: Any) -> None:
+        if not happened() and not self._pass(within_s, until=happened):
+            state = [self._describe(host) for host in self.hosts]
+            self.checks.fail("liveness", f"no {what} within {within_s:g} s: {'; '.join(state)}")
+
+    def _describe(self, host: Host) -> str:
+        if not host.is_running:
+            return f"{host.name} down ({host.refusal})"
+        raft = host.replica.raft
+        kind = "fenced" if host.replica.fenced else raft.role
+        if not raft.is_member:
+            kind += " no member"
+        return (
+            f"{host.name} {kind} term {raft.term} applied {raft.applied_index} "
+            f"commit {raft.commit_index} last {host.replica.last_index}"
+        )
+
+    def _has_leader(self) -> bool:
+        leader = self.leader()
+        return leader is not None and leader.replica.raft.commit_index > 1
+
+    def _is_caught_up(self) -> bool:
+        """Every node runs and is at most a little behind all that is committed."""
+        slack = 10
+        return all(
+            host.is_running
+            and host.replica.fenced is None
+            and host.replica.raft.is_member
+            and host.replica.raft.applied_index >= self.checks.last_committed - slack
+            for host in self.hosts
+        )
+
+    def _check_end(self) -> None:
+        last = self.checks.last_committed
+        for host in self.hosts:
+            if not host.is_running:
+                self.checks.fail("liveness", f"in the end: {self._describe(host)}")
+            pending = host.replica.pending_count
+            if pending:
+                self.checks.fail("liveness", f"{host.name} still has {pending} requests waiting")
+            self.checks.check_book(host)
+        applied = [host.replica.raft.applied_index for host in self.hosts]
+        if min(applied) != last:
+            self.checks.fail("liveness", f"in the end nodes have applied {applied} of {last}")
+        digests = {host.replica.machine.state_digest() for host in self.hosts}
+        if len(digests) != 1:
+            self.checks.fail("digest", f"states differ in the end: {sorted(digests)}")
+        History(self).check()
+
+
+@contextmanager
+def _stage(seed: int, profile: Profile) -> Iterator[None]:
+    """Small bounds, simulated files, no log lines, no collector; all as before afterwards."""
+    with ExitStack() as stack:
+        for module_name, name, value in profile.constants:
+            module = importlib.import_module(module_name)
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        stack.enter_context(files.patched(random.Random(f"{seed}/names")))
+        stack.callback(setattr, links, "random", links.random)
+        links.random = random.Random(f"{seed}/links")  # type: ignore[assignment]
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.CRITICAL)
+        if gc.isenabled():
+            gc.disable()
+            stack.callback(gc.enable)
+        yield
+
+
+def run_seed(
+    seed: int,
+    *,
+    nodes: int | None = None,
+    seconds: float = 60.0,
+    faults: Sequence[Fault] | None = None,
+    verbose: bool = False,
+) -> Outcome:
+    """One run; never raises for what the cluster does."""
+    profile = draw(seed, KINDS, size=nodes)
+    if faults is None:
+        faults = draw_faults(seed, profile, seconds)
+    outcome = Outcome(seed, profile.size, 0.0)
+    with _stage(seed, profile):
+        world = World(seed, profile, faults, verbose=verbose)
+        try:
+            world.run(seconds)
+        except Violation as violation:
+            outcome.invariant, outcome.message = violation.invariant, str(violation)
+            world.note("!", str(violation))
+        _fill(outcome, world)
+    return outcome
+
+
+def _fill(outcome: Outcome, world: World) -> None:
+    record = world.record
+    outcome.seconds = outcome.at_s = world.elapsed_s
+    outcome.digest = world.digest()
+    outcome.faults = dict(sorted(world.fault_counts.items()))
+    points: Counter[str] = Counter()
+    for host in world.hosts:
+        points.update(host.points)
+    outcome.points = dict(sorted(points.items()))
+    outcome.orders, outcome.requests = record.orders_acknowledged, record.requests_acknowledged
+    outcome.reads, outcome.unknown = record.reads, record.unknown
+    outcome.not_accepted, outcome.repeats = record.not_accepted, record.repeats
+    outcome.entries, outcome.steps = world.checks.last_committed, world.clockwork.steps
+    outcome.terms = len(world.checks.leader_of_term)
+    outcome.timeline = list(world.timeline)
