@@ -20,7 +20,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from raftbook.config import AccountConfig, ClusterConfig, NodeAddress, load_config, render_config
+from raftbook.config import (
+    AccountConfig,
+    ClusterConfig,
+    InstrumentConfig,
+    NodeAddress,
+    load_config,
+    render_config,
+)
+from raftbook.config_template import FIRST_INSTRUMENTS
 from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
@@ -174,6 +182,8 @@ class Cluster:
         bounds: dict[str, int] | None = None,
         timings: dict[str, int] | None = None,
         cluster_id: str = "test-1",
+        accounts: Sequence[AccountConfig] = ACCOUNTS,
+        instruments: Sequence[InstrumentConfig] = FIRST_INSTRUMENTS,
     ) -> None:
         self.folder = folder
         self.path = folder / "cluster.toml"
@@ -184,7 +194,8 @@ class Cluster:
             name="test",
             cluster_id=cluster_id,
             nodes=nodes,
-            accounts=ACCOUNTS,
+            accounts=accounts,
+            instruments=instruments,
         )
         for table, limits in (("timings", timings), ("bounds", bounds)):
             text += f"\n[{table}]\n" if limits else ""

@@ -1,0 +1,53 @@
+"""A node that breaks a promise, so that the harness can be seen to notice.
+
+`python -m tests.chaos.broken_node FAULT FILE node --id 1 ...`: patches one thing in this process,
+then is `skewed_node.py`. Nothing of this can be reached from the product.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from raftbook.core.exchange import Exchange
+from raftbook.storage import journal, journal_file
+from tests.chaos import skewed_node
+
+
+def _nothing_written() -> None:
+    """P1: everything is acknowledged from memory; a `kill -9` of all takes it away."""
+    journal.Journal.sync = lambda self: True  # type: ignore[method-assign]
+
+
+def _nothing_synced() -> None:
+    """P1: the journal is written, but SQLite never waits for the disk."""
+    original = journal_file.connect
+
+    def connect(path: Any) -> Any:
+        connection = original(path)
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    journal.connect = connect
+
+
+def _nothing_remembered() -> None:
+    """P2: a repeated request acts again."""
+    original = Exchange._out_of_line
+
+    def out_of_line(self: Any, session: Any, *rest: Any) -> Any:
+        return original(self, session, *rest) if session is None else None
+
+    Exchange._out_of_line = out_of_line  # type: ignore[method-assign]
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "nothing_written": _nothing_written,
+    "nothing_synced": _nothing_synced,
+    "nothing_remembered": _nothing_remembered,
+}
+
+if __name__ == "__main__":
+    FAULTS[sys.argv.pop(1)]()
+    skewed_node.main()

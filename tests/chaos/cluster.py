@@ -1,0 +1,272 @@
+"""The nodes of a chaos run: real processes, each with a configuration whose peers are proxies.
+
+Owns the folder, the processes, the proxies, the small disks, and the rule of who touches a node:
+one lock each, so that nobody thaws what another has frozen. Must not know when anything happens:
+`nemeses.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from raftbook.config import AccountConfig, InstrumentConfig
+from tests.chaos.proxy import Proxies
+from tests.chaos.skewed_node import write_skew
+from tests.e2e.cluster import HOST, Cluster, Trouble, Wire, free_ports
+
+LOAD_SYMBOLS = ("BTC-USD", "ETH-USD")
+LOAD_ACCOUNTS = ("alice", "bob", "carol")
+PROBE_ACCOUNTS = ("anna", "ben", "cleo")
+ACCOUNTS = (
+    AccountConfig("demo", operator=True),
+    *(AccountConfig(name) for name in (*LOAD_ACCOUNTS, *PROBE_ACCOUNTS)),
+)
+BOUNDS = {
+    # Often enough that nodes are caught up by snapshots, and that logs are trimmed.
+    "snapshot_every_entries": 5_000,
+    # A closed order must be remembered while its window is open, whatever else its account does.
+    "closed_orders_max": 20_000,
+}
+DISK_MIB = 96
+_NODE = "tests.chaos.skewed_node"
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def window_symbol(number: int) -> str:
+    """The instrument of a probe window; each lives for one window."""
+    return f"W{number:04d}-USD"
+
+
+def instruments(windows: int) -> list[InstrumentConfig]:
+    """The instruments of a run."""
+    symbols = [*LOAD_SYMBOLS, *map(window_symbol, range(windows))]
+    tick, lot = Decimal("0.01"), Decimal("0.001")
+    return [InstrumentConfig(symbol, symbol[:-4], "USD", tick, lot) for symbol in symbols]
+
+
+class ChaosCluster(Cluster):
+    """Nodes behind proxies; use it as a context manager, nothing runs at first.
+
+    Attributes:
+        proxies: links "1-2" from node 1 to node 2, "c-1" from the clients to node 1.
+        locks: hold a node's while you do something to its process or its files.
+        fault: makes the nodes broken ones, for tests of the harness; see `broken_node.py`.
+        small_disks: the nodes whose data lies on a small disk of its own.
+        expected_down: the nodes whose process may be gone.
+    """
+
+    def __init__(self, folder: Path, *, size: int = 3, windows: int = 60, fault: str = "") -> None:
+        super().__init__(
+            folder,
+            size=size,
+            bounds=BOUNDS,
+            accounts=ACCOUNTS,
+            instruments=instruments(windows),
+            cluster_id="chaos-1",
+        )
+        self.window_count, self._fault = windows, fault
+        self.small_disks: set[int] = set()
+        self.expected_down: set[int] = set(self.ids)
+        self.locks = {node_id: asyncio.Lock() for node_id in self.ids}
+        pairs = [(a, b) for a in self.ids for b in self.ids if a != b]
+        ports = iter(free_ports(len(pairs) + len(self.ids)))
+        self._client_ports = {node_id: next(ports) for node_id in self.ids}
+        links = {
+            f"c-{node_id}": (self._client_ports[node_id], self.address(node_id).client_port)
+            for node_id in self.ids
+        }
+        peer_ports = {pair: next(ports) for pair in pairs}
+        for (a, b), port in peer_ports.items():
+            links[f"{a}-{b}"] = (port, self.address(b).raft_port)
+        for node_id in self.ids:
+            self._write_config(node_id, peer_ports)
+            write_skew(self._skew_path(node_id), 0)
+        self.proxies = Proxies(links)
+
+    def _write_config(self, node_id: int, peer_ports: dict[tuple[int, int], int]) -> None:
+        """The same cluster as one node sees it: its peers are where their proxies listen."""
+        text = self.path.read_text()
+        for peer in self.config.nodes:
+            if peer.node_id != node_id:
+                ours = replace(peer, raft_port=peer_ports[node_id, peer.node_id])
+                text = _replaced(text, f"raft_port = {peer.raft_port}",
+                                 f"raft_port = {ours.raft_port}")  # fmt: skip
+        self._config_path(node_id).write_text(text)
+
+    def _config_path(self, node_id: int) -> Path:
+        return self.folder / f"cluster-{node_id}.toml"
+
+    def _skew_path(self, node_id: int) -> Path:
+        return self.folder / f"clock-{node_id}"
+
+    def __enter__(self) -> ChaosCluster:
+        self.proxies.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        try:
+            for node_id in self.running:
+                with contextlib.suppress(ProcessLookupError):
+                    self.thaw(node_id)
+            super().__exit__(None, None, None)
+        finally:
+            self.proxies.__exit__()
+            for node_id in sorted(self.small_disks):
+                self._unmount(node_id)
+
+    def client_ports(self, first: int = 1) -> list[tuple[str, int]]:
+        """Where clients reach the nodes: through their proxies."""
+        at = self.ids.index(first)
+        order = [*self.ids[at:], *self.ids[:at]]
+        return [(HOST, self._client_ports[node_id]) for node_id in order]
+
+    # -- processes ----------------------------------------------------------------------------
+
+    def _command(self, node_id: int, config: Path | None = None) -> Sequence[str]:
+        module = ["tests.chaos.broken_node", self._fault] if self._fault else [_NODE]
+        program = [sys.executable, "-m", *module, str(self._skew_path(node_id))]
+        path = str(config or self._config_path(node_id))
+        return [*program, "node", "--config", path, "--id", str(node_id)]
+
+    def start(self, *node_ids: int) -> None:
+        for node_id in node_ids or self.ids:
+            self.expected_down.discard(node_id)
+            with open(self._log_path(node_id), "ab") as log:
+                self._processes[node_id] = subprocess.Popen(
+                    self._command(node_id),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    env={**os.environ, "PYTHONPATH": str(_ROOT)},
+                )
+
+    def kill(self, node_id: int) -> None:
+        self.expected_down.add(node_id)
+        super().kill(node_id)
+
+    def stop(self, node_id: int) -> int:
+        self.expected_down.add(node_id)
+        return super().stop(node_id)
+
+    def forget(self, node_id: int) -> int | None:
+        """Take note of a process that has ended by itself; its exit code."""
+        self.expected_down.add(node_id)
+        return self._processes.pop(node_id).poll()
+
+    def gone(self) -> list[int]:
+        """Nodes whose process has ended although nobody ended it."""
+        return [
+            node_id
+            for node_id, process in list(self._processes.items())
+            if process.poll() is not None and node_id not in self.expected_down
+        ]
+
+    def pid(self, node_id: int) -> int:
+        """Of a running node."""
+        return self._processes[node_id].pid
+
+    def set_clock(self, node_id: int, skew_ns: int) -> None:
+        """Let a node's wall clock jump."""
+        write_skew(self._skew_path(node_id), skew_ns)
+
+    # -- disks --------------------------------------------------------------------------------
+
+    def mount_small_disk(self, node_id: int) -> str:
+        """Give a node that has no files yet a small disk of its own; why not, if it cannot be."""
+        directory = self.directory(node_id)
+        directory.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "tmpfs"]
+        try:
+            done = subprocess.run([*command, str(directory)], capture_output=True, check=False)
+        except OSError as error:
+            return f"mount: {error}"
+        if done.returncode:
+            return done.stderr.decode().strip() or f"mount ended with {done.returncode}"
+        self.small_disks.add(node_id)
+        return ""
+
+    def _unmount(self, node_id: int) -> None:
+        """Bring the files of a small disk back where a post-mortem finds them."""
+        directory = self.directory(node_id)
+        kept = directory.with_name(f"{directory.name}.kept")
+        shutil.copytree(directory, kept, ignore=shutil.ignore_patterns("ballast"))
+        done = subprocess.run(["umount", "-l", str(directory)], capture_output=True, check=False)
+        if not done.returncode:
+            directory.rmdir()
+            kept.rename(directory)
+
+    def fill_disk(self, node_id: int) -> int:
+        """Write until nothing more fits; the bytes."""
+        written = 0
+        with open(self.directory(node_id) / "ballast", "ab", buffering=0) as file:
+            for size in (1 << 20, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        written += file.write(b"x" * size)
+        return written
+
+    def free_disk(self, node_id: int) -> None:
+        """Give the space back."""
+        (self.directory(node_id) / "ballast").unlink(missing_ok=True)
+
+    def wipe(self, node_id: int) -> None:
+        """Lose a stopped node's files; a mounted disk itself stays."""
+        assert node_id not in self._processes, f"node {node_id} runs"
+        for path in self.directory(node_id).iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    # -- questions that may go unanswered -----------------------------------------------------
+
+    def ask(self, node_id: int, name: str, account: str = "", **arguments: Any) -> Any:
+        """A query that waits a second at most; None if the node does not answer it."""
+        try:
+            with Wire(self.address(node_id).client_port, timeout_s=1.0) as wire:
+                wire.greet(account)
+                return wire.query(name, **arguments)
+        except (OSError, Trouble):
+            return None
+
+    def statuses(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What each running node says of itself, as far as it answers."""
+        for node_id in self.running:
+            status = self.ask(node_id, "status")
+            if status is not None:
+                yield node_id, status
+
+    def leader(self) -> tuple[int, int] | None:
+        """(leader, term) as the newest term that anybody knows has it."""
+        best: tuple[int, int] | None = None
+        for node_id, status in self.statuses():
+            if status["role"] == "leader" and (best is None or status["term"] > best[1]):
+                best = (node_id, status["term"])
+        return best
+
+    def open_files(self, node_id: int) -> int:
+        """Open descriptors of a node."""
+        return len(os.listdir(f"/proc/{self.pid(node_id)}/fd"))
+
+    def memory_kib(self, node_id: int) -> int:
+        """Resident memory of a node."""
+        for line in Path(f"/proc/{self.pid(node_id)}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        return 0
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1, f"{old} stands {text.count(old)} times in the configuration"
+    return text.replace(old, new)

@@ -1,0 +1,292 @@
+"""One chaos run: start, trade, break and mend, settle, compare, judge.
+
+Owns the order of these and the result. `python -m tests.chaos` is its command line, and
+`test_slice.py` a short run of it in the suite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.chaos.archive import EVERY_S, Archive
+from tests.chaos.cluster import ChaosCluster
+from tests.chaos.judgement import ARCHIVE, HISTORY, RunFile, judge
+from tests.chaos.load import INSIST_S, Load
+from tests.chaos.nemeses import Nemeses, Report
+from tests.e2e.cluster import Trouble, until
+
+ORDERS_PER_S_MIN: Final = 100.0
+"""Below this a run is void: a cluster that does nothing loses nothing."""
+DESCRIPTORS_SLACK: Final = 8
+_SAMPLE_EVERY_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Options:
+    """What kind of run.
+
+    Attributes:
+        only: names of the troubles to draw from; empty is all of them.
+        orders_per_s: what the clients aim at.
+        fault: runs broken nodes, for tests of the harness.
+    """
+
+    folder: Path
+    minutes: float
+    seed: int
+    nodes: int = 3
+    orders_per_s: float = 900.0
+    only: frozenset[str] = frozenset()
+    fault: str = ""
+    say: Callable[[str], None] = print
+
+
+@dataclass(slots=True)
+class Growth:
+    """Descriptors and KiB of one node when it was idle at first and at last, and the most."""
+
+    descriptors: list[int] = field(default_factory=lambda: [0, 0, 0])
+    memory_kib: list[int] = field(default_factory=lambda: [0, 0, 0])
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run found; `violations` empty and `void` empty is a pass."""
+
+    seed: int
+    minutes: float
+    nodes: int
+    orders: int = 0
+    orders_per_s: float = 0.0
+    tally: dict[str, int] = field(default_factory=dict)
+    troubles: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+    failovers_s: list[float] = field(default_factory=list)
+    disturbed_failovers_s: list[float] = field(default_factory=list)
+    growth: dict[int, Growth] = field(default_factory=dict)
+    judgement: dict[str, Any] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    void: str = ""
+    timeline: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.violations and not self.void
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            **asdict(self),
+            "failover_percentiles_s": percentiles(self.failovers_s),
+            "disturbed_failover_percentiles_s": percentiles(self.disturbed_failovers_s),
+        }
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """Of a few measurements: the nearest rank, nothing interpolated."""
+    if not values:
+        return {}
+    ranked = sorted(values)
+
+    def at(share: float) -> float:
+        return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 3)
+
+    return {
+        "count": len(ranked),
+        "p50": at(0.5),
+        "p90": at(0.9),
+        "p99": at(0.99),
+        "max": round(ranked[-1], 3),
+        "mean": round(statistics.fmean(ranked), 3),
+    }
+
+
+def run(options: Options) -> Result:
+    """One run in an empty folder, which keeps everything for a post-mortem."""
+    windows = 20 + int(options.minutes * 90)
+    cluster = ChaosCluster(options.folder, size=options.nodes, windows=windows, fault=options.fault)
+    result = Result(options.seed, options.minutes, options.nodes)
+    with cluster:
+        asyncio.run(_Run(options, cluster, result).play())
+        for node_id in cluster.running:
+            code = cluster.stop(node_id)
+            if code:
+                result.violations.append(f"node {node_id} ended with {code} at the end")
+    judgement = judge(options.folder)
+    result.violations += judgement.violations
+    result.void = result.void or judgement.void
+    result.judgement = asdict(judgement)
+    if result.orders_per_s < ORDERS_PER_S_MIN:
+        result.void = f"{result.orders_per_s:.0f} orders/s; a run needs {ORDERS_PER_S_MIN:.0f}"
+    return result
+
+
+class _Run:
+    def __init__(self, options: Options, cluster: ChaosCluster, result: Result) -> None:
+        self.options, self.cluster, self.result = options, cluster, result
+        self.report = Report(time.monotonic(), say=options.say)
+        self.load = Load(cluster, seed=options.seed, orders_per_s=options.orders_per_s)
+        self.archive = Archive(options.folder / ARCHIVE)
+
+    async def play(self) -> None:
+        """Everything that needs running nodes."""
+        cluster, report = self.cluster, self.report
+        self._mount_disks()
+        cluster.start()
+        await asyncio.to_thread(cluster.wait_up)
+        await asyncio.to_thread(cluster.wait_leader)
+        self._sample(0)
+        watching = asyncio.create_task(self._watch())
+        copying = asyncio.create_task(self._copy_journals())
+        trading = asyncio.create_task(self.load.run())
+        began = time.monotonic()
+        nemeses = Nemeses(
+            cluster, self.load, report, seed=self.options.seed, only=self.options.only
+        )
+        await asyncio.sleep(1.0)
+        try:
+            await nemeses.run(began + 60 * self.options.minutes)
+            await self._heal()
+            await asyncio.sleep(1.0)
+            self.result.orders = self.load.tally.orders
+            self.result.orders_per_s = round(self.load.tally.orders / (time.monotonic() - began), 1)
+            self.load.finish()
+            async with asyncio.timeout(INSIST_S + 30):
+                await trading
+            await self._settle()
+        finally:
+            for task in (trading, watching, copying):
+                task.cancel()
+            await asyncio.gather(trading, watching, copying, return_exceptions=True)
+            self._write_down()
+
+    def _mount_disks(self) -> None:
+        """A small disk for a minority of the nodes; the others keep a real one, with real syncs."""
+        for node_id in self.cluster.ids[-(len(self.cluster.ids) // 2) :]:
+            problem = self.cluster.mount_small_disk(node_id)
+            if problem:
+                self.report.skipped["full_disk"] = f"no small disk can be mounted: {problem}"
+                self.report.note(f"no full disks: {problem}")
+
+    async def _heal(self) -> None:
+        """Everything is whole again; the nodes must find together by themselves."""
+        cluster, report = self.cluster, self.report
+        report.note("healing")
+        await asyncio.to_thread(cluster.proxies.heal)
+        for node_id in cluster.ids:
+            cluster.set_clock(node_id, 0)
+            if node_id not in cluster.running:
+                cluster.start(node_id)
+        try:
+            await asyncio.to_thread(cluster.wait_up)
+            leader = await asyncio.to_thread(cluster.wait_leader)
+            report.note(f"node {leader} leads, all are up")
+        except (Trouble, AssertionError) as error:
+            report.problem(f"the healed cluster has no leader that all know: {error}")
+
+    async def _settle(self) -> None:
+        """Repeat, compare, verify; what nobody asks any more must not stay open."""
+        cluster, report = self.cluster, self.report
+        via = self.options.seed % len(cluster.ids) + 1
+        await self.load.repeat_some(via=cluster.ids[via - 1])
+        try:
+            index, digest = await asyncio.to_thread(cluster.settle)
+        except (Trouble, AssertionError) as error:
+            report.problem(f"the nodes do not settle: {error}")
+            return
+        self.settled = (index, digest)
+        report.note(f"all nodes have digest {digest[:12]} at {index}")
+        code, said = await asyncio.to_thread(self._verify)
+        report.note(said.strip().splitlines()[-1] if said.strip() else f"verify: {code}")
+        if code:
+            report.problem(f"cluster verify ended with {code}: {said}")
+        await asyncio.to_thread(self._check_growth)
+
+    settled: tuple[int, str] = (0, "")
+
+    def _verify(self) -> tuple[int, str]:
+        command = [sys.executable, "-m", "raftbook_cli.main", "cluster", "verify", "--config"]
+        done = subprocess.run(
+            [*command, str(self.cluster.path)], capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    # -- beside it ----------------------------------------------------------------------------
+
+    async def _copy_journals(self) -> None:
+        """Before a log is trimmed, somebody must have read it."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            told = dict(await asyncio.to_thread(lambda: list(self.cluster.statuses())))
+            if not told:
+                continue
+            node_id = max(told, key=lambda one: (told[one]["applied_index"], one))
+            async with self.cluster.locks[node_id]:
+                if self.cluster.is_running(node_id):
+                    committed = told[node_id]["commit_index"]
+                    # Not in a thread: nobody may kill and start the node in the middle of it.
+                    self.archive.copy(self.cluster, node_id, committed)
+
+    async def _watch(self) -> None:
+        """Nodes end only when somebody ends them; how large they grow."""
+        while True:
+            await asyncio.sleep(_SAMPLE_EVERY_S)
+            for node_id in self.cluster.gone():
+                code = self.cluster.forget(node_id)
+                self.report.problem(f"node {node_id} ended by itself with {code}")
+            self._sample(2)
+
+    def _sample(self, at: int) -> None:
+        """Take down each node's size: 0 at first, 1 at last, 2 the most."""
+        for node_id in self.cluster.running:
+            growth = self.result.growth.setdefault(node_id, Growth())
+            try:
+                counts = self.cluster.open_files(node_id), self.cluster.memory_kib(node_id)
+            except OSError:
+                continue  # it was killed a moment ago
+            for values, count in zip((growth.descriptors, growth.memory_kib), counts, strict=True):
+                values[at] = max(values[2], count) if at == 2 else count
+
+    def _check_growth(self) -> None:
+        def is_small() -> bool:
+            self._sample(1)
+            return all(
+                growth.descriptors[1] <= growth.descriptors[0] + DESCRIPTORS_SLACK
+                for growth in self.result.growth.values()
+            )
+
+        try:
+            until("the nodes have closed what nobody uses", is_small, within_s=15)
+        except Trouble:
+            counts = {node: growth.descriptors for node, growth in self.result.growth.items()}
+            self.report.problem(f"descriptors leak (first, last, most): {counts}")
+
+    def _write_down(self) -> None:
+        result, report, tally = self.result, self.report, self.load.tally
+        self.load.recorder.history.save(self.options.folder / HISTORY)
+        index, digest = self.settled
+        RunFile(list(self.cluster.ids), index, digest, self.load.windows_used).save(
+            self.options.folder
+        )
+        result.tally = {
+            "acknowledged": tally.acknowledged,
+            "retries": tally.retries,
+            "abandoned": tally.abandoned,
+            "reads": tally.reads,
+            "repeated": tally.repeated,
+        }
+        result.troubles, result.skipped = report.counts, report.skipped
+        result.failovers_s = [round(one, 4) for one in report.failovers_s]
+        result.disturbed_failovers_s = [round(one, 4) for one in report.disturbed_failovers_s]
+        result.timeline, result.refusals = report.timeline, report.refusals
+        result.violations += report.problems
