@@ -117,7 +117,7 @@ def read_journal(directory: Path) -> JournalContents:
             for name in (JOURNAL_NAME, WAL_NAME):
                 if (directory / name).exists():
                     shutil.copyfile(directory / name, Path(copy, name))
-            connection = connect(Path(copy, JOURNAL_NAME))
+            connection = connect(Path(copy, JOURNAL_NAME), blame=directory / JOURNAL_NAME)
             try:
                 contents = load(connection, directory / JOURNAL_NAME)
             finally:
@@ -162,18 +162,22 @@ def create_journal_file(
     rename_durably(building, path)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, blame: Path | None = None) -> sqlite3.Connection:
     """A connection that owns the file alone and syncs at every commit.
+
+    Args:
+        blame: the file that errors name, where `path` is only a copy of it.
 
     Raises:
         StorageError: another process has it, or it is no SQLite file.
     """
-    with _damage_refused(path):
+    blame = path if blame is None else blame
+    with _damage_refused(blame):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0
         )
         try:
-            _take_over(connection, path)
+            _take_over(connection, blame)
         except BaseException:
             connection.close()
             raise

@@ -398,6 +398,14 @@ def test_a_reader_of_a_directory_without_a_journal_is_told_so(tmp_path: Path) ->
         read_journal(tmp_path)
 
 
+def test_a_reader_blames_the_file_and_not_its_copy(journal: Journal, directory: Path) -> None:
+    journal.close()
+    (directory / "journal.sqlite3").write_bytes(b"not a database" * 100)
+    with pytest.raises(StorageError) as refused:
+        read_journal(directory)
+    assert refused.value.path == str(directory / "journal.sqlite3")
+
+
 def test_a_fresh_directory_passes_the_check(tmp_path: Path) -> None:
     check_directory(tmp_path)
     check_directory(tmp_path / "absent")
