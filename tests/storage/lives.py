@@ -270,4 +270,5 @@ def put_image(directory: Path, image: Image) -> None:
     for name in ("node", "snapshots"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     for path, content in image.items():
+        (directory / path).parent.mkdir(exist_ok=True)
         (directory / path).write_bytes(content)

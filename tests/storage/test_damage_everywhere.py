@@ -1,8 +1,8 @@
 """Every file of a node cut short at many lengths and with bits flipped: the truth, or a refusal.
 
 The files are real ones, of a whole life: a stopped node's, and one's that was killed amid work.
-HYPOTHESIS_PROFILE=long tries every byte and length of small files and thousands in big ones, without
-it a spread of them.
+HYPOTHESIS_PROFILE=long tries every byte and length of small files and thousands in big ones;
+without it a spread of them.
 """
 
 from __future__ import annotations
