@@ -57,6 +57,10 @@ Steps = Generator[Call | list[Request], Any, Any]
 gets the list of their answers, in which an error stands where it happened."""
 
 
+ANY_AGE_MS: Final = 2**62
+"""The most that `max_age_ms` of a query may be."""
+
+
 class Verbs:
     """What one client knows of the market: the terms of the instruments, which never change."""
 
@@ -158,7 +162,7 @@ class Verbs:
         try:
             return order_results(reply, [command], self.specs)[0]
         except KeyError:
-            yield from self.instruments()
+            yield from self._learn_instruments()
             return self._read(reply, command)
 
     def _read(self, reply: RequestReply, command: Command) -> OrderResult:
@@ -171,7 +175,16 @@ class Verbs:
 
     def instruments(self) -> Generator[Any, Any, dict[str, InstrumentSpec]]:
         """Ask for the instrument table."""
-        value = yield Query("instruments", {})
+        return (yield from self._read_instruments({}))
+
+    def _learn_instruments(self) -> Generator[Any, Any, None]:
+        """Ask for it only for the terms: they never change, so any node's are as good."""
+        yield from self._read_instruments({"max_age_ms": ANY_AGE_MS})
+
+    def _read_instruments(
+        self, arguments: dict[str, Any]
+    ) -> Generator[Any, Any, dict[str, InstrumentSpec]]:
+        value = yield Query("instruments", arguments)
         if not isinstance(value, tuple):
             raise ProtocolError(f"no instruments: {value!r:.200}")
         specs = [InstrumentSpec.from_wire(element) for element in value]
@@ -229,7 +242,7 @@ class Verbs:
         try:
             return [OrderView.from_wire(value, self.specs) for value in values]
         except KeyError:
-            yield from self.instruments()
+            yield from self._learn_instruments()
         try:
             return [OrderView.from_wire(value, self.specs) for value in values]
         except KeyError as error:
@@ -237,7 +250,7 @@ class Verbs:
 
     def _know(self, symbols: Iterable[str]) -> Generator[Any, Any, None]:
         if any(symbol not in self.specs for symbol in symbols):
-            yield from self.instruments()
+            yield from self._learn_instruments()
 
     def _spec(self, symbol: str) -> Generator[Any, Any, InstrumentSpec]:
         yield from self._know([symbol])

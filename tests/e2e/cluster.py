@@ -40,6 +40,7 @@ from raftbook.wire.framing import FrameReader, frame
 from raftbook.wire.packing import pack
 
 HOST = "127.0.0.1"
+PATCHED_NODE = Path(__file__).with_name("patched_node.py")
 PATIENCE_S = 45.0
 """How long a test waits for what should take a second or two: two busy cores are slow."""
 
@@ -169,6 +170,9 @@ class Wire:
 class Cluster:
     """Some nodes in one folder; use it as a context manager.
 
+    Attributes:
+        patches: what is wrong with a node from its next start on; see `patched_node`.
+
     Args:
         size: how many nodes the configuration names; none is running at first.
         bounds, timings: what differs from the defaults.
@@ -202,6 +206,7 @@ class Cluster:
             text += "".join(f"{name} = {value}\n" for name, value in (limits or {}).items())
         self.path.write_text(text)
         self.ids = tuple(node.node_id for node in nodes)
+        self.patches: dict[int, tuple[str, str]] = {}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Cluster":
@@ -327,6 +332,8 @@ class Cluster:
 
     def _command(self, node_id: int, config: Path | None = None) -> Sequence[str]:
         program = [sys.executable, "-m", "raftbook_cli.main", "node"]
+        if node_id in self.patches:
+            program = [sys.executable, str(PATCHED_NODE), *self.patches[node_id], "--", "node"]
         return [*program, "--config", str(config or self.path), "--id", str(node_id)]
 
     # -- what the nodes say -------------------------------------------------------------------
