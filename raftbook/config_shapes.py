@@ -67,10 +67,15 @@ class Bounds:
     """Everything that could grow, and how far it may. Those marked genesis decide outcomes."""
 
     # The wire.
-    frame_bytes_max: int = _bounded(4 * MIB, 4 * KIB, 64 * MIB, "one frame on any port")
+    frame_bytes_max: int = _bounded(
+        4 * MIB, 4 * KIB, 64 * MIB, "one frame; between nodes at least 2 MiB"
+    )
     connections_max: int = _bounded(1_024, 1, 65_536, "open connections of one port")
     peer_buffer_bytes_max: int = _bounded(
-        64 * MIB, 64 * KIB, 1024 * MIB, "bytes waiting for one peer; above it the link is dropped"
+        64 * MIB,
+        64 * KIB,
+        1024 * MIB,
+        "bytes waiting for one peer (at least 16 MiB); above it the link is dropped",
     )
     client_buffer_bytes_max: int = _bounded(
         16 * MIB, 64 * KIB, 1024 * MIB, "bytes waiting for one client; above it it is dropped"
