@@ -28,7 +28,7 @@ def test_the_harness_has_the_default_timings() -> None:
     assert TIMINGS.election_max_s * 1_000 == timings.election_timeout_max_ms
     assert TIMINGS.heartbeat_s * 1_000 == timings.heartbeat_interval_ms
     assert TIMINGS.fallback_s * 1_000 == timings.leader_fallback_ms
-    assert STEP_S * 1_000 == timings.step_interval_ms
+    assert timings.step_interval_ms == STEP_S * 1_000
 
 
 @pytest.mark.parametrize("size", [3, 5])

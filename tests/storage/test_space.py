@@ -1,0 +1,64 @@
+"""A full disk: which errors pass by themselves, and when it is asked again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from raftbook.storage import space
+from raftbook.storage.failures import explain
+from raftbook.storage.space import ROOM_BYTES, has_room
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"),
+    [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False), (errno.EROFS, False)],
+)
+def test_only_a_lack_of_space_passes_by_itself(code: int, passes: bool) -> None:
+    error = explain(Path("journal"), OSError(code, os.strerror(code)))
+    assert error.passes is passes
+
+
+def test_sqlites_word_for_a_full_disk_passes_too_and_its_io_error_does_not() -> None:
+    for code, passes in ((sqlite3.SQLITE_FULL, True), (sqlite3.SQLITE_IOERR_FSYNC, False)):
+        error = sqlite3.OperationalError("trouble")
+        error.sqlite_errorcode = code
+        assert explain(Path("journal"), error).passes is passes
+
+
+def test_a_disk_with_room_is_found_and_nothing_is_left_on_it(tmp_path: Path) -> None:
+    assert has_room(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_with_little_free_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = SimpleNamespace(f_bavail=ROOM_BYTES // 4096 - 1, f_frsize=4096)
+    monkeypatch.setattr(space.os, "statvfs", lambda directory: free)
+    assert not has_room(tmp_path)
+
+
+@pytest.mark.parametrize("step", ["open", "write", "fsync"])
+def test_what_is_free_may_not_be_for_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A quota does not show in what is free."""
+
+    def over_quota(*_: object) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(space.os, step, over_quota)
+        assert not has_room(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_short_write_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space.os, "write", lambda descriptor, content: 100)
+    assert not has_room(tmp_path)
