@@ -3,6 +3,7 @@
 #   make test                the whole suite
 #   make check               lint, format, types, layers
 #   make bench               the benchmarks
+#   make chaos [MINUTES=10] [SEED=1] [NODES=3]   break a cluster of real processes, and judge it
 # Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench chaos clean
 
 demo: $(INSTALLED)
 	@$(VENV)/bin/raftbook demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -26,6 +27,10 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(RUN) -m benchmarks
+
+chaos: $(INSTALLED)
+	@$(RUN) -m tests.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1) \
+		--nodes $(or $(NODES),3) $(if $(JSON),--json $(JSON))
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,7 @@ then is `skewed_node.py`. Nothing of this can be reached from the product.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,21 @@ def _nothing_synced() -> None:
     journal.connect = connect
 
 
+def _synced_late() -> None:
+    """P1: messages and answers leave first, the sync comes right after."""
+    original = journal.Journal.sync
+
+    def sync(self: journal.Journal) -> bool:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the node is only being built
+            return original(self)
+        loop.call_soon(original, self)
+        return True
+
+    journal.Journal.sync = sync  # type: ignore[method-assign]
+
+
 def _nothing_remembered() -> None:
     """P2: a repeated request acts again."""
     original = Exchange._out_of_line
@@ -45,6 +61,7 @@ def _nothing_remembered() -> None:
 FAULTS: dict[str, Callable[[], None]] = {
     "nothing_written": _nothing_written,
     "nothing_synced": _nothing_synced,
+    "synced_late": _synced_late,
     "nothing_remembered": _nothing_remembered,
 }
 

@@ -33,7 +33,7 @@ ACCOUNTS = (
 )
 BOUNDS = {
     # Often enough that nodes are caught up by snapshots, and that logs are trimmed.
-    "snapshot_every_entries": 5_000,
+    "snapshot_every_entries": 3_000,
     # A closed order must be remembered while its window is open, whatever else its account does.
     "closed_orders_max": 20_000,
 }

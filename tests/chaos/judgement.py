@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from raftbook.config import load_config
+from raftbook.core.events import ACCEPTED
 from raftbook.core.exchange import Genesis
 from raftbook.genesis import genesis_of
 from tests.chaos.archive import whole_log
 from tests.chaos.cluster import window_symbol
-from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, History
+from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, History, merged
 from tests.checkers.linearizable import ILLEGAL, check_window, windows
 from tests.checkers.market import instrument_of
 from tests.checkers.witness import check_witness
@@ -80,6 +81,7 @@ def judge(folder: Path) -> Judgement:
     judgement.acknowledged = outcomes[ACKNOWLEDGED]
     judgement.not_accepted = outcomes[NOT_ACCEPTED]
     judgement.unknown = outcomes.total() - judgement.acknowledged - judgement.not_accepted
+    judgement.violations += contradictions(history)
     if run.digest:
         directories = [config.data_dir / f"node-{node_id}" for node_id in run.node_ids]
         _judge_log(folder, run, directories, history, genesis, judgement)
@@ -89,6 +91,19 @@ def judge(folder: Path) -> Judgement:
     for node_id in run.node_ids:
         judgement.violations += node_complaints(folder, node_id)
     return judgement
+
+
+def contradictions(history: History) -> list[str]:
+    """What the clients were told that cannot be, whatever any log says."""
+    found = [f"two replies: {problem}" for problem in merged(history.requests)[1][:20]]
+    owners: dict[int, tuple[str, str, int]] = {}
+    for row in history.requests:
+        for event in row.events:
+            if event[0] == ACCEPTED and owners.setdefault(event[2][0], row.name) != row.name:
+                found.append(
+                    f"doubled: order {event[2][0]} is of {owners[event[2][0]]} and of {row.name}"
+                )
+    return found[:40]
 
 
 def _judge_log(

@@ -312,6 +312,7 @@ class Nemeses:
         await asyncio.to_thread(self.cluster.wipe, node_id)
         await self._start(node_id)
         await self._caught_up(node_id)
+        self.report.note(f"node {node_id}, wiped, has caught up")
 
     async def _all_current(self) -> None:
         """One node is wiped or damaged at a time, with the others healthy: wait until they are."""

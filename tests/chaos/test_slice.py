@@ -1,0 +1,37 @@
+"""A short chaos run in the suite, and the proof that such a run can fail."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.judgement import judge
+from tests.chaos.runner import Options, run
+
+
+def test_a_little_chaos_loses_nothing(tmp_path: Path) -> None:
+    result = run(Options(tmp_path / "run", minutes=0.4, seed=3))
+    assert result.violations == []
+    assert result.void == ""
+    assert result.judgement["acknowledged"] > 1_000
+    assert result.judgement["windows"]["legal"] > 3
+    assert len(result.troubles) > 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "trouble", "rules"),
+    [
+        # Nothing reached the disk: after the kill the nodes give the same order ids out again.
+        ("nothing_written", "kill_all", ("two replies:", "doubled:", "lost:")),
+        # Clients that lost an answer ask again, and act twice.
+        ("nothing_remembered", "cut_clients", ("two replies:",)),
+    ],
+)
+def test_a_broken_node_is_noticed(
+    tmp_path: Path, fault: str, trouble: str, rules: tuple[str, ...]
+) -> None:
+    options = Options(
+        tmp_path / "run", minutes=0.1, seed=4, only=frozenset((trouble,)), fault=fault
+    )
+    result = run(options)
+    assert any(one.startswith(rules) for one in result.violations), result.violations[:5]
+    assert judge(tmp_path / "run").violations != [], "a second look at the folder must agree"

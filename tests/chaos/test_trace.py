@@ -1,0 +1,106 @@
+"""No acknowledgement and no append reply leaves before the sync that covers it: seen by strace."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from raftbook.client import AsyncClient
+from raftbook.core import commands as c
+from raftbook.core.types import Side
+from tests.chaos.trace import SYSTEM_CALLS, Findings, index_of_markers, judge_trace
+from tests.e2e.cluster import Cluster
+
+ORDERS = 40
+# A traced process is slow: nobody shall call an election for that.
+CALM = {
+    "election_timeout_min_ms": 3_000,
+    "election_timeout_max_ms": 4_000,
+    "leader_fallback_ms": 5_000,
+    "request_deadline_ms": 15_000,
+}
+
+
+def _why_no_strace() -> str:
+    if shutil.which("strace") is None:
+        return "strace is not installed: apt-get install strace"
+    probe = subprocess.run(
+        ["strace", "-D", "-f", "-o", "/dev/null", "true"], capture_output=True, check=False
+    )
+    if probe.returncode:
+        return f"strace may not trace here: {probe.stderr.decode().strip()}"
+    return ""
+
+
+class TracedCluster(Cluster):
+    """Every node under strace, as a detached tracer: the process started is the node itself."""
+
+    fault = ""
+
+    def trace(self, node_id: int) -> Path:
+        return self.folder / f"node-{node_id}.trace"
+
+    def _command(self, node_id: int, config: Path | None = None) -> Sequence[str]:
+        tracer = ["strace", "-D", "-f", "-yy", "-xx", "-s", "1000000", "-e"]
+        tracer += [f"trace={SYSTEM_CALLS}", "-o", str(self.trace(node_id))]
+        program = super()._command(node_id, config)
+        if self.fault:
+            skew = self.folder / "clock"
+            skew.write_bytes(bytes(8))
+            root = str(Path(__file__).resolve().parents[2])
+            broken = ["-m", "tests.chaos.broken_node", self.fault, str(skew)]
+            program = ["env", f"PYTHONPATH={root}", sys.executable, *broken, *program[3:]]
+        return [*tracer, *program]
+
+
+async def _trade(cluster: Cluster) -> None:
+    """One order after the other, half of them through each of two nodes."""
+    for first in cluster.ids[:2]:
+        async with AsyncClient(
+            cluster.client_ports(first)[:1], account="alice", timeout_s=30.0,
+            request_attempt_timeout_s=20.0,
+        ) as client:  # fmt: skip
+            for number in range(ORDERS // 2):
+                name = f"mark-{first * 1_000 + number:06d}"
+                reply = await client.request(
+                    [c.new_order("BTC-USD", Side.BUY, 1, 100, client_order_id=name)]
+                )
+                assert reply.events[0][2][2] == name
+
+
+def _run(folder: Path, fault: str = "") -> list[Findings]:
+    with TracedCluster(folder, timings=CALM) as cluster:
+        cluster.fault = fault
+        cluster.start()
+        cluster.wait_up()
+        cluster.wait_leader()
+        asyncio.run(_trade(cluster))
+        cluster.settle()
+        for node_id in cluster.ids:
+            cluster.kill(node_id)
+        traces = {node_id: cluster.trace(node_id) for node_id in cluster.ids}
+        indices = index_of_markers(traces.values())
+        assert len(indices) == ORDERS
+        return [judge_trace(path, indices) for path in traces.values()]
+
+
+pytestmark = pytest.mark.skipif(bool(_why_no_strace()), reason=_why_no_strace() or "strace works")
+
+
+def test_nothing_leaves_before_the_sync_that_covers_it(tmp_path: Path) -> None:
+    findings = _run(tmp_path)
+    assert [one.violations for one in findings] == [[], [], []]
+    assert sum(one.replies for one in findings) == ORDERS
+    assert sum(one.appends for one in findings) >= ORDERS  # to a majority at least
+    assert sum(one.append_replies for one in findings) >= ORDERS
+    assert all(one.syncs >= ORDERS for one in findings)
+
+
+@pytest.mark.parametrize("fault", ["nothing_synced", "synced_late"])
+def test_a_node_that_does_not_sync_in_time_is_seen(tmp_path: Path, fault: str) -> None:
+    findings = _run(tmp_path, fault)
+    assert all(one.violations for one in findings), [one.violations[:2] for one in findings]
