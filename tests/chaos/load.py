@@ -29,8 +29,9 @@ PROBE_LANES: Final = 2
 REQUESTS_PER_WINDOW: Final = 24
 INSIST_S: Final = 40.0
 """A client gives up after this long; the outcome is then unknown."""
-THINK_S: Final = 0.7
-"""Longest pause of a probe: a window then lasts long enough to meet a fault."""
+BEAT_S: Final = 0.5
+"""All probes speak at once, at every beat: a window is as concurrent as it can be, and lasts long
+enough to meet a fault."""
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ class Load:
 
         async def lane() -> None:
             while not self._over.is_set():
-                await asyncio.sleep(rng.random() * THINK_S)
+                await asyncio.sleep(BEAT_S - time.monotonic() % BEAT_S)
                 symbol = self._next_window()
                 if symbol is None:
                     return
