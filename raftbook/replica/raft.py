@@ -214,8 +214,13 @@ class Raft(SyncObj):
         self._SyncObj__onNodeConnected(peer)
         if self.is_leader:
             match = self._SyncObj__raftMatchIndex[peer]
-            next_index = self._SyncObj__raftNextIndex[peer]
-            self._SyncObj__raftNextIndex[peer] = min(next_index, max(match, 1) + 1)
+            # A peer that has told nothing yet is asked at our log's end: it says where to go back
+            # to. To begin at our log's beginning would send most of them a whole snapshot.
+            if match:
+                next_index = self._SyncObj__raftNextIndex[peer]
+                self._SyncObj__raftNextIndex[peer] = min(next_index, match + 1)
+            else:
+                self._SyncObj__raftNextIndex[peer] = self._log.last_index + 1
             self._replicate(peer)
 
     def disconnected(self, peer_id: int) -> None:

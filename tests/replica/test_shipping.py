@@ -201,6 +201,32 @@ def test_a_snapshot_whose_state_is_not_the_recorded_one_is_refused(
     assert [cluster[node_id].fenced for node_id in (1, 2)] == [None, None]
 
 
+def test_a_node_that_missed_an_election_but_little_else_gets_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new leader knows nothing of a peer that is away: it asks, rather than assume the worst."""
+
+    def not_wanted(peer_id: int) -> None:
+        raise AssertionError(f"node {peer_id} is sent a snapshot")
+
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 21))
+    for node_id in cluster.node_ids:
+        cluster.compact(node_id)
+    cluster.crash(1)
+    cluster.elect(2)
+    fill(cluster, session, range(21, 25), node_id=2)
+    assert cluster[2]._log.base_index > 2
+    monkeypatch.setattr(cluster[2].shipper, "send_next", not_wanted)
+    cluster.start(1)
+    cluster.settle()
+    assert cluster[2].fenced is None
+    assert cluster[1].raft.applied_index == cluster[2].last_index
+    assert cluster.book(1) == names(session, range(1, 25))
+
+
 def test_a_snapshot_while_one_is_installed(behind: tuple[Cluster, int]) -> None:
     """A receiver that was writing its own snapshot keeps the newer of the two."""
     cluster, session = behind
