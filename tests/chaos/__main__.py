@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=3, choices=(3, 5))
     parser.add_argument("--rate", type=float, default=900.0, help="orders/s that clients aim at")
     parser.add_argument("--only", default="", help="troubles to draw from, separated by commas")
+    parser.add_argument("--fault", default="", help="run broken nodes: see broken_node.py")
     parser.add_argument("--json", type=Path, help="write the result there")
     parser.add_argument("--folder", type=Path, help="keep everything there; must be empty or new")
     parser.add_argument("--recheck", type=Path, metavar="FOLDER", help="judge a kept run again")
@@ -43,6 +44,7 @@ def main() -> int:
             options.nodes,
             options.rate,
             only,
+            options.fault,
             say=lambda line: print(line, flush=True),
         )
     )
@@ -62,6 +64,7 @@ def _show(result: Result) -> None:
     print(f"orders {result.orders} ({result.orders_per_s:g}/s)  clients {result.tally}")
     print(f"troubles {result.troubles}  skipped {result.skipped or 'none'}")
     print(f"failover after kill -9 of the leader, s: {percentiles(result.failovers_s)}")
+    print(f"the same less the wait for a processor, s: {percentiles(result.less_cpu_wait())}")
     print(f"the same with other trouble, s: {percentiles(result.disturbed_failovers_s)}")
     for node_id, growth in sorted(result.growth.items()):
         print(f"node {node_id}: descriptors (first, last, most) {growth.descriptors}, "

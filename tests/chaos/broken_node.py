@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raftbook.core.exchange import Exchange
+from raftbook.gateway import native
 from raftbook.storage import journal, journal_file
 from tests.chaos import skewed_node
 
@@ -48,6 +49,15 @@ def _synced_late() -> None:
     journal.Journal.sync = sync  # type: ignore[method-assign]
 
 
+def _stale_reads() -> None:
+    """P3: a linearizable read is answered from what this node happens to have."""
+
+    async def barrier(self: Any) -> None:
+        return None
+
+    native.ClientServer.barrier = barrier  # type: ignore[method-assign]
+
+
 def _nothing_remembered() -> None:
     """P2: a repeated request acts again."""
     original = Exchange._out_of_line
@@ -62,6 +72,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "nothing_written": _nothing_written,
     "nothing_synced": _nothing_synced,
     "synced_late": _synced_late,
+    "stale_reads": _stale_reads,
     "nothing_remembered": _nothing_remembered,
 }
 

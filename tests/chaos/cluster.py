@@ -259,6 +259,11 @@ class ChaosCluster(Cluster):
         """Open descriptors of a node."""
         return len(os.listdir(f"/proc/{self.pid(node_id)}/fd"))
 
+    def cpu_wait_s(self, node_id: int) -> float:
+        """How long a node has been ready to run without being let to, since it started."""
+        path = Path(f"/proc/{self.pid(node_id)}/schedstat")
+        return int(path.read_text().split()[1]) / 1e9 if path.exists() else 0.0
+
     def memory_kib(self, node_id: int) -> int:
         """Resident memory of a node."""
         for line in Path(f"/proc/{self.pid(node_id)}/status").read_text().splitlines():

@@ -35,6 +35,8 @@ class Report:
     Attributes:
         failovers_s: seconds from each `kill -9` of a leader to the next acknowledgement, while no
             other trouble was under way; disturbed_failovers_s: those with trouble on the links.
+        cpu_waits_s: for each of failovers_s, how long the survivor that fared worst was kept from
+            running meanwhile: on a busy machine that, not raftbook, is most of it.
         problems: what no fault excuses.
     """
 
@@ -42,6 +44,7 @@ class Report:
     timeline: list[tuple[float, str]] = field(default_factory=list)
     failovers_s: list[float] = field(default_factory=list)
     disturbed_failovers_s: list[float] = field(default_factory=list)
+    cpu_waits_s: list[float] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -151,14 +154,21 @@ class Nemeses:
         self.report.note(f"kill -9 the leader, node {leader} of term {term}")
         killed, before = time.monotonic(), self._link_troubles
         await self._kill(leader)
+        waits = {one: self.cluster.cpu_wait_s(one) for one in self.cluster.running}
         ack = await self._first_ack_after(term)
+        waited_s = max(self.cluster.cpu_wait_s(one) - waits[one] for one in waits)
         if ack is None:
             self.report.note(f"no acknowledgement within {FAILOVER_WAIT_S:g} s")
         else:
             is_calm = before % 2 == 0 and before == self._link_troubles
             report = self.report
             (report.failovers_s if is_calm else report.disturbed_failovers_s).append(ack - killed)
-            report.note(f"acknowledged again after {ack - killed:.3f} s")
+            if is_calm:
+                report.cpu_waits_s.append(waited_s)
+            report.note(
+                f"acknowledged again after {ack - killed:.3f} s "
+                f"(a survivor waited {waited_s:.3f} s for a processor)"
+            )
         await asyncio.sleep(rng.uniform(0.0, 1.5))
         await self._start(leader)
         self.report.note(f"node {leader} is up again")
@@ -307,6 +317,23 @@ class Nemeses:
         await self._kill(node_id)
         await self._rejoin(node_id)
 
+    async def interrupted_rejoin(self, rng: random.Random) -> None:
+        """While a wiped node is being caught up, it or the leader dies once more."""
+        node_id = await self._one(rng)
+        await self._all_current()
+        self.report.note(f"kill -9 and wipe node {node_id}")
+        await self._kill(node_id)
+        await asyncio.to_thread(self.cluster.wipe, node_id)
+        await self._start(node_id)
+        await asyncio.sleep(rng.uniform(0.0, 0.6))
+        victim = node_id if rng.random() < 0.5 else await self._leader()
+        self.report.note(f"meanwhile kill -9 node {victim}")
+        await self._kill(victim)
+        await asyncio.sleep(rng.uniform(0.0, 1.0))
+        await self._start(victim)
+        await self._caught_up(node_id)
+        self.report.note(f"node {node_id}, wiped, has caught up")
+
     async def _rejoin(self, node_id: int) -> None:
         """As docs/OPERATIONS.md has it: start it with an empty directory while a majority runs."""
         await asyncio.to_thread(self.cluster.wipe, node_id)
@@ -413,6 +440,7 @@ PROCESSES: Final[dict[str, tuple[int, Act]]] = {
     "full_disk": (1, Nemeses.full_disk),
     "bit_flip": (2, Nemeses.bit_flip),
     "wipe": (1, Nemeses.wipe),
+    "interrupted_rejoin": (2, Nemeses.interrupted_rejoin),
 }
 LINKS: Final[dict[str, tuple[int, Act]]] = {
     "cut_link": (3, Nemeses.cut_link),

@@ -19,6 +19,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 import subprocess
 import sys
 from typing import Any
@@ -63,6 +65,7 @@ class Link:
         try:
             await self._gate.wait()
             if self._is_refusing:
+                _reset(writer)
                 return
             answers, upstream = await asyncio.open_connection(_HOST, self._target_port)
             self._writers.add(upstream)
@@ -80,7 +83,7 @@ class Link:
             for one in (writer, upstream):
                 if one is not None:
                     self._writers.discard(one)
-                    one.transport.abort()
+                    one.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -95,6 +98,7 @@ class Link:
                             async with asyncio.timeout(0.2):
                                 await writer.drain()
                         self._bytes_left = None
+                        self._reset()
                         return
                     self._bytes_left -= len(piece)
                 writer.write(piece)
@@ -102,7 +106,15 @@ class Link:
 
     def _reset(self) -> None:
         for writer in list(self._writers):
-            writer.transport.abort()
+            _reset(writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection by RST: without lingering, a close throws away and says so."""
+    connection = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # closed meanwhile
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def _main() -> None:

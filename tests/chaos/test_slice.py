@@ -9,7 +9,7 @@ from tests.chaos.runner import Options, run
 
 
 def test_a_little_chaos_loses_nothing(tmp_path: Path) -> None:
-    result = run(Options(tmp_path / "run", minutes=0.4, seed=3))
+    result = run(Options(tmp_path / "run", minutes=0.3, seed=3))
     assert result.violations == []
     assert result.void == ""
     assert result.judgement["acknowledged"] > 1_000

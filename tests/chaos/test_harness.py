@@ -1,0 +1,139 @@
+"""The parts of the chaos harness that would hide a fault if they were wrong."""
+
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftbook.replica.raft import REGULAR
+from raftbook.storage.journal import Journal, JournalIdentity
+from raftbook.wire.entry import pack_entry
+from tests.chaos.archive import WholeLog
+from tests.chaos.judgement import contradictions, node_complaints
+from tests.chaos.nemeses import LINKS, PROCESSES, Nemeses
+from tests.chaos.proxy import Proxies
+from tests.chaos.runner import percentiles
+from tests.checkers.history import ACKNOWLEDGED, History, Request
+from tests.e2e.cluster import HOST, free_ports
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that sends back what it gets."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            try:
+                while piece := connection.recv(65_536):
+                    connection.sendall(piece)
+            except OSError:
+                pass
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server((HOST, 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _hear(port: int) -> bytes:
+    with socket.create_connection((HOST, port), timeout=20) as link:
+        return link.recv(100)
+
+
+def test_a_proxy_passes_holds_resets_and_cuts(echo: int) -> None:
+    (port,) = free_ports(1)
+    with Proxies({"1-2": (port, echo)}) as proxies:
+        with socket.create_connection((HOST, port), timeout=20) as link:
+            link.sendall(b"passes")
+            assert link.recv(100) == b"passes"
+            proxies.change("1-2", mode="hold")
+            link.sendall(b"waits")
+            link.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                link.recv(100)
+            link.settimeout(20)
+            proxies.change("1-2", mode="open")
+            assert link.recv(100) == b"waits"
+            proxies.change("1-2", reset_after=3)
+            link.sendall(b"in the middle")
+            with pytest.raises(ConnectionResetError):  # noqa: PT012 - what came before it may be read
+                while link.recv(100):
+                    pass
+        proxies.change("1-2", mode="refuse")
+        with pytest.raises(ConnectionResetError):
+            _hear(port)
+        proxies.heal()
+        with socket.create_connection((HOST, port), timeout=20) as link:
+            link.sendall(b"again")
+            assert link.recv(100) == b"again"
+
+
+def _journal(directory: Path, payloads: dict[int, bytes]) -> Path:
+    journal = Journal.open(directory, JournalIdentity("c", 1, "g"))
+    journal.set_vote(2, None)
+    for index, payload in payloads.items():
+        journal.append(REGULAR + payload, index, 2)
+    journal.sync()
+    journal.close()
+    return directory
+
+
+def test_the_whole_log_is_put_together_and_a_changed_entry_is_seen(tmp_path: Path) -> None:
+    good = {index: pack_entry(index, ()) for index in (2, 3, 4)}
+    log = WholeLog()
+    log.add(_journal(tmp_path / "a", good), 3)
+    assert log.gaps(4) == [4]
+    log.add(_journal(tmp_path / "b", {**good, 4: pack_entry(9, ())}), 4)
+    assert (log.gaps(4), log.problems) == ([], [])
+    assert [(entry.index, entry.time_ns) for entry in log.entries()] == [(2, 2), (3, 3), (4, 9)]
+    log.add(_journal(tmp_path / "c", {**good, 3: pack_entry(7, ())}), 3)
+    assert len(log.problems) == 1
+    assert log.problems[0].startswith("entry 3 is of term 2 in a, of term 2 in c")
+
+
+def test_only_a_full_disk_excuses_a_fence(tmp_path: Path) -> None:
+    full = "node 1 is fenced at entry 7: journal: disk full (database or disk is full); free"
+    other = "node 1 is fenced at entry 7: entry 6 differs"
+    (tmp_path / "node-1.log").write_text(f"{full}\nall is well\n")
+    assert node_complaints(tmp_path, 1) == []
+    (tmp_path / "node-1.log").write_text(f"{full}\n{other}\nTraceback (most recent call last):\n")
+    assert node_complaints(tmp_path, 1) == [
+        f"node 1 said: {other}",
+        "node 1 said: Traceback (most recent call last):",
+    ]
+
+
+def test_one_order_id_for_two_requests_is_a_contradiction() -> None:
+    def row(seq: int, order_id: int) -> Request:
+        event = (1, seq, (order_id, "anna", "", "A", (1, 2, 1, 0, 0), 1, 5))
+        return Request("anna", "k", seq, (), 1, 2, ACKNOWLEDGED, events=(event,))
+
+    assert contradictions(History([row(1, 7), row(2, 8)])) == []
+    assert contradictions(History([row(1, 7), row(2, 7)])) == [
+        "doubled: order 7 is of ('anna', 'k', 1) and of ('anna', 'k', 2)"
+    ]
+
+
+def test_the_seed_draws_every_trouble() -> None:
+    for table in (PROCESSES, LINKS):
+        deck = [name for name, (weight, _) in table.items() for _ in range(weight)]
+        random.Random(1).shuffle(deck)
+        assert set(deck) == set(table)
+        assert all(callable(act) and hasattr(Nemeses, name) for name, (_, act) in table.items())
+
+
+def test_percentiles_are_measurements() -> None:
+    assert percentiles([]) == {}
+    told = percentiles([0.3, 0.1, 0.2, 0.9])
+    assert told == {"count": 4, "p50": 0.3, "p90": 0.9, "p99": 0.9, "max": 0.9, "mean": 0.375}
