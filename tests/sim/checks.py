@@ -82,8 +82,10 @@ class Checks:
         if after.voted_for not in (None, NOBODY) and after[1:] != before[1:]:
             key = (host.node_id, host.disk.incarnation, after.term)
             known = self._votes_on_disk.setdefault(key, after.voted_for)
+            # A node that joins a leader notes it as its vote, given or not; see Raft._join.
+            is_joining = self.leader_of_term.get(after.term) == after.voted_for
             self._hold(
-                known == after.voted_for,
+                known == after.voted_for or is_joining,
                 "vote",
                 f"{host.name} votes for {after.voted_for} in term {after.term}, after {known}",
             )

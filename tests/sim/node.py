@@ -122,6 +122,8 @@ class WatchedLinks:
         for message in messages:
             if message["type"] == "response_vote":
                 host.world.checks.voted(host.node_id, message["term"], peer_id)
+            elif message["type"] == "request_vote":
+                host.world.checks.voted(host.node_id, message["term"], host.node_id)
         assert self.target is not None
         self.target.send(peer_id, messages)
         host.point("send.after")
@@ -393,7 +395,7 @@ class Host:
             ClientBounds(
                 frame_bytes_max=4 << 20,
                 request_bytes_max=bounds.entry_bytes_max,
-                request_commands_max=bounds.entry_requests_max,
+                request_commands_max=64,
                 buffer_bytes_max=16 << 20,
                 connections_max=64,
                 handshake_timeout_s=3.0,

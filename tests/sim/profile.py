@@ -102,5 +102,5 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         client_timeout_s=rng.choice((2.0, 5.0)),
         kinds=tuple(weights),
         fault_gap_s=rng.choice((0.3, 0.7, 1.5, 4.0)),
-        peer_buffer_bytes_max=rng.choice((4_000, 64_000, 16 << 20)),
+        peer_buffer_bytes_max=rng.choice((600_000, 16 << 20)),
     )
