@@ -7,7 +7,6 @@ and how it ended.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from raftbook.client.operation import Operation
 from raftbook.core.commands import Command, amend_order, cancel_order, new_order
 from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
 from raftbook.errors import OutcomeUnknown
-from tests.sim.clockwork import HostLoop
+from tests.sim.clockwork import HostLoop, running
 from tests.sim.node import CLIENT_PORT
 
 if TYPE_CHECKING:
@@ -115,11 +114,8 @@ class Client:
             on_killed=lambda: None,
             network=world.network,
         )
-        asyncio._set_running_loop(self.loop)
-        try:
+        with running(self.loop):
             self._runner = Runner(self.flow, self._changed, None)
-        finally:
-            asyncio._set_running_loop(None)
         self._calls: dict[int, Call] = {}  # by id of the operation, which the call keeps alive
         self._asked: list[Call] = []  # requests that have a number
         self._names = 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -45,6 +47,10 @@ class Handle:
         return self.when_s
 
 
+def _is_unstarted(coro: Coroutine[Any, Any, Any]) -> bool:
+    return inspect.getcoroutinestate(coro) == inspect.CORO_CREATED
+
+
 def _nothing(*_: object) -> None:
     pass
 
@@ -63,6 +69,7 @@ class Clockwork:
         self._heap: list[tuple[float, int, Handle]] = []
         self._ready: deque[Handle] = deque()
         self._order = 0
+        self.running: HostLoop | None = None  # whom asyncio takes for the running loop
 
     def at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Handle:
         """Run something of the world itself, not of a host."""
@@ -81,6 +88,13 @@ class Clockwork:
 
     def run_until(self, end: float) -> None:
         """Let time pass."""
+        try:
+            self._run_until(end)
+        finally:
+            self.running = None
+            asyncio._set_running_loop(None)
+
+    def _run_until(self, end: float) -> None:
         ready, heap = self._ready, self._heap
         while True:
             if ready:
@@ -100,6 +114,19 @@ class Clockwork:
                 handle.callback(*handle.arguments)
             else:
                 host.run(handle)
+
+
+@contextmanager
+def running(loop: HostLoop) -> Iterator[None]:
+    """Let asyncio take this loop for the running one, outside of its callbacks."""
+    before = loop.clockwork.running
+    loop.clockwork.running = loop
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        loop.clockwork.running = before
+        asyncio._set_running_loop(before)
 
 
 class HostLoop(asyncio.AbstractEventLoop):
@@ -137,6 +164,7 @@ class HostLoop(asyncio.AbstractEventLoop):
         self.point = point
         self._network = network
         self._parked: list[Handle] = []
+        self._begun: list[Coroutine[Any, Any, Any]] = []
         self.failures: list[str] = []
 
     # -- time -------------------------------------------------------------------------------------
@@ -159,15 +187,15 @@ class HostLoop(asyncio.AbstractEventLoop):
             if len(self._parked) == 1:
                 self.clockwork.at(self.frozen_until, self._thaw)
             return
-        asyncio._set_running_loop(self)
+        if self.clockwork.running is not self:
+            self.clockwork.running = self
+            asyncio._set_running_loop(self)
         try:
             handle.callback(*handle.arguments)
         except Killed:
             pass
         except Exception as error:
             self.failures.append(f"{type(error).__name__}: {error}")
-        finally:
-            asyncio._set_running_loop(None)
         if self.is_dying:  # asked for here, since a task keeps what was raised in it
             self.is_dying = False
             self._on_killed()
@@ -203,7 +231,17 @@ class HostLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Coroutine[Any, Any, Any], **_: Any) -> asyncio.Task[Any]:  # type: ignore[override]
+        if len(self._begun) > 64:
+            self._begun = [each for each in self._begun if _is_unstarted(each)]
+        self._begun.append(coro)
         return asyncio.Task(coro, loop=self)
+
+    def end(self) -> None:
+        """The process is gone; nothing of it runs any more."""
+        self.is_alive = False
+        for coro in self._begun:
+            if _is_unstarted(coro):
+                coro.close()  # else Python complains that nobody awaited it
 
     async def create_server(self, factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
         return self._network.listen(self, factory, (host, port))

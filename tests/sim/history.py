@@ -27,6 +27,7 @@ from raftbook.replica.machine import Machine
 from raftbook.replica.raft import REGULAR
 from raftbook.wire import client_messages as m
 from raftbook.wire.entry import unpack_entry
+from raftbook.wire.packing import pack
 from tests.sim.client import Call
 
 if TYPE_CHECKING:
@@ -167,12 +168,12 @@ class History:
             )
         index, offset, events = known
         expected = private_view(events, call.account)
-        found = (reply.entry_index, reply.event_offset, _plain(reply.events))
         self._hold(
-            found == (index, offset, _plain(expected)),
+            (reply.entry_index, reply.event_offset) == (index, offset)
+            and pack(reply.events) == pack(expected),  # as bytes: enumerations are numbers there
             "acknowledged",
-            f"request {key} of {call.client} was answered {found}, "
-            f"the log says {(index, offset, expected)}",
+            f"request {key} of {call.client} was answered at {reply.entry_index}, "
+            f"{reply.event_offset} by {reply.events}; the log says {(index, offset, expected)}",
         )
 
     # -- real time --------------------------------------------------------------------------------
@@ -222,10 +223,3 @@ def _is_forgotten(events: Any) -> bool:
         return False
     first = events[0]
     return first[0] in (REJECTED, CANCEL_REJECTED) and first[2] in _FORGOTTEN
-
-
-def _plain(value: Any) -> Any:
-    """Enumerations as numbers and lists as tuples, as they arrive over a wire."""
-    if isinstance(value, (list, tuple)):
-        return tuple(_plain(each) for each in value)
-    return int(value) if isinstance(value, int) else value

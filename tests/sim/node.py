@@ -6,7 +6,6 @@ it ends: killed at a named point, powered off, frozen, its disk failing, damaged
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from raftbook.replica.raft import NOBODY
 from raftbook.replica.replica import Replica
 from raftbook.storage.snapshots import SnapshotStore
 from raftbook.wire.peer_session import PeerCard
-from tests.sim.clockwork import HostLoop, Killed
+from tests.sim.clockwork import HostLoop, Killed, running
 from tests.sim.files import Files, SimPath
 from tests.sim.log import LogDisk, SimLog
 
@@ -262,7 +261,7 @@ class Host:
         assert self.loop is not None
         self._gone = self.loop
         self._monotonic = self.loop.time()
-        self.loop.is_alive = False
+        self.loop.end()
         self.loop = None
         self._is_dying = False
         self.applied.clear()
@@ -306,9 +305,9 @@ class Host:
             network=world.network,
             point=self.point,
         )
-        asyncio._set_running_loop(self.loop)
         try:
-            self._build(self.loop)
+            with running(self.loop):
+                self._build(self.loop)
             world.checks.started(self)
             world.note(self.name, f"started, applied {self.replica.raft.applied_index}")
         except StorageError as error:
@@ -319,8 +318,6 @@ class Host:
             world.refused(self)
         except Killed:
             self._died()
-        finally:
-            asyncio._set_running_loop(None)
 
     def _build(self, loop: HostLoop) -> None:
         world, profile = self.world, self.world.profile

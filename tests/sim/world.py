@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgpack
+
 from raftbook.core.exchange import Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.replica import links
@@ -84,7 +86,7 @@ class World:
         self._started_at = self.clockwork.now
         self._verbose = verbose
         self._hash = hashlib.sha256()
-        self._pending_trace: list[str] = []
+        self._pending_trace: list[tuple[float, Any]] = []
         self.timeline: deque[str] = deque(maxlen=TIMELINE_LINES)
         self.fault_counts: Counter[str] = Counter()
         self.record = Record()
@@ -121,12 +123,12 @@ class World:
 
     def trace(self, *what: Any) -> None:
         """Add an event to the digest of the run."""
-        self._pending_trace.append(f"{self.clockwork.now!r} {what}")
+        self._pending_trace.append((self.clockwork.now, what))
         if len(self._pending_trace) > 500:
             self._fold_trace()
 
     def _fold_trace(self) -> None:
-        self._hash.update("\n".join(self._pending_trace).encode())
+        self._hash.update(msgpack.packb(self._pending_trace))
         self._pending_trace.clear()
 
     def digest(self) -> str:
@@ -251,7 +253,7 @@ class World:
             host.armed.clear()
             host.disk_faults.clear()
             host.disk.write_error = host.disk.sync_error = host.files.error = 0
-            host.rate = 1.0
+            host.rate, host.wall_offset_s = 1.0, 0.0
             if host.loop is not None:
                 host.loop.frozen_until = min(host.loop.frozen_until, self.clockwork.now)
                 host.loop.set_rate(1.0)
@@ -308,6 +310,12 @@ class World:
             and host.replica.raft.applied_index >= self.checks.last_committed - slack
             for host in self.hosts
         )
+
+    def end(self) -> None:
+        """Let go of all processes."""
+        for loop in [*(host.loop for host in self.hosts), *(each.loop for each in self.clients)]:
+            if loop is not None:
+                loop.end()
 
     def _check_end(self) -> None:
         last = self.checks.last_committed
@@ -367,6 +375,7 @@ def run_seed(
             outcome.invariant, outcome.message = violation.invariant, str(violation)
             world.note("!", str(violation))
         _fill(outcome, world)
+        world.end()
     return outcome
 
 
