@@ -3,6 +3,7 @@
 #   make test                the whole suite
 #   make check               lint, format, types, layers
 #   make bench               the benchmarks
+#   make sim [SEEDS=1000]    the simulator, seeds 0 to SEEDS - 1; FIRST=n begins at n, JOBS=n at once
 #   make chaos [MINUTES=10] [SEED=1] [NODES=3]   break a cluster of real processes, and judge it
 # Another interpreter: make test PYTHON=python3.12
 
@@ -11,7 +12,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench chaos clean
+.PHONY: demo test check bench sim chaos clean
 
 demo: $(INSTALLED)
 	@$(VENV)/bin/raftbook demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -31,6 +32,12 @@ bench: $(INSTALLED)
 chaos: $(INSTALLED)
 	@$(RUN) -m tests.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1) \
 		--nodes $(or $(NODES),3) $(if $(JSON),--json $(JSON))
+
+SEEDS ?= 1000
+FIRST ?= 0
+JOBS ?= 2
+sim: $(INSTALLED)
+	@$(RUN) -m tests.sim --jobs $(JOBS) --seeds $(FIRST)..$$(($(FIRST) + $(SEEDS) - 1))
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

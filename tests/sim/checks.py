@@ -75,7 +75,7 @@ class Checks:
         """Who watches this host's disk."""
         return _DiskObserver(self, host)
 
-    # -- disks and votes ------------------------------------------------------------------------------
+    # -- disks and votes --------------------------------------------------------------------------
 
     def synced(self, host: Host, before: State, after: State, first_changed: int) -> None:
         """A transaction became durable."""
@@ -89,9 +89,7 @@ class Checks:
                 "vote",
                 f"{host.name} votes for {after.voted_for} in term {after.term}, after {known}",
             )
-        self._hold(
-            after.term >= before.term, "vote", f"{host.name} goes back to term {after.term}"
-        )
+        self._hold(after.term >= before.term, "vote", f"{host.name} goes back to term {after.term}")
         self._check_rows(host, after, first_changed)
         self._check_given_up(host, before, after)
         self._world.trace("sync", host.node_id, after.term, after.entries[-1][1:])
@@ -135,7 +133,7 @@ class Checks:
             f"n{node_id} gave its vote of term {term} to n{known} and to n{candidate}",
         )
 
-    # -- turns ----------------------------------------------------------------------------------------
+    # -- turns ------------------------------------------------------------------------------------
 
     def turn_ended(self, host: Host) -> None:
         """A turn is over and its sync is done, unless it fenced the node."""
@@ -160,9 +158,7 @@ class Checks:
     def _leads(self, host: Host) -> None:
         term = host.replica.raft.term
         known = self.leader_of_term.setdefault(term, host.node_id)
-        self._hold(
-            known == host.node_id, "leader", f"n{known} and {host.name} lead in term {term}"
-        )
+        self._hold(known == host.node_id, "leader", f"n{known} and {host.name} lead in term {term}")
         self._world.note(host.name, f"leads in term {term}")
         state = host.disk.synced
         for index in range(state.entries[0][1], self.last_committed + 1):
@@ -217,9 +213,7 @@ class Checks:
         last = self._applied_seen.get(host.node_id, 1)
         for index, term, payload, digest in host.applied:
             if term == -1:
-                self._hold(
-                    index >= last, "apply", f"{host.name} goes back from {last} to {index}"
-                )
+                self._hold(index >= last, "apply", f"{host.name} goes back from {last} to {index}")
             else:
                 self._hold(
                     index == last + 1, "apply", f"{host.name} applies entry {index} after {last}"
@@ -248,7 +242,7 @@ class Checks:
         except AssertionError as error:
             self.fail("book", f"{host.name}: {error}")
 
-    # -- processes ------------------------------------------------------------------------------------
+    # -- processes --------------------------------------------------------------------------------
 
     def started(self, host: Host) -> None:
         """A process has opened its disk and is about to run."""

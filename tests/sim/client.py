@@ -1,15 +1,15 @@
 """Clients: the production retry machine over the simulated network, and what it is asked to do.
 
-Owns the market's participants. Each runs `client.flow.Flow` under the production `Runner`, on a host
-of its own, and keeps a record of every call for the checks: when it was made, what it asked, when
-and how it ended.
+Owns the market's participants. Each runs `client.flow.Flow` under the production `Runner`, on a
+host of its own, and keeps a record of every call for the checks: when it was made, what it asked,
+when and how it ended.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raftbook.client.aio_socket import Runner
 from raftbook.client.conversation import Settings
@@ -238,7 +238,7 @@ class Client:
             self._remember(call)
         self.flow.abandon(call.operation)
 
-    # -- outcomes -----------------------------------------------------------------------------------
+    # -- outcomes ---------------------------------------------------------------------------------
 
     def _changed(self) -> None:
         if not self.flow.finished:

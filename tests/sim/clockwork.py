@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-
 RESOLUTION_S = 1e-9
 """A timer comes this much late, so that its host's clock shows its time, however it was rounded."""
 
@@ -214,7 +213,7 @@ class HostLoop(asyncio.AbstractEventLoop):
         """Stop the process, as SIGSTOP does; its clocks go on."""
         self.frozen_until = max(self.frozen_until, self.clockwork.now + seconds)
 
-    # -- what production code calls -------------------------------------------------------------------
+    # -- what production code calls ---------------------------------------------------------------
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
         now = self.clockwork.now
@@ -243,7 +242,9 @@ class HostLoop(asyncio.AbstractEventLoop):
             if _is_unstarted(coro):
                 coro.close()  # else Python complains that nobody awaited it
 
-    async def create_server(self, factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
+    async def create_server(
+        self, factory: Any, host: Any = None, port: Any = None, **_: Any
+    ) -> Any:  # type: ignore[override]
         return self._network.listen(self, factory, (host, port))
 
     async def create_connection(  # type: ignore[override]

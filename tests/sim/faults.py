@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.log import BROKEN, FULL
+from tests.sim.profile import STORM_S
 
 if TYPE_CHECKING:
     from tests.sim.node import Host
@@ -123,6 +124,8 @@ def draw_faults(seed: int, profile: Profile, seconds: float) -> list[Fault]:
         at_s += rng.expovariate(1.0 / profile.fault_gap_s) * (0.05 if burst else 1.0)
         if at_s >= seconds:
             return faults
+        if at_s % (STORM_S + profile.calm_s) > STORM_S:
+            continue
         faults.append(
             Fault(
                 number=len(faults) + 1,

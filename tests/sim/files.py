@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
-import io
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -216,7 +215,7 @@ def _open(path: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         return _Stream(_descriptors.add(path.files, path.file()))
     if isinstance(path, int) and path > FIRST_DESCRIPTOR:
         return _Stream(path)
-    return io.open(path, mode, *arguments, **options)
+    return open(path, mode, *arguments, **options)
 
 
 def _os_open(path: Any, flags: int, mode: int = 0o777, **options: Any) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftbook.core import invariants
 from raftbook.core.commands import NEW_ORDER
-from raftbook.core.events import REJECTED, CANCEL_REJECTED, Reply
+from raftbook.core.events import CANCEL_REJECTED, REJECTED, Reply
 from raftbook.core.types import Reject
 from raftbook.errors import OutcomeUnknown
 from raftbook.gateway.privacy import private_view
@@ -164,7 +164,8 @@ class History:
         known = self.results.get(key)
         if known is None:
             self._world.checks.fail(
-                "acknowledged", f"request {key} of {call.client} at {reply.entry_index} is not in the log"
+                "acknowledged",
+                f"request {key} of {call.client} at {reply.entry_index} is not in the log",
             )
         index, offset, events = known
         expected = private_view(events, call.account)

@@ -77,7 +77,9 @@ class ChildMaker:
         self._is_running = True
         digest, chunks = self._machine.state_digest(), list(self._machine.snapshot_chunks())
         delay = SNAPSHOT_CHILD_S * host.rng.random()
-        host.world.clockwork.after(delay, self._work, host.power_cycles, index, term, digest, chunks)
+        host.world.clockwork.after(
+            delay, self._work, host.power_cycles, index, term, digest, chunks
+        )
 
     def _work(self, cycle: int, index: int, term: int, digest: str, chunks: list[bytes]) -> None:
         host = self._host
@@ -182,7 +184,7 @@ class Host:
         self.files = Files(self.rng, self.point)
         world.network.up.add(self.name)
 
-    # -- what it is -----------------------------------------------------------------------------------
+    # -- what it is -------------------------------------------------------------------------------
 
     @property
     def is_running(self) -> bool:
@@ -199,7 +201,7 @@ class Host:
     def wall_ns(self) -> int:
         return int((EPOCH_S + self.world.clockwork.now + self.wall_offset_s) * 1_000_000_000)
 
-    # -- kill points ----------------------------------------------------------------------------------
+    # -- kill points ------------------------------------------------------------------------------
 
     def point(self, name: str) -> None:
         """The process passes a named point, where it may have to die."""
@@ -236,7 +238,7 @@ class Host:
             assert self.loop is not None
             self.loop.freeze(self.stall_s * self.rng.random())
 
-    # -- ends -----------------------------------------------------------------------------------------
+    # -- ends -------------------------------------------------------------------------------------
 
     def kill(self) -> None:
         """kill -9: what was written stays."""
@@ -284,7 +286,7 @@ class Host:
         self.files.error = 0
         self.damaged_files.clear()
 
-    # -- start ----------------------------------------------------------------------------------------
+    # -- start ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start a process on what the disk holds; it may refuse, with a reason."""
@@ -406,5 +408,3 @@ class Host:
             nonce=lambda: rng.randbytes(32),
             unique=lambda: rng.getrandbits(61) + 1,
         )
-
-

@@ -14,6 +14,7 @@ from raftbook.core.limits import Limits
 from raftbook.replica.raft import RaftTimings
 from raftbook.replica.replica import ReplicaBounds
 
+STORM_S = 12.0
 SIZES = (3, 3, 3, 5, 5, 7)
 
 
@@ -25,6 +26,7 @@ class Profile:
         constants: module constants of production code that are made small: (module, name, value).
         kinds: fault kinds that may happen, with their weight.
         fault_gap_s: mean time between two faults.
+        calm_s: after every STORM_S of them, a rest this long.
         request_gap_s: mean time between two requests of one client.
     """
 
@@ -42,6 +44,7 @@ class Profile:
     client_timeout_s: float
     kinds: tuple[tuple[str, float], ...]
     fault_gap_s: float
+    calm_s: float
     peer_buffer_bytes_max: int
 
 
@@ -60,8 +63,8 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         entry_bytes_max=rng.choice((2_000, 8_000, 256_000)),
         entry_requests_max=rng.choice((2, 16, 4_096)),
         requests_pending_max=rng.choice((4, 32, 1_000)),
-        snapshot_every_entries=rng.choice((20, 60, 200, 1_000_000)),
-        snapshot_every_bytes=rng.choice((20_000, 1 << 30)),
+        snapshot_every_entries=rng.choice((40, 100, 300, 1_000_000)),
+        snapshot_every_bytes=rng.choice((50_000, 1 << 30)),
         request_deadline_s=rng.choice((0.5, 1.0, 2.0)),
     )
     constants = (
@@ -70,10 +73,10 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         ("raftbook.replica.raft", "APPEND_ENTRIES_MAX", rng.choice((1, 3, 20, 512))),
         ("raftbook.replica.raft", "IN_FLIGHT_ENTRIES_MAX", rng.choice((4, 64, 4_096))),
         ("raftbook.replica.raft", "APPLY_BYTES_PER_TURN_MAX", rng.choice((500, 131_072))),
-        ("raftbook.replica.shipping", "PIECE_BYTES", rng.choice((900, 9_000, 262_144))),
+        ("raftbook.replica.shipping", "PIECE_BYTES", rng.choice((4_000, 30_000, 262_144))),
     )
     limits = Limits(
-        reply_window=1_024,
+        reply_window=rng.choice((48, 48, 1_024)),
         closed_orders_max=rng.choice((3, 50)),
         trades_kept=20,
         session_recent_ns=1_000_000_000,
@@ -96,11 +99,12 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         constants=constants,
         entries_kept=rng.choice((64, 4_096)),
         limits=limits,
-        clients=rng.choice((2, 3, 4)),
-        request_gap_s=rng.choice((0.25, 0.5)),
-        orders_max=rng.choice((4, 8, 16)),
+        clients=rng.choice((2, 3, 5)),
+        request_gap_s=rng.choice((0.3, 0.5)),
+        orders_max=rng.choice((6, 12, 20)),
         client_timeout_s=rng.choice((2.0, 5.0)),
         kinds=tuple(weights),
-        fault_gap_s=rng.choice((0.3, 0.7, 1.5, 4.0)),
+        fault_gap_s=rng.choice((0.4, 0.8, 1.6, 4.0)),
+        calm_s=rng.choice((0.0, 3.0, 6.0)),
         peer_buffer_bytes_max=rng.choice((600_000, 16 << 20)),
     )

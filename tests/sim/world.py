@@ -94,7 +94,10 @@ class World:
         self.is_over = self.is_healing = False
         self.node_ids = tuple(range(1, profile.size + 1))
         self.genesis = Genesis(
-            tuple(InstrumentTerms(each, each.lower(), "eur", "0.01", "1", 1_000, 1, 1_000) for each in SYMBOLS),
+            tuple(
+                InstrumentTerms(each, each.lower(), "eur", "0.01", "1", 1_000, 1, 1_000)
+                for each in SYMBOLS
+            ),
             (("ann", True), ("bob", False)),
             profile.limits,
         )
@@ -114,7 +117,7 @@ class World:
         self.clients.append(Client(self, "c0", "bob", "key-1", twin=self.clients[0]))
         self._injector = Injector(self)
 
-    # -- what is written down -------------------------------------------------------------------------
+    # -- what is written down ---------------------------------------------------------------------
 
     @property
     def elapsed_s(self) -> float:
@@ -152,7 +155,7 @@ class World:
         """An entry is committed, for the first time anywhere."""
         self.trace("commit", index, len(payload))
 
-    # -- nodes ----------------------------------------------------------------------------------------
+    # -- nodes ------------------------------------------------------------------------------------
 
     def leader(self) -> Host | None:
         """The leader in the highest term, as far as nodes know themselves."""
@@ -205,7 +208,7 @@ class World:
         host.wipe()
         self.lost_disks.add(host.node_id)
 
-    # -- the run --------------------------------------------------------------------------------------
+    # -- the run ----------------------------------------------------------------------------------
 
     def run(self, seconds: float) -> None:
         """All phases.

@@ -1,0 +1,25 @@
+"""A slice of the simulator for every run of the suite; `make sim` runs as many seeds as you like.
+
+What a slice holds is little: see docs/TESTING.md for the campaigns.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.world import run_seed
+
+
+@pytest.mark.parametrize("nodes", [3, 5, 7])
+def test_everything_holds(nodes: int) -> None:
+    seeds = {3: range(100, 116), 5: range(200, 206), 7: range(300, 303)}[nodes]
+    orders = faults = 0
+    for seed in seeds:
+        outcome = run_seed(seed, nodes=nodes, seconds=25)
+        again = f"python -m tests.sim --seed {seed} --nodes {nodes} --seconds 25 -v"
+        assert not outcome.invariant, f"{outcome.message}\nagain: {again}"
+        orders += outcome.orders
+        faults += sum(outcome.faults.values())
+    # A run in which nothing happens proves nothing.
+    assert orders > 100 * len(seeds)
+    assert faults > 8 * len(seeds)
