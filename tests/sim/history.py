@@ -4,7 +4,7 @@ Owns the replay of the committed log on an exchange of its own, in index order, 
 with all that was said. That the log is one and agreed on was watched all along (`checks.py`).
 
     exactly once   each (session, request_seq) took effect at most once
-    acknowledged   each acknowledged request stands in the log where the reply says, with that result
+    acknowledged   each acknowledged request stands in the log just as its reply says
     refused        what was said to have had no effect is not in the log
     reads          each answer is the book as of its index
     real time      what ended before another call began stands before it in the log
