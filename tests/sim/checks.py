@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from raftbook.core import invariants
-from raftbook.replica.raft import NOBODY
+from raftbook.replica.compaction import NO_VOTE
 from tests.sim.log import State
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Checks:
 
     def synced(self, host: Host, before: State, after: State, first_changed: int) -> None:
         """A transaction became durable."""
-        if after.voted_for not in (None, NOBODY) and after[1:] != before[1:]:
+        if after.voted_for not in (None, NO_VOTE) and after[1:] != before[1:]:
             key = (host.node_id, host.disk.incarnation, after.term)
             known = self._votes_on_disk.setdefault(key, after.voted_for)
             # A node that joins a leader notes it as its vote, given or not; see Raft._join.
@@ -138,8 +138,8 @@ class Checks:
     def turn_ended(self, host: Host) -> None:
         """A turn is over and its sync is done, unless it fenced the node."""
         replica = host.replica
-        if replica.fenced is not None:
-            self._fenced(host, replica.fenced)
+        if replica.fence is not None:
+            self._fenced(host, replica.fence.reason)
             return
         raft = replica.raft
         if raft.is_leader and self.leader_of_term.get(raft.term) != host.node_id:

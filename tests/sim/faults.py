@@ -214,7 +214,7 @@ class Injector:
 
     def _snapshot(self, fault: Fault) -> str:
         host = self._host(fault)
-        if host.loop is None or host.replica.fenced or host.loop.frozen_until > 0:
+        if host.loop is None or host.replica.fence or host.loop.frozen_until > 0:
             return ""
         host.loop.call_soon(host.replica.start_snapshot)
         return f"{host.name} is asked for a snapshot"
@@ -377,7 +377,7 @@ class Injector:
 
     def _damage_snapshot(self, fault: Fault) -> str:
         host = self._host(fault)
-        names = sorted(name for name in host.files.names if name.endswith(".raftbook"))
+        names = host.files.snapshots()
         if not names or not self._may_damage(host):
             return ""
         name = names[int(fault.share * len(names))]
@@ -387,13 +387,12 @@ class Injector:
 
     def _lose_snapshot(self, fault: Fault) -> str:
         host = self._host(fault)
-        names = sorted(name for name in host.files.names if name.endswith(".raftbook"))
+        names = host.files.snapshots()
         if not names or not self._may_damage(host):
             return ""
         name = names[int(fault.share * len(names))]
         self._end(host, fault)
         host.files.lose(name)
-        self._world.lost_disks.add(host.node_id)
         return f"{host.name}'s {name} is lost"
 
     def _wipe(self, fault: Fault) -> str:

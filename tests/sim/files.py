@@ -73,6 +73,10 @@ class Files:
         for file in self.names.values():
             file.synced = bytes(file.content)
 
+    def snapshots(self) -> list[str]:
+        """Names of finished snapshots, oldest first."""
+        return sorted(name for name in self.names if name.endswith(".raftbook"))
+
     def damage(self, name: str) -> None:
         """Flip one bit of a file, wherever it is."""
         file = self.names[name]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from raftbook.storage.failures import damaged, explain
 from raftbook.storage.log_store import LogStore
-from tests.replica.memory_log import FIRST_ENTRY, Disk, Entry, MemoryLog
+from tests.replica.memory_log import FIRST_ENTRY, Disk, MemoryLog, RawEntry
 
 PATH = Path("journal.sqlite3")
 
@@ -25,7 +25,7 @@ PATH = Path("journal.sqlite3")
 class State(NamedTuple):
     """What stands on a disk; the list is never changed."""
 
-    entries: list[Entry]
+    entries: list[RawEntry]
     term: int
     voted_for: int | None
 

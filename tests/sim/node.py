@@ -14,11 +14,11 @@ from raftbook.errors import StorageError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.native import ClientBounds, ClientServer
 from raftbook.gateway.queries import Queries
+from raftbook.replica.compaction import NO_VOTE
 from raftbook.replica.driver import Driver
 from raftbook.replica.links import LinkSettings, PeerLinks
 from raftbook.replica.machine import Applied, Machine
 from raftbook.replica.messages import Message
-from raftbook.replica.raft import NOBODY
 from raftbook.replica.replica import Replica
 from raftbook.storage.snapshots import SnapshotStore
 from raftbook.wire.peer_session import PeerCard
@@ -192,11 +192,15 @@ class Host:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its disk remembers all it ever promised, as a member."""
+        """Whether its disk remembers all it ever promised, as a member, and can be started from."""
         disk = self.disk
-        if disk.problem is not None or disk.is_blank or disk.synced.voted_for == NOBODY:
+        if disk.problem is not None or disk.is_blank or disk.synced.voted_for == NO_VOTE:
             return False
-        return not any(name in self.files.names for name in self.damaged_files)
+        base = disk.synced.entries[0][1]
+        return base == 1 or any(
+            name not in self.damaged_files and int(name.split("-")[1]) >= base
+            for name in self.files.snapshots()
+        )
 
     def wall_ns(self) -> int:
         return int((EPOCH_S + self.world.clockwork.now + self.wall_offset_s) * 1_000_000_000)

@@ -162,7 +162,7 @@ class World:
         leaders = [
             host
             for host in self.hosts
-            if host.is_running and host.replica.raft.is_leader and not host.replica.fenced
+            if host.is_running and host.replica.raft.is_leader and host.replica.fence is None
         ]
         return max(leaders, key=lambda host: host.replica.raft.term, default=None)
 
@@ -260,7 +260,7 @@ class World:
             if host.loop is not None:
                 host.loop.frozen_until = min(host.loop.frozen_until, self.clockwork.now)
                 host.loop.set_rate(1.0)
-                if host.replica.fenced is not None:
+                if host.replica.fence is not None:
                     host.kill()
         for host in self.hosts:
             if not host.is_running:
@@ -291,7 +291,7 @@ class World:
         if not host.is_running:
             return f"{host.name} down ({host.refusal})"
         raft = host.replica.raft
-        kind = "fenced" if host.replica.fenced else raft.role
+        kind = "fenced" if host.replica.fence else raft.role
         if not raft.is_member:
             kind += " no member"
         return (
@@ -308,7 +308,7 @@ class World:
         slack = 10
         return all(
             host.is_running
-            and host.replica.fenced is None
+            and host.replica.fence is None
             and host.replica.raft.is_member
             and host.replica.raft.applied_index >= self.checks.last_committed - slack
             for host in self.hosts
