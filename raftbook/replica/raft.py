@@ -161,6 +161,13 @@ class Raft(SyncObj):
     def applied_index(self) -> int:
         return int(self._SyncObj__raftLastApplied)
 
+    def majority_heard_at(self) -> float:
+        """When a leader last knew that a majority follows it; the clock's time for one alone."""
+        if not self._peers:
+            return self._node.clock()
+        heard = sorted(self._SyncObj__lastResponseTime[peer] for peer in self._peers.values())
+        return float(heard[-((len(self._peers) + 1) // 2)])
+
     def match_index(self, peer_id: int) -> int | None:
         """The last index a peer is known to hold; None unless this node leads."""
         if not self.is_leader:

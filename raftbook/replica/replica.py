@@ -13,20 +13,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from raftbook.core.events import Reply
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.replica.agreement import Agreement
+from raftbook.replica.answers import Answers, safely
 from raftbook.replica.compaction import Compaction
 from raftbook.replica.fences import Fence, FenceKind, kind_of
-from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.machine import Machine
 from raftbook.replica.messages import Message
 from raftbook.replica.proposer import (
     FORWARD_BYTES_MAX,
     Forwarded,
     Proposer,
     Refusal,
-    RequestKey,
     Waiter,
 )
 from raftbook.replica.raft import Raft, RaftTimings
@@ -100,22 +99,15 @@ class Replica:
         self.peer_ids = tuple(sorted(peer_ids))
         self.machine = machine
         self.fence: Fence | None = None
-        self.on_applied: list[Callable[[Applied], None]] = []
+        self._answers = Answers()
+        self.on_applied = self._answers.on_applied
         self.on_installed: list[Callable[[], None]] = []
         self.on_fenced: list[Callable[[], None]] = []
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
         self._reports = Reports(node_id, name_of)
         self._make_queues()
-        self._compaction = Compaction(
-            machine,
-            log,
-            snapshots,
-            maker,
-            every_entries=bounds.snapshot_every_entries,
-            every_bytes=bounds.snapshot_every_bytes,
-            reports=self._reports,
-        )
+        self._compaction = self._make_compaction(snapshots)
         applied_index = self._compaction.align()
         self.agreement = self._make_agreement()
         self.shipper = self._make_shipper(snapshots)
@@ -138,12 +130,20 @@ class Replica:
         count_max, bytes_max = bounds.requests_pending_max, bounds.pending_bytes_max
         self._inbox: list[tuple[int, Message]] = []
         self._outbox: dict[int, list[Message]] = {peer_id: [] for peer_id in self.peer_ids}
-        self._answers: list[tuple[Waiter, Reply, Applied]] = []
-        self._refusals: list[Refusal] = []
-        self._news: list[Applied] = []
         self._proposer = Proposer(count_max, bounds.request_deadline_s, bytes_max)
         self._forwarded = Forwarded(count_max, bytes_max)
         self._way: tuple[int | None, int] = (None, 0)
+
+    def _make_compaction(self, snapshots: SnapshotStore) -> Compaction:
+        return Compaction(
+            self.machine,
+            self._log,
+            snapshots,
+            self._maker,
+            every_entries=self._bounds.snapshot_every_entries,
+            every_bytes=self._bounds.snapshot_every_bytes,
+            reports=self._reports,
+        )
 
     def _make_agreement(self) -> Agreement:
         return Agreement(
@@ -205,15 +205,15 @@ class Replica:
         key = (session_id, request_seq)
         if self.fence is not None:
             message = f"node {self.node_id} is fenced: {self.fenced}; use another node"
-            self._refusals.append(Refusal([waiter], key, Reject.NOT_READY, message))
+            self._answers.refuse([Refusal([waiter], key, Reject.NOT_READY, message)])
             return
         refusal = self._proposer.submit(key, raw, waiter, self._clock())
         if refusal is not None:
-            self._refusals.append(refusal)
+            self._answers.refuse([refusal])
 
     def needs_turn(self) -> bool:
         """Whether the next turn should come at once rather than with the clock."""
-        if self._refusals:
+        if self._answers.has_refusals():
             return True
         if self.fence is not None:
             return False
@@ -240,9 +240,12 @@ class Replica:
         return self._log.last_index
 
     def age_ms(self) -> int:
-        """How long ago this node last knew itself current: 0 for a leader."""
-        if self.raft.is_leader and self.fence is None:
-            return 0
+        """How long ago this node last knew itself current: a leader when a majority answered it, a
+        follower when its leader spoke. A leader goes on for `fallback_s` without a majority, and
+        its followers cannot know: theirs may be that much too young.
+        """
+        if self.fence is None and self.raft.is_leader:
+            return int((self._clock() - self.raft.majority_heard_at()) * 1_000)
         return int((self._clock() - self.raft.heard_at) * 1_000)
 
     @property
@@ -261,7 +264,7 @@ class Replica:
     def turn(self) -> None:
         """One turn. Never raises: what must not happen fences the node, with the reason."""
         self._guard(self._turn)
-        self._tell()
+        self._answers.tell()
 
     def _turn(self) -> None:
         inbox, self._inbox = self._inbox, []
@@ -272,7 +275,7 @@ class Replica:
         raft.turn()
         self._reports.stands(raft.role, raft.term, raft.leader_id, self._log.last_index)
         self._attest()
-        self._refusals += self._proposer.expire(self._clock())
+        self._answers.refuse(self._proposer.expire(self._clock()))
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
         self._log.sync()
@@ -351,24 +354,10 @@ class Replica:
         if applied.replies:
             self.agreement.applied_entry()
         for reply in applied.replies:
-            key: RequestKey = (reply[0], reply[1])
-            for waiter in self._proposer.answered(key):
-                self._answers.append((waiter, reply, applied))
-        self._news.append(applied)
-
-    def _tell(self) -> None:
-        """Let answers and news leave: the journal is synced, or this node is fenced."""
-        answers, self._answers = self._answers, []
-        for waiter, reply, applied in answers:
-            _safely(waiter.replied, reply, applied)
-        news, self._news = self._news, []
-        for applied in news:
-            for listener in self.on_applied:
-                _safely(listener, applied)
-        refusals, self._refusals = self._refusals, []
-        for refusal in refusals:
-            for waiter in refusal.waiters:
-                _safely(waiter.refused, *refusal.key, refusal.code, refusal.message)
+            waiters = self._proposer.answered((reply[0], reply[1]))
+            if waiters:
+                self._answers.reply(waiters, reply, applied)
+        self._answers.applied(applied)
 
     def _post(self, peer_id: int, message: Message) -> None:
         self._outbox[peer_id].append(message)
@@ -405,15 +394,10 @@ class Replica:
     def _stop(self, kind: FenceKind, reason: str) -> None:
         """Stop taking part: nothing of this turn leaves, nothing more is acknowledged (P5, S8)."""
         self.fence = Fence(kind, reason, self.raft.applied_index)
-        unsaid, self._answers = self._answers, []
-        self._news.clear()
-        for waiter, reply, _ in unsaid:
-            key: RequestKey = (reply[0], reply[1])
-            message = "the node stopped before its answer was safe"
-            self._refusals.append(Refusal([waiter], key, Reject.OUTCOME_UNKNOWN, message))
+        self._answers.withhold()
         for messages in self._outbox.values():
             messages.clear()
-        self._refusals += self._proposer.give_up_all()
+        self._answers.refuse(self._proposer.give_up_all())
         self._forwarded.clear()
         # To ask a peer to stand speaks of nothing that would have to be on disk or right.
         heir_id = None if kind is FenceKind.BROKEN else self.raft.abdicate()
@@ -421,15 +405,7 @@ class Replica:
             self._send()
         self._reports.fenced(self.fence, heir_id)
         for listener in self.on_fenced:
-            _safely(listener)
-
-
-def _safely(call: Callable[..., None], *arguments: object) -> None:
-    """Call somebody who must neither stop this node nor keep others from their answers (F8)."""
-    try:
-        call(*arguments)
-    except Exception:
-        _log.exception("%r failed", call)
+            safely(listener)
 
 
 def _batches(requests: Iterable[bytes], bytes_max: int, count_max: int) -> list[list[bytes]]:

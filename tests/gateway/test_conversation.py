@@ -360,8 +360,8 @@ def test_without_a_commit_the_outcome_is_unknown_and_later_it_is_told(tmp_path: 
         assert await caller.hear() == []
         door.now += 3.0
         door.replica._proposer.take()  # pretends that it has left this node
-        door.replica._refusals += door.replica._proposer.expire(door.now)
-        door.replica._tell()
+        door.replica._answers.refuse(door.replica._proposer.expire(door.now))
+        door.replica._answers.tell()
         (answer,) = await caller.hear()
         assert answer[:4] in (
             (m.REFUSED, session, 1, Reject.NO_LEADER),

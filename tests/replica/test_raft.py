@@ -108,6 +108,33 @@ def test_a_leader_without_a_majority_gives_up_in_time(cluster: Cluster) -> None:
     assert cluster[1].raft.leader_id is None
 
 
+@pytest.mark.parametrize("size", [3, 5])
+def test_age_grows_from_when_a_majority_was_last_known(tmp_path: Path, size: int) -> None:
+    """A cut-off leader does not know yet that it is one, but it knows that nobody answers."""
+    cluster = Cluster(tmp_path, size=size)
+    cluster.elect(1)
+    cluster.run(1)
+    assert all(cluster[node_id].age_ms() <= 80 for node_id in cluster.node_ids)
+    others = cluster.node_ids[1:]
+    cluster.network.cut([1, others[0]] if size == 5 else [1], others[size // 4 :])
+    cluster.run(0.6)
+    assert cluster[1].raft.is_leader
+    assert 500 <= cluster[1].age_ms() <= 700
+    cluster.run(2)
+    assert not cluster[1].raft.is_leader
+    assert cluster[1].age_ms() >= 1_200
+    cluster.network.heal()
+    cluster.run(1.5)
+    assert all(cluster[node_id].age_ms() <= 100 for node_id in cluster.node_ids)
+
+
+def test_a_node_alone_is_always_current(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, size=1)
+    cluster.await_leader()
+    cluster.run(5)
+    assert cluster[1].age_ms() == 0
+
+
 def test_a_vote_outlives_a_restart(cluster: Cluster) -> None:
     cluster.await_leader()
     cluster.run(0.2)

@@ -1,0 +1,79 @@
+"""What a turn has to tell this node's clients, kept back until it is safe to say.
+
+Owns the moment: replies, refusals and news gather while a turn runs and leave together after its
+sync. Whoever listens can neither stop the node nor keep others from their answers (F8).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from raftbook.core.events import Reply
+from raftbook.core.types import Reject
+from raftbook.replica.machine import Applied
+from raftbook.replica.proposer import Refusal, Waiter
+
+_log = logging.getLogger(__name__)
+
+
+class Answers:
+    """What waits to be told.
+
+    Attributes:
+        on_applied: called with each applied entry, in order.
+    """
+
+    def __init__(self) -> None:
+        self.on_applied: list[Callable[[Applied], None]] = []
+        self._replies: list[tuple[Waiter, Reply, Applied]] = []
+        self._refusals: list[Refusal] = []
+        self._news: list[Applied] = []
+
+    def applied(self, applied: Applied) -> None:
+        """An entry was applied."""
+        self._news.append(applied)
+
+    def reply(self, waiters: Iterable[Waiter], reply: Reply, applied: Applied) -> None:
+        """A request took effect."""
+        for waiter in waiters:
+            self._replies.append((waiter, reply, applied))
+
+    def refuse(self, refusals: Iterable[Refusal]) -> None:
+        """Requests that get no reply."""
+        self._refusals += refusals
+
+    def has_refusals(self) -> bool:
+        """Whether somebody waits for bad news, which needs no sync."""
+        return bool(self._refusals)
+
+    def withhold(self) -> None:
+        """What this turn did is not safe to say: nobody knows whether it took effect (P5)."""
+        unsaid, self._replies = self._replies, []
+        self._news.clear()
+        message = "the node stopped before its answer was safe"
+        for waiter, reply, _ in unsaid:
+            key = (reply[0], reply[1])
+            self._refusals.append(Refusal([waiter], key, Reject.OUTCOME_UNKNOWN, message))
+
+    def tell(self) -> None:
+        """Let everything leave: the journal is synced, or this node is fenced."""
+        replies, self._replies = self._replies, []
+        for waiter, reply, applied in replies:
+            safely(waiter.replied, reply, applied)
+        news, self._news = self._news, []
+        for applied in news:
+            for listener in self.on_applied:
+                safely(listener, applied)
+        refusals, self._refusals = self._refusals, []
+        for refusal in refusals:
+            for waiter in refusal.waiters:
+                safely(waiter.refused, *refusal.key, refusal.code, refusal.message)
+
+
+def safely(call: Callable[..., None], *arguments: object) -> None:
+    """Call somebody whose troubles are not this node's."""
+    try:
+        call(*arguments)
+    except Exception:
+        _log.exception("%r failed", call)
