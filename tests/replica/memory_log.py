@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from raftbook.errors import StorageError
 from raftbook.storage.log_store import LogStore
 
-Entry = tuple[bytes, int, int]
-FIRST_ENTRY: Entry = (b"", 1, 0)
+RawEntry = tuple[bytes, int, int]
+FIRST_ENTRY: RawEntry = (b"", 1, 0)
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Disk:
         on_sync: called after each sync that wrote something.
     """
 
-    entries: list[Entry] = field(default_factory=lambda: [FIRST_ENTRY])
+    entries: list[RawEntry] = field(default_factory=lambda: [FIRST_ENTRY])
     term: int = 0
     voted_for: int | None = None
     incarnation: str = ""
@@ -41,7 +41,7 @@ class MemoryLog:
         self._disk = disk
         disk.incarnation = disk.incarnation or incarnation
         self.incarnation = disk.incarnation
-        self.entries: list[Entry] = list(disk.entries)
+        self.entries: list[RawEntry] = list(disk.entries)
         self.term = disk.term
         self.voted_for = disk.voted_for
         self.dirty = False
