@@ -34,6 +34,7 @@ _COMMAND_NAMES: Final = {
     c.CLOSE_SESSION: "close_session",
     c.CREATE_INSTRUMENT: "create_instrument",
     c.SET_PHASE: "set_phase",
+    c.SET_ENGINE_VERSION: "set_engine_version",
 }
 _EVENT_NAMES: Final = {
     e.ACCEPTED: "accepted",
@@ -49,6 +50,7 @@ _EVENT_NAMES: Final = {
     e.SESSION_CLOSED: "session_closed",
     e.INSTRUMENT_CREATED: "instrument_created",
     e.PHASE_CHANGED: "phase_changed",
+    e.ENGINE_VERSION_SET: "engine_version_set",
 }
 _AFTER_TERMS: Final[dict[int, tuple[str, ...]]] = {
     e.ACCEPTED: (),
@@ -69,6 +71,10 @@ def name_of(kind: type[IntEnum], number: Any) -> Any:
 
 def command_document(command: Sequence[Any], instruments: Instruments) -> Named:
     """A command with its fields named; one that is malformed is shown as it stands."""
+    if c.is_engine_switch(tuple(command)):
+        kind, engine_version, written_by = command
+        said = {"engine_version": engine_version, "written_by": written_by}
+        return {"command": _COMMAND_NAMES[kind], **said}
     if c.form_error(tuple(command)) is not None:
         return {"command": "malformed", "fields": [repr(field)[:200] for field in command]}
     kind, fields = command[0], command[1:]
@@ -224,6 +230,10 @@ def _phase_changed(fields: Sequence[Any], instruments: Instruments) -> Named:
     return {"symbol": fields[0], "phase": name_of(Phase, fields[1])}
 
 
+def _engine_version_set(fields: Sequence[Any], instruments: Instruments) -> Named:
+    return {"engine_version": fields[0]}
+
+
 _DESCRIBE: Final[dict[int, Callable[[Sequence[Any], Instruments], Named]]] = {
     e.TRADE: _trade,
     e.REPLACED: _replaced,
@@ -233,4 +243,5 @@ _DESCRIBE: Final[dict[int, Callable[[Sequence[Any], Instruments], Named]]] = {
     e.SESSION_CLOSED: _session_closed,
     e.INSTRUMENT_CREATED: _instrument_created,
     e.PHASE_CHANGED: _phase_changed,
+    e.ENGINE_VERSION_SET: _engine_version_set,
 }

@@ -254,7 +254,9 @@ class Node:
 
         def on_connected(peer_id: int) -> None:
             _log.info("connected to node %d", peer_id)
-            replica.connected(peer_id)
+            card = self._links.card(peer_id)
+            assert card is not None, f"connected to node {peer_id}, which has no card"
+            replica.connected(peer_id, engine_version=card.engine_version)
             driver.wake()
 
         def on_disconnected(peer_id: int) -> None:

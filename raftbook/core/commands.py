@@ -32,6 +32,8 @@ OPEN_SESSION: Final = 10
 CLOSE_SESSION: Final = 11
 CREATE_INSTRUMENT: Final = 20
 SET_PHASE: Final = 21
+SET_ENGINE_VERSION: Final = 30
+"""Said by a leader alone, in an entry of its own; `form_error` lets no client say it."""
 
 NO_SESSION: Final = 0
 """session_id of a request that opens a session; such a request is not deduplicated by seq."""
@@ -118,6 +120,23 @@ def create_instrument(terms: InstrumentTerms) -> Command:
 def set_phase(symbol: str, phase: Phase) -> Command:
     """Halt, resume or close an instrument (operators only)."""
     return (SET_PHASE, symbol, int(phase))
+
+
+def set_engine_version(engine_version: int, written_by: str) -> Command:
+    """Put newer rules in force; `written_by` is the leader's package version, for the reader."""
+    return (SET_ENGINE_VERSION, engine_version, written_by)
+
+
+def is_engine_switch(command: Command) -> bool:
+    """Whether it is a well-formed `set_engine_version`."""
+    return (
+        type(command) is tuple
+        and len(command) == 3
+        and command[0] == SET_ENGINE_VERSION
+        and _is_int(command[1])
+        and command[1] > 0
+        and is_id(command[2])
+    )
 
 
 def _is_int(value: Any) -> bool:

@@ -18,6 +18,7 @@ from raftbook.core.events import (
     ACCEPTED,
     CANCEL_REJECTED,
     CANCELED,
+    ENGINE_VERSION_SET,
     EXPIRED,
     INSTRUMENT_CREATED,
     PHASE_CHANGED,
@@ -156,4 +157,5 @@ _FOLDS: Final[dict[int, Any]] = {
     SESSION_CLOSED: _fold_other,
     INSTRUMENT_CREATED: _fold_other,
     PHASE_CHANGED: _fold_other,
+    ENGINE_VERSION_SET: _fold_other,
 }

@@ -23,6 +23,7 @@ does not see, else the instrument's dense count of public events.
     SESSION_CLOSED   session_id                                                   no
     INSTRUMENT_CREATED  InstrumentTerms fields as one tuple                       yes
     PHASE_CHANGED    symbol, phase                                                yes
+    ENGINE_VERSION_SET  engine version now in force                               no
 
 canceled_qty and prevented_qty are what this event took away; over all events of an order
 order_qty == cum_qty + leaves_qty + their sum (an amend starts the sum anew at its total).
@@ -50,6 +51,7 @@ SESSION_OPENED: Final = 10
 SESSION_CLOSED: Final = 11
 INSTRUMENT_CREATED: Final = 12
 PHASE_CHANGED: Final = 13
+ENGINE_VERSION_SET: Final = 14
 
 
 class OrderKind(NamedTuple):

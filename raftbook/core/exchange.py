@@ -25,10 +25,12 @@ from raftbook.core.commands import (
     Command,
     Entry,
     form_error,
+    is_engine_switch,
 )
 from raftbook.core.digest import DIGEST_PENDING_MAX, RollingDigest
 from raftbook.core.events import (
     CANCEL_REJECTED,
+    ENGINE_VERSION_SET,
     INSTRUMENT_CREATED,
     PHASE_CHANGED,
     REJECTED,
@@ -48,6 +50,7 @@ from raftbook.core.validate import (
     amend_reject,
     new_order_reject,
 )
+from raftbook.core.versions import FIRST_ENGINE_VERSION, refuse_engine_version
 
 TIME_STEP_MAX_NS: Final = 60_000_000_000
 """Logical time moves at most this far in one entry, so one wild clock cannot expire everything."""
@@ -80,6 +83,7 @@ class Exchange:
         books: by symbol, in the order they were created.
         orders: by order_id, open ones and remembered closed ones.
         digest: rolling digest of every event so far.
+        engine_version: the rules in force; see `versions.py`.
     """
 
     def __init__(self, genesis: Genesis) -> None:
@@ -92,6 +96,7 @@ class Exchange:
         self.accounts: dict[str, Account] = {}
         self.orders: dict[int, Order] = {}
         self.digest = RollingDigest()
+        self.engine_version = FIRST_ENGINE_VERSION
         self.sessions = SessionTable(limits)
         self._sessions = self.sessions.by_id
         self._window = limits.reply_window
@@ -287,6 +292,8 @@ class Exchange:
         for command in commands:
             if session_id != NO_SESSION:
                 _refuse(command, Reject.UNKNOWN_SESSION, events)
+            elif is_engine_switch(command):
+                self._set_engine_version(command, events)
             elif form_error(command) is not None:
                 _refuse(command, Reject.MALFORMED, events)
             elif command[0] != OPEN_SESSION:
@@ -328,6 +335,14 @@ class Exchange:
         _refuse(command, reason, events)
 
     # -- administration -----------------------------------------------------------------------
+
+    def _set_engine_version(self, command: Command, events: list[Event]) -> None:
+        """Newer rules from here on. Said again by a new leader, it says nothing new."""
+        _, version, written_by = command
+        refuse_engine_version(version, written_by, what=f"entry {self.moment.index}")
+        if version > self.engine_version:
+            self.engine_version = version
+            events.append((ENGINE_VERSION_SET, 0, version))
 
     def _create_instrument(self, session: Session, command: Command, events: list[Event]) -> None:
         code = self._create_instrument_reject(session.account, command)

@@ -18,8 +18,10 @@ from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.sessions import Session
 from raftbook.core.validate import COMBINATIONS
+from raftbook.core.versions import ENGINE_VERSION, EngineTooOld, newest_format
 
-FORMAT_VERSION: Final = 1
+FORMATS: Final = {1: 1}
+"""See `versions.newest_format`. A value of any format begins with it and the engine version."""
 
 StateValue = tuple[Any, ...]
 
@@ -27,7 +29,8 @@ StateValue = tuple[Any, ...]
 def export_state(exchange: Exchange) -> StateValue:
     """The state as a value; O(state), and independent of the exchange afterwards."""
     return (
-        FORMAT_VERSION,
+        newest_format(FORMATS, exchange.engine_version),
+        exchange.engine_version,
         (exchange.moment.index, exchange.moment.time_ns),
         exchange.last_order_id,
         tuple(_export_account(account) for account in exchange.accounts.values()),
@@ -42,10 +45,12 @@ def export_state(exchange: Exchange) -> StateValue:
 def state_digest(exchange: Exchange) -> str:
     """Digest of the market: 32 hexadecimal digits, O(state).
 
-    Covers accounts, instruments, orders, sessions and the rolling digest; no time and no log
-    position, so the same requests in the same order give the same digest in every run.
+    Covers the engine version, accounts, instruments, orders, sessions and the rolling digest; no
+    time and no log position, so the same requests in the same order give the same digest in every
+    run.
     """
     market = (
+        exchange.engine_version,
         exchange.last_order_id,
         tuple(_export_account(account) for account in exchange.accounts.values()),
         tuple(_export_book(book) for book in exchange.books.values()),
@@ -62,13 +67,17 @@ def restore_state(genesis: Genesis, value: StateValue) -> Exchange:
     """An exchange that goes on exactly where the exported one stood.
 
     Raises:
-        ValueError: the value is of another format version.
+        EngineTooOld: the value is of a newer build.
     """
-    version = value[0]
-    if version != FORMAT_VERSION:
-        raise ValueError(f"snapshot format {version}; this build reads {FORMAT_VERSION}")
-    _, clock, last_order_id, accounts, books, trades, last_session_id, sessions, digest = value
+    version, engine_version = value[:2]
+    if version not in FORMATS or engine_version > ENGINE_VERSION:
+        raise EngineTooOld(
+            f"state of format {version}, engine version {engine_version}; this build reads format "
+            f"{max(FORMATS)}, engine version {ENGINE_VERSION}: upgrade this node"
+        )
+    _, _, clock, last_order_id, accounts, books, trades, last_session_id, sessions, digest = value
     exchange = Exchange(genesis)
+    exchange.engine_version = engine_version
     exchange.moment.index, exchange.moment.time_ns = clock
     exchange.last_order_id = last_order_id
     exchange.books.clear()

@@ -12,9 +12,11 @@ from raftbook.errors import ProtocolError, StorageError
 from raftbook.replica.machine import Machine
 from raftbook.replica.reports import Reports
 from raftbook.replica.shipping import SnapshotMaker
+from raftbook.replica.upgrade import check_engine
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
+from raftbook.wire.entry import UnsupportedVersion
 
 NO_VOTE: Final = 0
 """See `LogStore.set_vote`."""
@@ -65,6 +67,12 @@ class Compaction:
                 break
             try:
                 self._restore(file.header)
+            except UnsupportedVersion as error:
+                raise StorageError(
+                    path=str(file.path),
+                    reason=str(error),
+                    remedy="nothing is damaged: start the newer build on this directory",
+                ) from error
             except (StorageError, ProtocolError) as error:
                 problems.append(str(error))
                 continue
@@ -150,6 +158,7 @@ class Compaction:
         log.reset(header.index, header.term)
 
     def _restore(self, header: SnapshotHeader) -> None:
+        check_engine(header)
         payload = self._snapshots.load(header)
         self._machine.restore(
             payload, index=header.index, expected_state_digest=header.state_digest

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from raftbook.errors import StorageError
+from raftbook.wire.entry import UnsupportedVersion
 
 
 class Diverged(Exception):
@@ -24,6 +25,8 @@ class FenceKind(StrEnum):
     """The disk is full. Ends by itself: the node starts anew from what is on its disk."""
     STORAGE = "storage"
     """The disk failed. After a failed sync nobody knows what is on it: somebody must look."""
+    TOO_OLD = "too_old"
+    """The log needs rules that this build does not have: start a newer one in its place."""
     BROKEN = "broken"
     """A contradiction, or a bug: going on could make this replica differ."""
 
@@ -43,4 +46,6 @@ def kind_of(error: Exception) -> FenceKind:
         return FenceKind.DIVERGED
     if isinstance(error, StorageError):
         return FenceKind.NO_SPACE if error.passes else FenceKind.STORAGE
+    if isinstance(error, UnsupportedVersion):
+        return FenceKind.TOO_OLD
     return FenceKind.BROKEN

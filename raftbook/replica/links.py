@@ -104,6 +104,11 @@ class PeerLinks:
         link = self._outgoing.get(peer_id)
         return link is not None and link.peer is not None
 
+    def card(self, peer_id: int) -> PeerCard | None:
+        """What a connected peer said of itself."""
+        link = self._outgoing.get(peer_id)
+        return None if link is None else link.peer
+
     # -- outgoing -----------------------------------------------------------------------------
 
     async def _dial(self, peer_id: int, host: str, port: int) -> None:

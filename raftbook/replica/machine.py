@@ -16,6 +16,7 @@ from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.snapshot import export_state, restore_state, state_digest
+from raftbook.core.versions import EngineTooOld
 from raftbook.errors import ProtocolError
 from raftbook.wire.entry import REGULAR, UnsupportedVersion, unpack_entry
 from raftbook.wire.packing import pack, unpack
@@ -95,10 +96,13 @@ class Machine:
         """Become what a snapshot payload says.
 
         Raises:
+            UnsupportedVersion: it needs a newer build.
             ProtocolError: the payload is no state, or not the one that was digested.
         """
         try:
             exchange = restore_state(self._genesis, unpack(payload))
+        except EngineTooOld as error:
+            raise UnsupportedVersion(str(error)) from error
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
                 TypeError, ValueError) as error:  # fmt: skip
             raise ProtocolError(f"the snapshot holds no state: {error!r}") from error

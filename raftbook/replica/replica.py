@@ -32,6 +32,7 @@ from raftbook.replica.raft import Raft, RaftTimings
 from raftbook.replica.reports import Reports
 from raftbook.replica.seams import Random
 from raftbook.replica.shipping import Shipper, SnapshotMaker
+from raftbook.replica.upgrade import UNKNOWN, EngineVersions
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
@@ -106,6 +107,7 @@ class Replica:
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
         self._reports = Reports(node_id, name_of)
+        self._engines = EngineVersions()
         self._make_queues()
         self._compaction = self._make_compaction(snapshots)
         applied_index = self._compaction.align()
@@ -192,12 +194,14 @@ class Replica:
         if not self._forwarded.add(peer_id, requests):
             self._reports.forward_refused(peer_id, "too many wait already")
 
-    def connected(self, peer_id: int) -> None:
-        """A connection to a peer stands."""
+    def connected(self, peer_id: int, *, engine_version: int = UNKNOWN) -> None:
+        """A connection to a peer stands, which said in its handshake what it can run."""
+        self._engines.learn(peer_id, engine_version)
         self._guard(lambda: self._connected(peer_id))
 
     def disconnected(self, peer_id: int) -> None:
         """The connection to a peer is gone."""
+        self._engines.forget(peer_id)
         self._guard(lambda: self.raft.disconnected(peer_id))
 
     def submit(self, session_id: int, request_seq: int, raw: bytes, waiter: Waiter) -> None:
@@ -296,10 +300,11 @@ class Replica:
             if self.raft.is_leader:
                 self.agreement.leads()
         if self.raft.is_leader:
+            self._switch_engine()
             if self._may_route():
                 self._propose([*self._forwarded.take(), *self._proposer.take()])
             elif self._uncommitted() == 0 and self._is_time_behind():
-                self.raft.propose([pack_entry(self._wall_ns(), ())])
+                self.raft.propose([self._pack(self._wall_ns(), [])])
             if self._uncommitted() < UNCOMMITTED_ENTRIES_MAX:
                 check = self.agreement.next_check(self._clock())
                 if check is not None:
@@ -340,9 +345,24 @@ class Replica:
 
     def _propose(self, requests: list[bytes]) -> None:
         bounds = self._bounds
-        time_ns = self._wall_ns()
         batches = _batches(requests, bounds.entry_bytes_max, bounds.entry_requests_max)
-        self.raft.propose([pack_entry(time_ns, batch) for batch in batches])
+        time_ns = self._wall_ns()
+        self.raft.propose([self._pack(time_ns, batch) for batch in batches])
+
+    def _pack(self, time_ns: int, requests: list[bytes]) -> bytes:
+        in_force = self.machine.exchange.engine_version
+        return pack_entry(time_ns, requests, engine_version=in_force)
+
+    def _switch_engine(self) -> None:
+        """Put newer rules in force once every member is known to have them."""
+        switch = self._engines.next_switch(
+            self.peer_ids,
+            in_force=self.machine.exchange.engine_version,
+            term=self.raft.term,
+            wall_ns=self._wall_ns,
+        )
+        if switch is not None:
+            self.raft.propose([switch])
 
     def _apply(self, index: int, term: int, payload: bytes) -> None:
         self._compaction.applied(len(payload))

@@ -20,7 +20,8 @@ from raftbook.errors import StorageError
 from raftbook.replica.machine import Machine
 from raftbook.replica.messages import Message
 from raftbook.replica.reports import Reports
-from raftbook.storage.snapshot_header import SnapshotHeader
+from raftbook.replica.upgrade import check_engine
+from raftbook.storage.snapshot_header import SnapshotHeader, decode_header
 from raftbook.storage.snapshots import Install, SnapshotReader, SnapshotStore
 
 _log = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ def write_snapshot(
         members=members,
         state_digest=machine.state_digest(),
         chunks=machine.snapshot_chunks(),
+        engine_version=machine.exchange.engine_version,
     )
 
 
@@ -277,6 +279,7 @@ class Shipper:
         try:
             if self._incoming is None or self._incoming[0] != header_bytes:
                 self.abort("another one is sent")
+                check_engine(decode_header(header_bytes))
                 self._incoming = (header_bytes, self._store.begin_install(header_bytes))
             install = self._incoming[1]
             if install.header.index <= self._position()[0]:

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 
 import msgpack
 
+from raftbook.core.versions import FIRST_ENGINE_VERSION
+
 HEADER_BYTES = 4096  # of fixed size, so that it can be filled in after the payload was streamed
 FORMAT_VERSION = 1
 MEMBERS_MAX = 256  # far above any cluster; its widest header fits the block
@@ -42,6 +44,7 @@ class SnapshotHeader:
     size: int  # bytes of payload
     sha256: str  # of the payload, hex
     created_by: str  # the version that wrote it
+    engine_version: int = FIRST_ENGINE_VERSION  # in force in it
 
 
 def encode_header(header: SnapshotHeader) -> bytes:
@@ -84,6 +87,7 @@ def _check_types(header: SnapshotHeader) -> None:
         ("index", header.index),
         ("term", header.term),
         ("size", header.size),
+        ("engine_version", header.engine_version),
         *(("member", member) for member in header.members),
     ):
         if type(value) is not int or value < 0:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from raftbook import __version__
+from raftbook.core.versions import FIRST_ENGINE_VERSION
 from raftbook.errors import StorageError
 from raftbook.storage.atomic import create_directory, create_exclusive, rename_durably
 from raftbook.storage.directory import SNAPSHOT_GLOB
@@ -78,6 +79,7 @@ class SnapshotStore:
         members: Iterable[int],
         state_digest: str,
         chunks: Iterable[bytes],
+        engine_version: int = FIRST_ENGINE_VERSION,
     ) -> SnapshotHeader:
         """Writes a snapshot; when it returns, the file is synced, read back, and has its name.
 
@@ -101,6 +103,7 @@ class SnapshotStore:
                 size=unfinished.received,
                 sha256=unfinished.sha256.hexdigest(),
                 created_by=__version__,
+                engine_version=engine_version,
             )
             unfinished.publish(encode_header(header))
         finally:

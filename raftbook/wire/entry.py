@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from raftbook.core.commands import Command, Entry
+from raftbook.core.commands import (
+    NO_SESSION,
+    Command,
+    Entry,
+    is_engine_switch,
+    set_engine_version,
+)
+from raftbook.core.versions import (
+    FIRST_ENGINE_VERSION,
+    EngineTooOld,
+    newest_format,
+    refuse_engine_version,
+)
 from raftbook.errors import ProtocolError
 from raftbook.wire.packing import brief, pack, pack_array, unpack
 
@@ -21,12 +33,14 @@ CHECK_VERSION: Final = 1
 
 FORMAT_VERSION: Final = 1
 """Format 1 has flat commands only. No door ever let another one into a log, so this needed no 2."""
+FORMATS: Final = {FORMAT_VERSION: FIRST_ENGINE_VERSION}
+"""Every format this build reads, and the engine version from which on it writes it."""
 
 _NESTED: Final = frozenset((tuple, dict))
 
 
 class UnsupportedVersion(ProtocolError):
-    """An entry of a format this build does not know; going on would make the replica differ."""
+    """What this build is too old for: going on would make the replica differ."""
 
 
 def pack_request(session_id: int, request_seq: int, commands: Sequence[Command]) -> bytes:
@@ -34,9 +48,28 @@ def pack_request(session_id: int, request_seq: int, commands: Sequence[Command])
     return pack((session_id, request_seq, commands))
 
 
-def pack_entry(time_ns: int, requests: Iterable[bytes]) -> bytes:
-    """An entry out of packed requests; `time_ns` is the leader's clock."""
-    return pack_array((pack(FORMAT_VERSION), pack(time_ns), pack_array(requests)))
+def pack_entry(
+    time_ns: int, requests: Iterable[bytes], *, engine_version: int = FIRST_ENGINE_VERSION
+) -> bytes:
+    """An entry out of packed requests, in the newest format that all members read.
+
+    Args:
+        time_ns: the leader's clock.
+        engine_version: the one in force.
+    """
+    version = newest_format(FORMATS, engine_version)
+    return pack_array((pack(version), pack(time_ns), pack_array(requests)))
+
+
+def pack_engine_switch(
+    time_ns: int, engine_version: int, written_by: str, *, in_force: int
+) -> bytes:
+    """An entry that puts a newer engine version in force. It holds nothing else, so that a build
+    that does not have that version stops before it, and not in the middle of an entry.
+    """
+    command = set_engine_version(engine_version, written_by)
+    request = pack_request(NO_SESSION, 0, (command,))
+    return pack_entry(time_ns, (request,), engine_version=in_force)
 
 
 def unpack_entry(index: int, payload: bytes) -> Entry:
@@ -50,9 +83,9 @@ def unpack_entry(index: int, payload: bytes) -> Entry:
     if type(value) is not tuple or len(value) != 3 or type(value[0]) is not int:
         raise ProtocolError(f"entry {index} is not (version, time, requests)")
     version, time_ns, requests = value
-    if version != FORMAT_VERSION:
+    if version not in FORMATS:
         raise UnsupportedVersion(
-            f"entry {index} has format {version}, this build reads {FORMAT_VERSION}: "
+            f"entry {index} has format {version}, this build reads {max(FORMATS)}: "
             "upgrade this node to the version the others run"
         )
     if type(time_ns) is not int or type(requests) is not tuple:
@@ -60,7 +93,18 @@ def unpack_entry(index: int, payload: bytes) -> Entry:
     for request in requests:
         if not _is_request(request):
             raise ProtocolError(f"entry {index} holds {brief(request)}, which is no request")
+    if len(requests) == 1 and requests[0][0] == NO_SESSION:
+        _refuse_newer_engine(index, requests[0][2])
     return Entry(index, time_ns, requests)
+
+
+def _refuse_newer_engine(index: int, commands: Iterable[Command]) -> None:
+    for command in commands:
+        if is_engine_switch(command):
+            try:
+                refuse_engine_version(command[1], command[2], what=f"entry {index}")
+            except EngineTooOld as error:
+                raise UnsupportedVersion(str(error)) from error
 
 
 def pack_check(index: int, digests: Mapping[int, str]) -> bytes:

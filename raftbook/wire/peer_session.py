@@ -9,7 +9,8 @@ dialer to the acceptor.
     dialer   -> PROOF     (hmac over both nonces and the card, card)
     acceptor -> WELCOME   (hmac over both nonces and its card, card)
 
-A card is (cluster_id, genesis_digest, node_id, node_id meant, incarnation).
+A card is (cluster_id, genesis_digest, node_id, node_id meant, incarnation, engine version). What a
+newer build may have put behind that is passed over.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.errors import ProtocolError
 from raftbook.wire.packing import pack, unpack
 
@@ -38,6 +40,7 @@ class PeerCard:
     genesis_digest: str
     node_id: int
     incarnation: str
+    engine_version: int = ENGINE_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Acceptor:
         return Step(send=welcome, peer=peer)
 
 
+_CARD: Final = (str, str, int, int, str, int)
 _WRONG_SECRET: Final = (
     "peer {peer} does not prove the cluster secret: copy the secret file of one node to all"
 )
@@ -126,12 +130,21 @@ def _proof(secret: bytes, role: bytes, nonces: bytes, card: bytes) -> bytes:
 
 
 def _pack_card(card: PeerCard, peer_id: int) -> bytes:
-    return pack((card.cluster_id, card.genesis_digest, card.node_id, peer_id, card.incarnation))
+    return pack(
+        (
+            card.cluster_id,
+            card.genesis_digest,
+            card.node_id,
+            peer_id,
+            card.incarnation,
+            card.engine_version,
+        )
+    )
 
 
 def _read_card(payload: bytes, own: PeerCard, *, expected_id: int | None) -> PeerCard:
-    fields = _fields(payload, (str, str, int, int, str))
-    cluster_id, genesis_digest, node_id, meant_id, incarnation = fields
+    fields = _fields(payload, _CARD, may_go_on=True)
+    cluster_id, genesis_digest, node_id, meant_id, incarnation, engine_version = fields
     if cluster_id != own.cluster_id:
         raise ProtocolError(f"peer belongs to cluster {cluster_id}, this node to {own.cluster_id}")
     if genesis_digest != own.genesis_digest:
@@ -145,11 +158,13 @@ def _read_card(payload: bytes, own: PeerCard, *, expected_id: int | None) -> Pee
         raise ProtocolError(f"node {node_id} answers at the address of node {expected_id}")
     if node_id == own.node_id:
         raise ProtocolError(f"another process claims to be node {node_id}")
-    return PeerCard(cluster_id, genesis_digest, node_id, incarnation)
+    return PeerCard(cluster_id, genesis_digest, node_id, incarnation, engine_version)
 
 
-def _fields(payload: bytes, types: tuple[type, ...]) -> tuple[Any, ...]:
+def _fields(payload: bytes, types: tuple[type, ...], *, may_go_on: bool = False) -> tuple[Any, ...]:
     value = unpack(payload)
+    if may_go_on and type(value) is tuple:
+        value = value[: len(types)]
     if type(value) is not tuple or [type(field) for field in value] != list(types):
         raise ProtocolError("a handshake frame of a wrong form")
     return value

@@ -392,10 +392,10 @@ def test_a_state_that_asserts_is_a_named_reason(tmp_path: Path) -> None:
     """A snapshot with two accounts of one name met an assertion in the core."""
     machine = Machine(GENESIS, entries_kept=10)
     state = list(export_state(machine.exchange))
-    state[3] = (*state[3], *state[3])
+    state[4] = (*state[4], *state[4])
     with pytest.raises(ProtocolError, match="the snapshot holds no state: AssertionError"):
         machine.restore(pack(tuple(state)), index=5, expected_state_digest="")
-    for wrong in (None, 7, (), (1,), (1, 2, 3, 4, 5, 6, 7, 8, 9), tuple(state[:3]) + (1,) * 6):
+    for wrong in (None, 7, (), (1,), (1, 1, 3, 4, 5, 6, 7, 8, 9), tuple(state[:4]) + (1,) * 6):
         with pytest.raises(ProtocolError, match="the snapshot holds no state"):
             machine.restore(pack(wrong), index=5, expected_state_digest="")
     assert machine.exchange.accounts  # it is what it was

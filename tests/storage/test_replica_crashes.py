@@ -1,6 +1,6 @@
 """A whole replica crashed at every operation on its disk: no acknowledged order is ever lost.
 
-One node is a cluster of its own here, so nobody can catch it up: what its disk says is all there is.
+One node is a cluster of its own here, so nobody catches it up: what its disk says is all there is.
 Journal, snapshots, trimming and the fitting of one to the other at a start are the production
 classes; only the clock is virtual. HYPOTHESIS_PROFILE=long tries every operation.
 """

@@ -423,5 +423,6 @@ def test_the_header_is_a_msgpack_map_after_magic_and_version() -> None:
         "size": 3,
         "sha256": "e" * 64,
         "created_by": "0.1.0",
+        "engine_version": 1,
     }
     assert len(block) == HEADER_BYTES

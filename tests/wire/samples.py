@@ -37,6 +37,9 @@ COMMANDS = {
     "CREATE_INSTRUMENT": c.create_instrument(TERMS),
     "SET_PHASE": c.set_phase("BTC-USD", Phase.HALTED),
 }
+# What no client says and no client hears.
+LEADER_COMMANDS = {"SET_ENGINE_VERSION": c.set_engine_version(2, "0.2.0")}
+LEADER_EVENTS = {"ENGINE_VERSION_SET": (e.ENGINE_VERSION_SET, 0, 2)}
 
 _KIND = (2, 2, 1, 1, 4)
 _MAKER = (3, "bob", "b1", "BTC-USD", _KIND, 7, 10_125)
@@ -130,4 +133,5 @@ SNAPSHOT_HEADER = SnapshotHeader(
     size=262_149,
     sha256="9f" * 32,
     created_by="0.1.0",
+    engine_version=1,
 )

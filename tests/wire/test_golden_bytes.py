@@ -23,6 +23,8 @@ from tests.wire.samples import (
     CLIENT_MESSAGES,
     COMMANDS,
     EVENTS,
+    LEADER_COMMANDS,
+    LEADER_EVENTS,
     PEER_MESSAGES,
     SNAPSHOT_HEADER,
 )
@@ -30,6 +32,7 @@ from tests.wire.samples import (
 FOLDER = Path(__file__).parents[1] / "golden" / "wire"
 REWRITE = os.environ.get("REWRITE_GOLDEN") == "1"
 
+ALL_COMMANDS, ALL_EVENTS = COMMANDS | LEADER_COMMANDS, EVENTS | LEADER_EVENTS
 _REQUEST = (12, 41, tuple(COMMANDS.values()))
 _TIME_NS = 1_767_225_600_000_000_000
 
@@ -37,8 +40,8 @@ _TIME_NS = 1_767_225_600_000_000_000
 def _handshake() -> dict[str, bytes]:
     """The four frames of the peer port, told by fixed nonces."""
     secret, genesis = b"s" * 16, "00112233445566778899aabbccddeeff"
-    dialer = Dialer(secret, PeerCard("demo-1", genesis, 1, "11" * 16), 2, b"d" * 32)
-    acceptor = Acceptor(secret, PeerCard("demo-1", genesis, 2, "22" * 16), b"a" * 32)
+    dialer = Dialer(secret, PeerCard("demo-1", genesis, 1, "11" * 16, 1), 2, b"d" * 32)
+    acceptor = Acceptor(secret, PeerCard("demo-1", genesis, 2, "22" * 16, 1), b"a" * 32)
     frames = {"HELLO": dialer.hello()}
     challenge = acceptor.receive(frames["HELLO"]).send
     assert challenge is not None
@@ -52,8 +55,8 @@ def _handshake() -> dict[str, bytes]:
 
 SAMPLES: dict[str, tuple[Any, bytes]] = {
     **{f"client-{name}": (value, pack(value)) for name, value in CLIENT_MESSAGES.items()},
-    **{f"command-{name}": (value, pack(value)) for name, value in COMMANDS.items()},
-    **{f"event-{name}": (value, pack(value)) for name, value in EVENTS.items()},
+    **{f"command-{name}": (value, pack(value)) for name, value in ALL_COMMANDS.items()},
+    **{f"event-{name}": (value, pack(value)) for name, value in ALL_EVENTS.items()},
     **{f"peer-{name}": (value, pack(value)) for name, value in PEER_MESSAGES.items()},
     **{f"handshake-{name}": (unpack(raw), raw) for name, raw in _handshake().items()},
     "request": (_REQUEST, pack_request(*_REQUEST)),
@@ -132,8 +135,8 @@ def test_golden_bytes_are_still_read(name: str) -> None:
 
 def test_every_command_and_event_is_among_the_samples() -> None:
     kinds = {kind for kind, _ in _constants(commands) if kind != "NO_SESSION"}
-    assert {name.partition(" ")[0] for name in COMMANDS} == kinds
-    assert set(EVENTS) == {kind for kind, _ in _constants(events)}
+    assert {name.partition(" ")[0] for name in ALL_COMMANDS} == kinds
+    assert set(ALL_EVENTS) == {kind for kind, _ in _constants(events)}
     assert set(CLIENT_MESSAGES) | {"PROTOCOL_VERSION"} == {
         kind for kind, _ in _constants(client_messages)
     }
