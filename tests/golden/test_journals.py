@@ -1,0 +1,184 @@
+"""Journals written by older versions: each leads to the digest it had then, for ever.
+
+A difference here means that a node replaced by this version would differ from the others, or could
+not read its own disk. It is never mended by a new golden journal: see `core/versions.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.data_directory import DataDirectory
+from cli.main import run
+from raftbook.config import load_config
+from raftbook.core import commands as c
+from raftbook.core import events as e
+from raftbook.core.types import Phase, Reject
+from raftbook.core.versions import ENGINE_VERSION
+from raftbook.genesis import genesis_of
+from raftbook.storage.snapshots import SnapshotStore
+from raftbook.wire.entry import unpack_entry
+from tests.e2e.cluster import PATIENCE_S, Wire, free_ports, until
+from tests.golden.write_journal import JOURNALS, file_digests, write
+
+FOLDERS = sorted(path for path in JOURNALS.iterdir() if path.is_dir())
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: str(folder.name))
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy that a test may do anything with."""
+    folder = tmp_path / "golden"
+    shutil.copytree(request.param, folder)
+    return folder
+
+
+def expected_of(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "expected.json").read_text())
+    return document
+
+
+def test_no_golden_journal_was_changed(golden: Path) -> None:
+    assert file_digests(golden) == expected_of(golden)["files"]
+
+
+def test_there_is_one_of_this_engine_version() -> None:
+    """After ENGINE_VERSION was raised: python -m tests.golden.write_journal"""
+    versions = [expected_of(folder)["engine_version"] for folder in FOLDERS]
+    assert max(versions) == ENGINE_VERSION
+
+
+@pytest.mark.parametrize("from_snapshot", [True, False])
+def test_the_log_leads_to_the_same_state(golden: Path, from_snapshot: bool) -> None:
+    expected, last = expected_of(golden), 0
+    if not from_snapshot:
+        shutil.rmtree(golden / "node-1" / "snapshots")
+    genesis = genesis_of(load_config(golden / "cluster.toml"))
+    source = DataDirectory(golden / "node-1")
+    assert source.reach == (1, expected["index"])
+    for index, digest in expected["digests"].items():
+        machine = source.machine_at(int(index), genesis)
+        assert machine.exchange.digest.value() == digest, index
+        last = int(index)
+    assert (last, source.skipped) == (expected["index"], {})
+    assert machine.state_digest() == expected["state_digest"]
+    assert machine.exchange.engine_version == expected["engine_version"]
+
+
+def test_log_digest_says_the_same(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = expected_of(golden)
+    config = ["--config", str(golden / "cluster.toml"), "-o", "json"]
+    assert run(["log", "digest", str(golden / "node-1"), *config]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["index"], said["digest"]) == (
+        expected["index"],
+        expected["digests"][str(expected["index"])],
+    )
+
+
+def test_a_node_starts_on_it_and_goes_on(golden: Path) -> None:
+    expected = expected_of(golden)
+    path = golden / "cluster.toml"
+    ports = dict(zip((7001, 7101, 8001), free_ports(3), strict=True))
+    text = path.read_text()
+    path.write_text(re.sub(r"\b(7001|7101|8001)\b", lambda m: str(ports[int(m[0])]), text))
+    shutil.move(golden / "node-1", golden / "data" / "node-1")
+    command = [
+        sys.executable,
+        "-m",
+        "raftbook_cli.main",
+        "node",
+        "--config",
+        str(path),
+        "--id",
+        "1",
+    ]
+    with open(golden / "log", "wb") as log:
+        node = subprocess.Popen(command, stdout=log, stderr=log, cwd=golden)
+    try:
+        status = until("the node has applied its log", lambda: _settled(ports[7101], expected))
+        assert status["digest"] == expected["digests"][str(expected["index"])]
+        assert status["fenced"] is None
+        with Wire(ports[7101]) as wire:
+            wire.greet("op")
+            index = wire.query("snapshot")["snapshot_index"]
+        store = _store(path, golden / "data" / "node-1" / "snapshots")
+        newest = store.newest()
+        assert newest is not None
+        assert (newest.index, newest.state_digest) == (index, expected["state_digest"])
+        with Wire(ports[7101]) as wire:
+            assert wire.greet("a", "goes-on") > 0
+    finally:
+        node.send_signal(signal.SIGTERM)
+        assert node.wait(PATIENCE_S) == 0, (golden / "log").read_text()
+
+
+def _settled(port: int, expected: dict[str, Any]) -> dict[str, Any] | None:
+    with Wire(port) as wire:
+        wire.greet()
+        status: dict[str, Any] = wire.query("status")
+    return status if status["applied_index"] > expected["index"] else None
+
+
+def _store(path: Path, directory: Path) -> SnapshotStore:
+    config = load_config(path)
+    source = DataDirectory(JOURNALS / FOLDERS[0] / "node-1")
+    return SnapshotStore(
+        directory, cluster_id=config.cluster_id, genesis_digest=source.identity.genesis_digest
+    )
+
+
+def test_the_newest_one_holds_all_that_a_market_does() -> None:
+    """A journal in which nothing happens would prove nothing."""
+    folder = FOLDERS[-1]
+    genesis = genesis_of(load_config(folder / "cluster.toml"))
+    source = DataDirectory(folder / "node-1")
+    commands, events, kinds, phases, dups = set(), set(), set(), set(), 0
+    refused: set[int] = set()
+    for entry in source.entries(1, source.last):
+        if entry.payload[:1] == b"\0":
+            for _, _, said in unpack_entry(entry.index, entry.payload[1:]).requests:
+                commands |= {each[0] for each in said}
+    source._headers.clear()  # the whole log, not from the snapshot on
+    for _, applied, exchange in source.replay(2, source.last, genesis):
+        for reply in applied.replies if applied else ():
+            dups += reply[5]
+            for event in reply[4]:
+                events.add(event[0])
+                if event[0] == e.ACCEPTED:
+                    kinds.add(event[2][4])
+                elif event[0] in (e.REJECTED, e.CANCEL_REJECTED):
+                    refused.add(event[2])
+        phases |= {book.phase for book in exchange.books.values()}
+    assert commands >= {c.NEW_ORDER, c.CANCEL_ORDER, c.AMEND_ORDER, c.OPEN_SESSION} | {
+        c.CLOSE_SESSION,
+        c.CREATE_INSTRUMENT,
+        c.SET_PHASE,
+    }
+    assert events >= set(range(e.ACCEPTED, e.PHASE_CHANGED + 1))
+    assert {kind[:3] for kind in kinds} == {
+        (side, *sort) for side in (1, 2) for sort in ((1, 3), (1, 4), (2, 1), (2, 3), (2, 4))
+    }
+    assert {kind[4] for kind in kinds} == {0, 1, 2, 3, 4}
+    assert {kind[3] for kind in kinds} == {0, 1}
+    assert phases == {int(phase) for phase in Phase}
+    assert len(refused) >= 20, sorted(Reject(code).name for code in refused)
+    assert dups > 5
+
+
+def test_the_writer_writes_what_a_reader_reads(tmp_path: Path) -> None:
+    write(tmp_path / "next")
+    expected = expected_of(tmp_path / "next")
+    genesis = genesis_of(load_config(tmp_path / "next" / "cluster.toml"))
+    machine = DataDirectory(tmp_path / "next" / "node-1").machine_at(expected["index"], genesis)
+    assert machine.state_digest() == expected["state_digest"]
+    with pytest.raises(FileExistsError):
+        write(tmp_path / "next")
