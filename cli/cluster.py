@@ -204,6 +204,9 @@ def _show_status(invocation: Invocation, view: ClusterView) -> None:
         for node in view.nodes:
             if node.status is not None and node.status.get("fenced"):
                 say(f"node {node.node_id} is fenced: {node.status['fenced']}")
+        line = engine_line(view)
+        if line is not None:
+            say(line)
 
 
 def status_document(view: ClusterView) -> dict[str, Any]:
@@ -229,6 +232,8 @@ def _node_document(node: NodeView) -> dict[str, Any]:
         "digest_index": said.get("digest_index"),
         "http": f"{node.address.host}:{node.address.http_port}",
         "fenced": said.get("fenced"),
+        "engine_version": said.get("engine_version"),
+        "engine_version_supported": said.get("engine_version_supported"),
         "reachable": node.status is not None,
     }
 
@@ -279,6 +284,19 @@ def health_line(view: ClusterView) -> str:
     else:
         why = f"only {len(view.following)} follow leader {view.leader_id}"
     return f"{quorum}, NOT healthy: {why}, {plural(len(view.reachable), 'node')} reachable"
+
+
+def engine_line(view: ClusterView) -> str | None:
+    """In the midst of an upgrade, how far it is; None while all nodes have what is in force."""
+    said = {node.node_id: node.status for node in view.reachable if node.status is not None}
+    in_force = max((status.get("engine_version", 1) for status in said.values()), default=1)
+    supported = {
+        node_id: status.get("engine_version_supported", 1) for node_id, status in said.items()
+    }
+    if all(version == in_force for version in supported.values()):
+        return None
+    have = ", ".join(f"node {node_id} has {version}" for node_id, version in supported.items())
+    return f"engine version {in_force} is in force; {have}; it rises when every member has more"
 
 
 def _member(member: dict[str, Any]) -> dict[str, Any]:

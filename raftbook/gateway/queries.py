@@ -15,6 +15,7 @@ from raftbook.core.book import Book
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.types import Reject
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.replica.fences import FenceKind
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
@@ -116,6 +117,8 @@ class Queries:
             "fenced": None if fence is None else fence.reason,
             "fence": None if fence is None else str(fence.kind),
             "age_ms": replica.age_ms(),
+            "engine_version": exchange.engine_version,
+            "engine_version_supported": ENGINE_VERSION,
         }
 
     def _digest(self, arguments: Arguments) -> dict[str, Any]:
