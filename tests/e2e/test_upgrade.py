@@ -25,12 +25,15 @@ from raftbook.core.commands import Command
 from raftbook.core.events import CANCEL_REJECTED, ENGINE_VERSION_SET
 from raftbook.core.types import Reject
 from raftbook.core.versions import ENGINE_VERSION
+from raftbook.node import FENCED_EXIT
+from raftbook.replica.fences import FenceKind
 from tests.e2e.cluster import Cluster, until
 from tests.e2e.load import Load, check_records, check_repeats
 
 ROOT = Path(raftbook.__file__).parents[1]
 NEXT = ENGINE_VERSION + 1
 NEXT_RELEASE = "9.9.9"
+
 STRANGER = c.cancel_order(order_id=2**40)
 TOO_OLD = (
     f"needs engine version {NEXT}, this build has {ENGINE_VERSION}: "
@@ -249,11 +252,15 @@ def _check_an_old_node(cluster: Mixed, switched_at: int) -> None:
         "the old node stops",
         lambda: (told := cluster.query(3, "status"))["fenced"] and told,
     )
+    assert status["fence"] == FenceKind.TOO_OLD
     assert status["fenced"] == f"entry {switched_at} {TOO_OLD}"
     assert status["applied_index"] == switched_at - 1
     assert (status["engine_version"], status["role"]) == (ENGINE_VERSION, "fenced")
     assert TOO_OLD in cluster.log(3)
-    cluster.replace(3, newer)
+    assert cluster.stop(3) == FENCED_EXIT
+    cluster.builds[3] = newer
+    cluster.start(3)
+    cluster.wait_up(3)
     cluster.settle()
 
 

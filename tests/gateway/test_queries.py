@@ -45,8 +45,6 @@ def test_a_book_is_levels_best_first(tmp_path: Path) -> None:
             "last_price": 11,
             "phase": Phase.CONTINUOUS,
             "age_ms": 0,
-            "engine_version": 1,
-            "engine_version_supported": 1,
         }
         shallow = await alice.query("book", symbol="A", depth=1, orders=True)
         assert shallow["bids"] == ((10, 5, 2),)
@@ -135,6 +133,8 @@ def test_a_status_tells_where_the_node_stands(tmp_path: Path) -> None:
             "fenced": None,
             "fence": None,
             "age_ms": 0,
+            "engine_version": 1,
+            "engine_version_supported": 1,
         }
 
     at_the_door(tmp_path, scene)
