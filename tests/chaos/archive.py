@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from raftbook.core.commands import Entry
-from raftbook.replica.raft import REGULAR
 from raftbook.storage.directory import JOURNAL_NAME, WAL_NAME, WITNESS_NAME
 from raftbook.storage.journal import read_journal
-from raftbook.wire.entry import unpack_entry
+from raftbook.wire.entry import REGULAR, unpack_entry
 from tests.chaos.cluster import ChaosCluster
 
 EVERY_S: Final = 6.0

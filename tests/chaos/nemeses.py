@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from raftbook.storage.directory import JOURNAL_NAME, WAL_NAME, WITNESS_NAME
 from tests.chaos.cluster import ChaosCluster
+from tests.chaos.link_troubles import LINKS
 from tests.chaos.load import Load
 from tests.e2e.cluster import PATIENCE_S, Trouble
 
@@ -110,7 +111,7 @@ class Nemeses:
 
     # -- processes ----------------------------------------------------------------------------
 
-    async def _leader(self) -> int:
+    async def leader(self) -> int:
         """Wait for one; any node if none comes up."""
         deadline = time.monotonic() + FAILOVER_WAIT_S
         while time.monotonic() < deadline:
@@ -120,7 +121,7 @@ class Nemeses:
             await asyncio.sleep(0.1)
         return self.cluster.running[0]
 
-    async def _one(self, rng: random.Random) -> int:
+    async def one(self, rng: random.Random) -> int:
         return rng.choice(self.cluster.ids)
 
     async def _kill(self, node_id: int) -> None:
@@ -138,7 +139,7 @@ class Nemeses:
                 self.report.problem(f"node {node_id} did not come up: {error}")
 
     async def kill_one(self, rng: random.Random) -> None:
-        node_id = await self._one(rng)
+        node_id = await self.one(rng)
         self.report.note(f"kill -9 node {node_id}")
         await self._kill(node_id)
         await asyncio.sleep(rng.uniform(0.1, 3.0))
@@ -146,7 +147,7 @@ class Nemeses:
         self.report.note(f"node {node_id} is up again")
 
     async def kill_leader(self, rng: random.Random) -> None:
-        await self._leader()
+        await self.leader()
         found = await asyncio.to_thread(self.cluster.leader)
         if found is None:
             return
@@ -199,10 +200,10 @@ class Nemeses:
         self.report.note(f"nodes {sorted(node_ids)} are up again")
 
     async def freeze_one(self, rng: random.Random) -> None:
-        await self._freeze(rng, await self._one(rng))
+        await self._freeze(rng, await self.one(rng))
 
     async def freeze_leader(self, rng: random.Random) -> None:
-        await self._freeze(rng, await self._leader())
+        await self._freeze(rng, await self.leader())
 
     async def _freeze(self, rng: random.Random, node_id: int) -> None:
         seconds = rng.choice((0.3, 0.8, 2.0, 4.0))
@@ -216,7 +217,7 @@ class Nemeses:
         self.report.note(f"SIGCONT node {node_id}")
 
     async def terminate(self, rng: random.Random) -> None:
-        node_id = await (self._leader() if rng.random() < 0.6 else self._one(rng))
+        node_id = await (self.leader() if rng.random() < 0.6 else self.one(rng))
         self.report.note(f"SIGTERM node {node_id}")
         async with self.cluster.locks[node_id]:
             code = await asyncio.to_thread(self.cluster.stop, node_id)
@@ -227,12 +228,12 @@ class Nemeses:
         self.report.note(f"node {node_id} is up again")
 
     async def transfer(self, rng: random.Random) -> None:
-        leader = await self._leader()
+        leader = await self.leader()
         answer = await asyncio.to_thread(self.cluster.ask, leader, "transfer", "demo")
         self.report.note(f"leadership transferred from node {leader}: {answer}")
 
     async def clock_jump(self, rng: random.Random) -> None:
-        node_id = await self._one(rng)
+        node_id = await self.one(rng)
         seconds = rng.choice((-86_400, -60, -1, 1, 45, 3_600, 10**8))
         self.report.note(f"the wall clock of node {node_id} jumps to {seconds:+} s")
         self.cluster.set_clock(node_id, seconds * 10**9)
@@ -249,21 +250,26 @@ class Nemeses:
         if reason is not None and not _DISK_FULL.search(reason):
             self.report.problem(f"node {node_id} is fenced, and not for its disk: {reason}")
         await asyncio.to_thread(self.cluster.free_disk, node_id)
-        if reason is None:
-            # It may have been idle until now, or fence itself over a write that is under way.
-            await asyncio.sleep(0.3)
-            status = await asyncio.to_thread(self.cluster.ask, node_id, "status")
-            reason = (status or {}).get("fenced")
         self.report.note(f"the disk of node {node_id} has room again (it said: {reason})")
-        if reason is not None or status is None or not self.cluster.is_running(node_id):
-            if node_id in self.cluster.running:
-                await self._kill(node_id)
+        if not self.cluster.is_running(node_id):
+            self.report.problem(f"node {node_id} ended over a full disk")
+            self.cluster.forget(node_id)
             await self._start(node_id)
-            self.report.note(f"node {node_id} is up again")
+            return
+        # Fenced or not, it goes on by itself; it may fence itself over a write that is under way.
+        await asyncio.sleep(0.3)
+        deadline = time.monotonic() + CATCH_UP_S
+        while time.monotonic() < deadline:
+            status = await asyncio.to_thread(self.cluster.ask, node_id, "status")
+            if status is not None and status["fenced"] is None:
+                self.report.note(f"node {node_id} takes part")
+                return
+            await asyncio.sleep(0.1)
+        self.report.problem(f"node {node_id} does not take part although its disk has room")
 
     async def bit_flip(self, rng: random.Random) -> None:
         """A down node's files lose bits: it must refuse with a reason, or have lost nothing."""
-        node_id = await self._one(rng)
+        node_id = await self.one(rng)
         await self._all_current()
         await self._kill(node_id)
         names = await asyncio.to_thread(self._flip, rng, node_id)
@@ -311,7 +317,7 @@ class Nemeses:
         return [chosen.name]
 
     async def wipe(self, rng: random.Random) -> None:
-        node_id = await self._one(rng)
+        node_id = await self.one(rng)
         await self._all_current()
         self.report.note(f"kill -9 and wipe node {node_id}")
         await self._kill(node_id)
@@ -319,14 +325,14 @@ class Nemeses:
 
     async def interrupted_rejoin(self, rng: random.Random) -> None:
         """While a wiped node is being caught up, it or the leader dies once more."""
-        node_id = await self._one(rng)
+        node_id = await self.one(rng)
         await self._all_current()
         self.report.note(f"kill -9 and wipe node {node_id}")
         await self._kill(node_id)
         await asyncio.to_thread(self.cluster.wipe, node_id)
         await self._start(node_id)
         await asyncio.sleep(rng.uniform(0.0, 0.6))
-        victim = node_id if rng.random() < 0.5 else await self._leader()
+        victim = node_id if rng.random() < 0.5 else await self.leader()
         self.report.note(f"meanwhile kill -9 node {victim}")
         await self._kill(victim)
         await asyncio.sleep(rng.uniform(0.0, 1.0))
@@ -360,70 +366,6 @@ class Nemeses:
             await asyncio.sleep(0.1)
         self.report.problem(f"node {node_id} has not caught up within {CATCH_UP_S:g} s")
 
-    # -- links --------------------------------------------------------------------------------
-
-    async def _change(self, names: list[str], **order: Any) -> None:
-        for name in names:
-            await asyncio.to_thread(lambda name=name: self.cluster.proxies.change(name, **order))
-
-    async def _cut(self, rng: random.Random, what: str, names: list[str]) -> None:
-        mode = rng.choice(("hold", "refuse"))
-        seconds = rng.choice((0.2, 0.7, 1.5, 3.0, 5.0))
-        self.report.note(f"{what} for {seconds:g} s: {mode} {' '.join(names)}")
-        await self._change(names, mode=mode)
-        await asyncio.sleep(seconds)
-        if mode == "hold" and rng.random() < 0.4:
-            await self._change(names, mode="refuse")  # what waited is lost with its connection
-        await self._change(names, mode="open")
-        self.report.note(f"links {' '.join(names)} are open")
-
-    def _around(self, node_id: int, *, to: bool = True, out: bool = True) -> list[str]:
-        others = [other for other in self.cluster.ids if other != node_id]
-        incoming = [f"{other}-{node_id}" for other in others] if to else []
-        return incoming + ([f"{node_id}-{other}" for other in others] if out else [])
-
-    async def cut_link(self, rng: random.Random) -> None:
-        a, b = rng.sample(self.cluster.ids, 2)
-        await self._cut(rng, f"cut from node {a} to node {b}", [f"{a}-{b}"])
-
-    async def isolate_one(self, rng: random.Random) -> None:
-        node_id = await self._one(rng)
-        await self._cut(rng, f"node {node_id} is cut off", self._around(node_id))
-
-    async def isolate_leader(self, rng: random.Random) -> None:
-        leader = await self._leader()
-        await self._cut(rng, f"the leader, node {leader}, is cut off", self._around(leader))
-
-    async def deaf_leader(self, rng: random.Random) -> None:
-        leader = await self._leader()
-        names = self._around(leader, out=False)
-        await self._cut(rng, f"the leader, node {leader}, hears nobody", names)
-
-    async def mute_leader(self, rng: random.Random) -> None:
-        leader = await self._leader()
-        names = self._around(leader, to=False)
-        await self._cut(rng, f"the leader, node {leader}, is heard by nobody", names)
-
-    async def cut_clients(self, rng: random.Random) -> None:
-        node_id = await self._one(rng)
-        await self._cut(rng, f"no client reaches node {node_id}", [f"c-{node_id}"])
-
-    async def slow_links(self, rng: random.Random) -> None:
-        names = rng.sample(self.cluster.proxies.names, 3)
-        delay_ms = rng.choice((10, 40, 120))
-        seconds = rng.uniform(1.0, 5.0)
-        self.report.note(f"{delay_ms} ms on {' '.join(names)} for {seconds:.1f} s")
-        await self._change(names, delay_ms=delay_ms)
-        await asyncio.sleep(seconds)
-        await self._change(names, delay_ms=0)
-
-    async def reset_links(self, rng: random.Random) -> None:
-        names = rng.sample(self.cluster.proxies.names, 2)
-        self.report.note(f"resets in mid-frame on {' '.join(names)}")
-        for name in names:
-            await self._change([name], reset_after=rng.randrange(1, 3_000))
-        await asyncio.sleep(0.5)
-
 
 Act = Callable[[Nemeses, random.Random], Awaitable[None]]
 
@@ -441,16 +383,6 @@ PROCESSES: Final[dict[str, tuple[int, Act]]] = {
     "bit_flip": (2, Nemeses.bit_flip),
     "wipe": (1, Nemeses.wipe),
     "interrupted_rejoin": (2, Nemeses.interrupted_rejoin),
-}
-LINKS: Final[dict[str, tuple[int, Act]]] = {
-    "cut_link": (3, Nemeses.cut_link),
-    "isolate_one": (1, Nemeses.isolate_one),
-    "isolate_leader": (2, Nemeses.isolate_leader),
-    "deaf_leader": (1, Nemeses.deaf_leader),
-    "mute_leader": (1, Nemeses.mute_leader),
-    "cut_clients": (1, Nemeses.cut_clients),
-    "slow_links": (2, Nemeses.slow_links),
-    "reset_links": (3, Nemeses.reset_links),
 }
 """Name -> (how often it stands in the deck, what it does)."""
 

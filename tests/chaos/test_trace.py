@@ -73,8 +73,9 @@ async def _trade(cluster: Cluster) -> None:
 
 
 def _run(folder: Path, fault: str = "") -> list[Findings]:
-    with TracedCluster(folder, timings=CALM) as cluster:
-        cluster.fault = fault
+    cluster = TracedCluster(folder, timings=CALM)
+    cluster.fault = fault
+    with cluster:
         cluster.start()
         cluster.wait_up()
         cluster.wait_leader()
