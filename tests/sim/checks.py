@@ -6,6 +6,7 @@ history at hand is in `history.py`. A `Violation` names the invariant; it ends t
     leader       one leader per term, and it holds everything committed
     vote         one vote per node and term, on the disk and on the wire, over restarts
     matching     (index, term) names one payload and one past, on all disks
+    match        what a leader counts as acknowledged is on the acknowledger's disk
     commit       a commit index covers only what a majority has synced
     committed    a committed entry never changes, and no disk gives one up
     apply        gap-free, never twice, only what is committed
@@ -144,6 +145,8 @@ class Checks:
         raft = replica.raft
         if raft.is_leader and self.leader_of_term.get(raft.term) != host.node_id:
             self._leads(host)
+        if raft.is_leader:
+            self._check_matches(host)
         commit_index = raft.commit_index
         if commit_index > self._commit_seen.get(host.node_id, 0):
             self._committed_up_to(host, commit_index)
@@ -165,6 +168,23 @@ class Checks:
             if index in self.committed and not holds(state, index, self.committed[index][1]):
                 self.fail(
                     "leader", f"{host.name} leads in term {term} without committed entry {index}"
+                )
+
+    def _check_matches(self, host: Host) -> None:
+        """What a leader counts as acknowledged is on the acknowledger's disk."""
+        raft, entries = host.replica.raft, host.log.entries
+        base = entries[0][1]
+        for peer in self._world.hosts:
+            state = peer.disk.synced
+            if peer is host or state.term > raft.term or peer.node_id in self._world.lost_disks:
+                continue  # a leader of the past counts in vain; a lost disk is P1's matter
+            match = raft.match_index(peer.node_id) or 0
+            if match > base:
+                self._hold(
+                    holds(state, match, entries[match - base][2]),
+                    "match",
+                    f"{host.name} counts entry {match} as held by {peer.name}, whose disk ends at "
+                    f"{state.entries[-1][1:]}",
                 )
 
     def _committed_up_to(self, host: Host, commit_index: int) -> None:

@@ -373,6 +373,7 @@ class Injector:
             return ""
         self._end(host, fault, by_power=fault.share < 0.5)
         host.disk.damage()
+        host.was_damaged = True
         return f"{host.name}'s journal is damaged"
 
     def _damage_snapshot(self, fault: Fault) -> str:
@@ -380,20 +381,23 @@ class Injector:
         names = host.files.snapshots()
         if not names or not self._may_damage(host):
             return ""
-        name = names[int(fault.share * len(names))]
-        host.files.damage(name)
-        host.damaged_files.append(name)
-        return f"{host.name}'s {name} is damaged"
+        for name in _some(names, fault):
+            host.files.damage(name)
+            host.damaged_files.append(name)
+        host.was_damaged = True
+        return f"{host.name}'s {' '.join(host.damaged_files)} damaged"
 
     def _lose_snapshot(self, fault: Fault) -> str:
         host = self._host(fault)
         names = host.files.snapshots()
         if not names or not self._may_damage(host):
             return ""
-        name = names[int(fault.share * len(names))]
         self._end(host, fault)
-        host.files.lose(name)
-        return f"{host.name}'s {name} is lost"
+        lost = _some(names, fault)
+        for name in lost:
+            host.files.lose(name)
+        host.was_damaged = True
+        return f"{host.name}'s {' '.join(lost)} lost"
 
     def _wipe(self, fault: Fault) -> str:
         """The disk is lost, and the node comes back under its id with an empty one."""
@@ -404,3 +408,8 @@ class Injector:
         self._world.wipe(host)
         self._world.restart_later(host, fault.seconds)
         return f"{host.name} is wiped"
+
+
+def _some(names: list[str], fault: Fault) -> list[str]:
+    """One of the names, or all of them."""
+    return names if fault.other % 2 else [names[int(fault.share * len(names))]]

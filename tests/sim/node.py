@@ -154,7 +154,8 @@ class Host:
         points: how often each was passed.
         disk_faults: what the disk will do: "stall" (next syncs), "fork".
         expects_fence: an error was injected that may fence the process.
-        damaged_files: snapshot files that were damaged and still stand.
+        damaged_files: snapshot files that were damaged.
+        was_damaged: its disk lost or spoiled something that was synced, and was not replaced since.
         power_cycles: counts what no process survives.
     """
 
@@ -171,6 +172,7 @@ class Host:
         self.stall_s = 0.0
         self.expects_fence = False
         self.damaged_files: list[str] = []
+        self.was_damaged = False
         self.power_cycles = 0
         self.is_child_dying = False
         self.refusal: str | None = None
@@ -289,6 +291,7 @@ class Host:
         self.files.lose_all()
         self.files.error = 0
         self.damaged_files.clear()
+        self.was_damaged = False
 
     # -- start ------------------------------------------------------------------------------------
 

@@ -192,6 +192,8 @@ class World:
         """A process did not start; the operator does what the reason says."""
         is_damaged = host.disk.problem is not None or "no readable snapshot" in str(host.refusal)
         is_damaged = is_damaged or "although a snapshot" in str(host.refusal)
+        if is_damaged and not host.was_damaged:
+            self.checks.fail("start", f"{host.name} refuses, undamaged: {host.refusal}")
         if is_damaged:
             self.clockwork.after(0.3 + self._rng.random(), self._replace_disk, host)
         else:
@@ -274,8 +276,28 @@ class World:
             ORDERS_WITHIN_S,
             lambda: self.record.orders_acknowledged >= orders + ORDERS_AFTER_HEALING,
         )
+        self._probe_return()
         left = CAUGHT_UP_WITHIN_S - (self.clockwork.now - healed_at)
         self._demand("all nodes up to date", max(left, 5.0), self._is_caught_up)
+
+    def _probe_return(self) -> None:
+        """A follower that was cut off comes back: the leader stays (S10)."""
+        leader = self.leader()
+        follower = next(
+            (host for host in self.hosts if host is not leader and host.is_running), None
+        )
+        if leader is None or follower is None:
+            return
+        term = leader.replica.raft.term
+        others = [host for host in self.hosts if host is not follower]
+        for other in others:
+            self.network.block(follower.name, other.name, 3.0)
+            self.network.block(other.name, follower.name, 3.0)
+        self._pass(3.0)
+        is_quiet = leader.is_running and leader.replica.raft.term == term
+        self._pass(3.0)
+        if is_quiet and max(host.disk.synced.term for host in self.hosts) > term:
+            self.checks.fail("liveness", f"{follower.name} came back and ended term {term}")
 
     @property
     def pace(self) -> float:
