@@ -56,7 +56,9 @@ class Tried:
         self._seen.add(seen)
         put_image(self._directory, image)
         try:
-            check_recovery(self._directory, moment.promise, also_read=LONG or moment.number % 4 == 0)
+            check_recovery(
+                self._directory, moment.promise, also_read=LONG or moment.number % 4 == 0
+            )
         except BaseException as error:
             error.add_note(f"{what} after operation {moment.number}")
             raise
