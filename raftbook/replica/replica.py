@@ -44,6 +44,7 @@ UNCOMMITTED_ENTRIES_MAX: Final = 64
 """A leader with this many entries under way gathers on instead of proposing more."""
 QUIET_NS_MAX: Final = 30_000_000_000
 """Logical time falls at most this far behind the leader's clock, whether or not anybody trades."""
+COMPLAIN_S: Final = 1.0
 LOG_KEPT_ENTRIES: Final = 1_000
 """Entries kept before a snapshot, so that a peer a little behind needs no snapshot."""
 
@@ -125,6 +126,7 @@ class Replica:
             apply=self._apply,
         )
         self.raft.shipping = self.shipper
+        self._unheard_at = self.raft.heard_at
         log.sync()
 
     def _make_queues(self) -> None:
@@ -135,6 +137,7 @@ class Replica:
         self._proposer = Proposer(count_max, bounds.request_deadline_s, bytes_max)
         self._forwarded = Forwarded(count_max, bytes_max)
         self._way: tuple[int | None, int] = (None, 0)
+        self._complained_at: dict[int, float] = {}
 
     def _make_compaction(self, snapshots: SnapshotStore) -> Compaction:
         return Compaction(
@@ -189,10 +192,16 @@ class Replica:
                     raise ProtocolError(f"a request of {len(raw)} bytes is larger than an entry")
                 check_request(raw)
         except ProtocolError as error:
-            self._reports.forward_refused(peer_id, str(error))
+            self._complain(peer_id, str(error))
             return
         if not self._forwarded.add(peer_id, requests):
-            self._reports.forward_refused(peer_id, "too many wait already")
+            self._complain(peer_id, "too many wait already")
+
+    def _complain(self, peer_id: int, reason: str) -> None:
+        """Say that requests of a peer were refused; once a second, however many there are."""
+        if self._clock() - self._complained_at.get(peer_id, -COMPLAIN_S) >= COMPLAIN_S:
+            self._complained_at[peer_id] = self._clock()
+            self._reports.forward_refused(peer_id, reason)
 
     def connected(self, peer_id: int, *, engine_version: int = UNKNOWN) -> None:
         """A connection to a peer stands, which said in its handshake what it can run."""
@@ -250,6 +259,9 @@ class Replica:
         """
         if self.fence is None and self.raft.is_leader:
             return int((self._clock() - self.raft.majority_heard_at()) * 1_000)
+        if self.raft.heard_at == self._unheard_at:
+            # Its state is from before its start: as old as the last entry it has.
+            return (self._wall_ns() - self.machine.exchange.now_ns) // 1_000_000
         return int((self._clock() - self.raft.heard_at) * 1_000)
 
     @property

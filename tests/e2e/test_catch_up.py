@@ -9,7 +9,7 @@ from raftbook.client import AsyncClient
 from raftbook.core import commands as c
 from raftbook.core.types import Reject, Side
 from raftbook.wire import client_messages as m
-from tests.e2e.cluster import Cluster, running_cluster, until
+from tests.e2e.cluster import Cluster, Trouble, running_cluster, until
 from tests.e2e.load import SYMBOL
 
 SMALL = {"snapshot_every_entries": 200, "entries_kept": 50}
@@ -123,7 +123,9 @@ def test_nodes_start_in_any_order_and_apart_in_time(tmp_path: Path) -> None:
         cluster.start(3)
         cluster.wait_up()
         assert cluster.query(3, "status")["leader_id"] is None
-        assert cluster.query(3, "book", symbol=SYMBOL)["bids"] == ()
+        with pytest.raises(Trouble, match="903"):  # nobody knows how old its book is
+            cluster.query(3, "book", symbol=SYMBOL)
+        assert cluster.query(3, "book", symbol=SYMBOL, max_age_ms=2**60)["bids"] == ()
         with cluster.wire(3) as wire:
             wire.greet("alice")
             answer = wire.ask(m.OPEN, 1, "k")

@@ -186,6 +186,16 @@ def test_a_bad_request_from_a_peer_voids_no_entry(
     assert "requests forwarded by node 2 are refused" in caplog.text
 
 
+def test_a_peer_that_sends_nothing_but_nonsense_fills_no_log(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.elect(1)
+    for _ in range(100):
+        cluster[1].receive(2, {"type": "forward", "requests": (b"nonsense",)})
+        cluster.run(0.02)
+    assert 2 <= caplog.text.count("requests forwarded by node 2 are refused") <= 3
+
+
 def test_a_flood_of_repeated_frames_changes_nothing_and_takes_bounded_room(
     cluster: Cluster,
 ) -> None:

@@ -128,6 +128,25 @@ def test_age_grows_from_when_a_majority_was_last_known(tmp_path: Path, size: int
     assert all(cluster[node_id].age_ms() <= 100 for node_id in cluster.node_ids)
 
 
+def test_a_node_that_starts_is_as_old_as_its_last_entry_until_it_hears_of_a_leader(
+    cluster: Cluster,
+) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 3))
+    cluster.run(0.2)
+    cluster[3].start_snapshot()
+    cluster.run(5)
+    cluster.network.cut([3], [1, 2])
+    cluster.restart(3)
+    cluster.network.cut([3], [1, 2])
+    cluster.run(7)
+    assert 12_000 <= cluster[3].age_ms() <= 12_500
+    cluster.network.heal()
+    cluster.run(1)
+    assert cluster[3].age_ms() <= 80
+
+
 def test_a_node_alone_is_always_current(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, size=1)
     cluster.await_leader()
