@@ -21,8 +21,9 @@ from raftbook.replica.machine import Machine
 from raftbook.replica.messages import Message
 from raftbook.replica.reports import Reports
 from raftbook.replica.upgrade import check_engine
-from raftbook.storage.snapshot_header import SnapshotHeader, decode_header
+from raftbook.storage.snapshot_header import NewerFormat, SnapshotHeader, decode_header
 from raftbook.storage.snapshots import Install, SnapshotReader, SnapshotStore
+from raftbook.wire.entry import UnsupportedVersion
 
 _log = logging.getLogger(__name__)
 
@@ -292,6 +293,9 @@ class Shipper:
                 return install.received
             self._incoming = None
             header = install.finish()
+        except NewerFormat as error:
+            self.abort("its format is not known")
+            raise UnsupportedVersion(f"a snapshot from the leader: {error}") from error
         except ValueError as error:
             self._reports.snapshot_refused(str(error))
             self.abort("it is refused")

@@ -21,7 +21,7 @@ from typing import Any
 from raftbook.errors import StorageError
 from raftbook.storage.atomic import rename_durably
 from raftbook.storage.directory import JOURNAL_NAME, WAL_NAME, WITNESS_NAME, check_directory
-from raftbook.storage.failures import damaged, explain
+from raftbook.storage.failures import REJOIN, damaged, explain
 from raftbook.storage.wal import check_wal
 from raftbook.storage.witness import Witness
 
@@ -244,7 +244,11 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
         raise damaged(path, f"is no journal (application id {application_id:#x})")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != FORMAT_VERSION:
-        raise damaged(path, f"has format {version}, this program reads {FORMAT_VERSION}")
+        raise StorageError(
+            path=str(path),
+            reason=f"has format {version}, this program reads {FORMAT_VERSION}",
+            remedy=f"start the newer raftbook that wrote it; if there is none, {REJOIN}",
+        )
     schema = dict(connection.execute("SELECT name, sql FROM sqlite_schema"))
     if schema != _SCHEMA:
         raise damaged(path, "its tables are not a journal's")

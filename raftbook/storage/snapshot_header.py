@@ -31,6 +31,10 @@ _CRC = struct.Struct(">I")
 _CRC_OFFSET = HEADER_BYTES - _CRC.size
 
 
+class NewerFormat(ValueError):
+    """A whole header, in a form that this build does not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotHeader:
     """What a snapshot says about itself."""
@@ -60,6 +64,7 @@ def decode_header(block: bytes) -> SnapshotHeader:
     """The header in a block.
 
     Raises:
+        NewerFormat: a newer build wrote it.
         ValueError: says what is wrong with the block.
     """
     if len(block) != HEADER_BYTES:
@@ -70,7 +75,9 @@ def decode_header(block: bytes) -> SnapshotHeader:
     if _CRC.unpack_from(block, _CRC_OFFSET)[0] != zlib.crc32(block[:_CRC_OFFSET]):
         raise ValueError("the header fails its checksum")
     if version != FORMAT_VERSION:
-        raise ValueError(f"it has format {version}, this program reads {FORMAT_VERSION}")
+        raise NewerFormat(
+            f"it has format {version}, this build reads {FORMAT_VERSION}: upgrade this node"
+        )
     try:
         fields = msgpack.unpackb(block[_START.size : _START.size + packed_bytes])
         fields["members"] = tuple(fields["members"])

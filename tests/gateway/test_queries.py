@@ -9,6 +9,7 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core.types import Phase, Reject, Side, TimeInForce
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.replica.fences import FenceKind
 from raftbook.wire import client_messages as m
 from tests.gateway.door import BOUNDS, Caller, Door, at_the_door
@@ -133,8 +134,8 @@ def test_a_status_tells_where_the_node_stands(tmp_path: Path) -> None:
             "fenced": None,
             "fence": None,
             "age_ms": 0,
-            "engine_version": 1,
-            "engine_version_supported": 1,
+            "engine_version": exchange.engine_version,
+            "engine_version_supported": ENGINE_VERSION,
         }
 
     at_the_door(tmp_path, scene)

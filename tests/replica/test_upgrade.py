@@ -19,8 +19,10 @@ from raftbook.core.versions import EngineTooOld, newest_format
 from raftbook.errors import StorageError
 from raftbook.replica import replica as replica_module
 from raftbook.replica import upgrade
+from raftbook.replica.fences import FenceKind
 from raftbook.replica.machine import Machine
 from raftbook.replica.upgrade import UNKNOWN, EngineVersions
+from raftbook.storage import snapshot_header
 from raftbook.storage.snapshot_header import decode_header, encode_header
 from raftbook.wire import entry as entry_module
 from raftbook.wire.entry import (
@@ -38,19 +40,25 @@ SWITCH = pack_engine_switch(7, 2, "9.9.9", in_force=1)
 
 
 @contextlib.contextmanager
-def new_builds() -> Iterator[None]:
-    """This process runs a build with engine version 2."""
+def builds(engine_version: int) -> Iterator[None]:
+    """This process runs builds with this engine version."""
     with (
-        mock.patch.object(versions, "ENGINE_VERSION", 2),
-        mock.patch.object(snapshot, "ENGINE_VERSION", 2),
-        mock.patch.object(upgrade, "ENGINE_VERSION", 2),
+        mock.patch.object(versions, "ENGINE_VERSION", engine_version),
+        mock.patch.object(snapshot, "ENGINE_VERSION", engine_version),
+        mock.patch.object(upgrade, "ENGINE_VERSION", engine_version),
     ):
         yield
 
 
+@pytest.fixture(autouse=True)
+def old_build() -> Iterator[None]:
+    with builds(1):
+        yield
+
+
 @pytest.fixture
-def new_build() -> Iterator[None]:
-    with new_builds():
+def new_build(old_build: None) -> Iterator[None]:
+    with builds(2):
         yield
 
 
@@ -249,7 +257,7 @@ def test_the_state_remembers_the_version_and_its_digest_tells_it() -> None:
 
 def test_a_node_too_old_does_not_start_on_a_newer_snapshot(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
-    with new_builds():
+    with builds(2):
         cluster.elect(1)
         upgraded(cluster)
         cluster.compact(2)
@@ -259,7 +267,7 @@ def test_a_node_too_old_does_not_start_on_a_newer_snapshot(tmp_path: Path) -> No
     with pytest.raises(StorageError, match="needs engine version 2, this build has 1") as refused:
         cluster.start(2)
     assert "nothing is damaged: start the newer build" in refused.value.remedy
-    with new_builds():
+    with builds(2):
         assert cluster.start(2).machine.exchange.engine_version == 2
 
 
@@ -283,6 +291,22 @@ def test_a_node_too_old_takes_nothing_of_a_newer_snapshot(
     cluster.run_until(lambda: old.fenced is not None)
     assert old.fenced == f"snapshot {header.index} {TOO_OLD}"
     assert list(cluster.snapshot_directory(3).iterdir()) == []
+
+
+def test_a_node_too_old_stops_at_a_header_it_cannot_read(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    cluster.open_session(1)
+    cluster.compact(1)
+    header = cluster.snapshots(1).newest()
+    assert header is not None
+    with mock.patch.object(snapshot_header, "FORMAT_VERSION", 2):
+        block = encode_header(replace(header, index=header.index + 100))
+    piece = {"type": "install", "term": cluster[1].raft.term, "header": block}
+    cluster[2].receive(1, {**piece, "offset": 0, "chunk": b"", "last": False})
+    cluster.turn(2)
+    assert cluster[2].fence is not None and cluster[2].fence.kind is FenceKind.TOO_OLD
+    assert "it has format 2, this build reads 1: upgrade this node" in cluster[2].fence.reason
 
 
 # -- formats --------------------------------------------------------------------------------------
