@@ -4,7 +4,8 @@ from collections import Counter
 
 from tests.checkers.linearizable import ILLEGAL, LEGAL, UNDECIDED, check_window, windows
 from tests.checkers.market import TERMS, instrument_of
-from tests.checkers.mutations import BOTH, WITNESS_ONLY, Mutant, mutants
+from tests.checkers.mutant import Mutant
+from tests.checkers.mutations import BOTH, WITNESS_ONLY, mutants
 from tests.checkers.witness import check_witness
 
 PER_KIND = 44
