@@ -125,8 +125,14 @@ class Checks:
                     f"{host.name} gives up committed entry {index} of term {term}",
                 )
 
-    def voted(self, node_id: int, term: int, candidate: int) -> None:
+    def voted(self, host: Host, term: int, candidate: int) -> None:
         """A vote leaves for its candidate."""
+        node_id, state = host.node_id, host.disk.synced
+        self._hold(
+            state.term > term or (state.term, state.voted_for) == (term, candidate),
+            "vote",
+            f"{host.name} gives n{candidate} its vote of term {term}, but its disk says {state[1:]}",
+        )
         known = self._votes_sent.setdefault((node_id, term), candidate)
         self._hold(
             known == candidate,

@@ -15,12 +15,17 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+STEPS_AT_ONCE_MAX = 50_000
 RESOLUTION_S = 1e-9
 """A timer comes this much late, so that its host's clock shows its time, however it was rounded."""
 
 
 class Killed(BaseException):
     """The process that runs now ends here; no handler of production code catches it."""
+
+
+class Spinning(BaseException):
+    """Somebody asks to run at once, again and again, while time stands still."""
 
 
 class Handle:
@@ -95,6 +100,7 @@ class Clockwork:
 
     def _run_until(self, end: float) -> None:
         ready, heap = self._ready, self._heap
+        steps_max = self.steps + STEPS_AT_ONCE_MAX
         while True:
             if ready:
                 handle = ready.popleft()
@@ -102,12 +108,17 @@ class Clockwork:
                 when, _, handle = heapq.heappop(heap)
                 if when > self.now:
                     self.now = when
+                    steps_max = self.steps + STEPS_AT_ONCE_MAX
             else:
                 self.now = max(self.now, end)
                 return
             if handle.is_cancelled:
                 continue
             self.steps += 1
+            if self.steps > steps_max:
+                raise Spinning(
+                    f"{STEPS_AT_ONCE_MAX} callbacks at {self.now:.6f}: {handle.callback}"
+                )
             host = handle.host
             if host is None:
                 handle.callback(*handle.arguments)

@@ -133,7 +133,7 @@ def draw_faults(seed: int, profile: Profile, seconds: float) -> list[Fault]:
                 kind=rng.choices(kinds, weights)[0],
                 node=rng.randrange(profile.size),
                 other=rng.randrange(profile.size - 1),
-                seconds=rng.choice((0.05, 0.3, 1.0, 3.0, 6.0)) * (0.5 + rng.random()),
+                seconds=rng.choice((0.05, 0.3, 1.0, 3.0, 6.0, 10.0)) * (0.5 + rng.random()),
                 share=rng.random(),
             )
         )

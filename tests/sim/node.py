@@ -122,9 +122,9 @@ class WatchedLinks:
         host.point("send.before")
         for message in messages:
             if message["type"] == "response_vote":
-                host.world.checks.voted(host.node_id, message["term"], peer_id)
+                host.world.checks.voted(host, message["term"], peer_id)
             elif message["type"] == "request_vote":
-                host.world.checks.voted(host.node_id, message["term"], host.node_id)
+                host.world.checks.voted(host, message["term"], host.node_id)
         assert self.target is not None
         self.target.send(peer_id, messages)
         host.point("send.after")

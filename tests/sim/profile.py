@@ -63,7 +63,7 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         entry_bytes_max=rng.choice((2_000, 8_000, 256_000)),
         entry_requests_max=rng.choice((2, 16, 4_096)),
         requests_pending_max=rng.choice((4, 32, 1_000)),
-        snapshot_every_entries=rng.choice((40, 100, 300, 1_000_000)),
+        snapshot_every_entries=rng.choice((25, 60, 200, 1_000_000)),
         snapshot_every_bytes=rng.choice((50_000, 1 << 30)),
         request_deadline_s=rng.choice((0.5, 1.0, 2.0)),
     )
@@ -73,7 +73,7 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         ("raftbook.replica.raft", "APPEND_ENTRIES_MAX", rng.choice((1, 3, 20, 512))),
         ("raftbook.replica.raft", "IN_FLIGHT_ENTRIES_MAX", rng.choice((4, 64, 4_096))),
         ("raftbook.replica.raft", "APPLY_BYTES_PER_TURN_MAX", rng.choice((500, 131_072))),
-        ("raftbook.replica.shipping", "PIECE_BYTES", rng.choice((4_000, 30_000, 262_144))),
+        ("raftbook.replica.shipping", "PIECE_BYTES", rng.choice((8_000, 30_000, 262_144))),
     )
     limits = Limits(
         reply_window=rng.choice((48, 48, 1_024)),

@@ -25,7 +25,7 @@ from raftbook.replica import links
 from tests.sim import files
 from tests.sim.checks import Checks, Violation
 from tests.sim.client import SYMBOLS, Client, Record
-from tests.sim.clockwork import Clockwork
+from tests.sim.clockwork import Clockwork, Spinning
 from tests.sim.faults import KINDS, Fault, Injector, draw_faults
 from tests.sim.history import History
 from tests.sim.net import Network
@@ -398,7 +398,10 @@ def run_seed(
             world.run(seconds)
         except Violation as violation:
             outcome.invariant, outcome.message = violation.invariant, str(violation)
-            world.note("!", str(violation))
+        except Spinning as spinning:
+            outcome.invariant, outcome.message = "liveness", f"liveness: {spinning}"
+        if outcome.invariant:
+            world.note("!", outcome.message)
         _fill(outcome, world)
         world.end()
     return outcome

@@ -1,0 +1,453 @@
+"""The bug zoo: each defect of PySyncObj put back alone, to see that the simulator finds it.
+
+Owns how each mend is switched off again. A harness that cannot fail proves nothing: every cage says
+what was put back, and `hunt` says how many seeds it took and which invariant caught it. What cannot
+exist in a simulation on one thread is in `ELSEWHERE`, with the test that covers it.
+
+    python -m tests.sim.zoo              the table of docs/TESTING.md, from seed 0
+    python -m tests.sim.zoo F4 S13       some of it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from raftbook.core.exchange import Exchange
+from raftbook.errors import ProtocolError, StorageError
+from raftbook.gateway.native import ClientServer
+from raftbook.replica.compaction import Compaction
+from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.proposer import Proposer
+from raftbook.replica.raft import Raft
+from raftbook.replica.replica import Replica
+from raftbook.replica.shipping import Shipper
+from raftbook.storage import snapshots
+from raftbook.wire.entry import REGULAR, pack_entry, pack_request, unpack_entry
+from tests.sim.log import LogDisk, SimLog, State
+from tests.sim.node import SimMachine
+from tests.sim.world import Outcome, run_seed
+
+SEEDS_MAX = 200
+SECONDS = 20.0
+
+Patch = contextlib.AbstractContextManager[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cage:
+    """One defect.
+
+    Attributes:
+        back: how it was put back, in words.
+        patches: what puts it back.
+        seed: one that catches it: the first that did when the table was made.
+    """
+
+    name: str
+    defect: str
+    back: str
+    patches: Callable[[], list[Patch]]
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """How a defect was caught; `outcome` is None if it was not."""
+
+    cage: Cage
+    seeds: int
+    outcome: Outcome | None
+
+
+@contextlib.contextmanager
+def opened(cage: Cage) -> Iterator[None]:
+    """Let the defect live."""
+    with contextlib.ExitStack() as stack:
+        for patch in cage.patches():
+            stack.enter_context(patch)
+        yield
+
+
+def hunt(cage: Cage, first: int = 0, count: int = SEEDS_MAX) -> Catch:
+    """Run seeds until one catches the defect."""
+    with opened(cage):
+        for seed in range(first, first + count):
+            outcome = run_seed(seed, seconds=SECONDS)
+            if outcome.invariant:
+                return Catch(cage, seed - first + 1, outcome)
+    return Catch(cage, count, None)
+
+
+def _put(target: Any, name: str, replacement: Any) -> Patch:
+    return mock.patch.object(target, name, replacement)
+
+
+# -- F1 F5 F7 F11: snapshots and the log ------------------------------------------------------
+
+
+def _f1() -> list[Patch]:
+    def fit_log(self: Compaction, header: Any) -> None:
+        log = self._log
+        if log.base_index == header.index and log.base_term == header.term:
+            return
+        if header.term > log.term:
+            log.set_vote(header.term, None)
+        if header.index >= log.base_index:
+            log.reset(header.index, header.term)
+
+    return [_put(Compaction, "_fit_log", fit_log)]
+
+
+def _f5() -> list[Patch]:
+    trim_to, sync = SimLog.trim_to, SimLog.sync
+
+    def trim(self: SimLog, index: int) -> None:
+        trim_to(self, index)
+        self.__dict__["rewrites"] = True
+
+    def rewriting_sync(self: SimLog) -> bool:
+        if self.__dict__.pop("rewrites", False):
+            disk = self._log_disk
+            few = self.entries[: 1 + len(self.entries) // 4]
+            disk.write(State(few, self.term, self.voted_for), self.base_index + 1)
+            disk.sync()
+            self._first_changed = self.base_index + 1
+        return sync(self)
+
+    return [_put(SimLog, "trim_to", trim), _put(SimLog, "sync", rewriting_sync)]
+
+
+def _f7() -> list[Patch]:
+    finish = Compaction._finish
+
+    def finish_anyway(self: Compaction, *, succeeded: bool, log_kept: int) -> None:
+        finish(self, succeeded=True, log_kept=log_kept)
+
+    return [_put(Compaction, "_finish", finish_anyway)]
+
+
+def _f11() -> list[Patch]:
+    align = Compaction.align
+
+    def align_or_empty(self: Compaction) -> int:
+        try:
+            return align(self)
+        except StorageError:
+            return self._log.base_index
+
+    return [_put(Compaction, "align", align_or_empty)]
+
+
+def _f11_unverified() -> list[Patch]:
+    restore = Machine.restore
+
+    def restore_anything(
+        self: Machine, payload: bytes, *, index: int, expected_state_digest: str
+    ) -> None:
+        try:
+            restore(self, payload, index=index, expected_state_digest=expected_state_digest)
+        except ProtocolError:
+            self.exchange = Exchange(self._genesis)
+            self._digests[index] = self.exchange.digest.value()
+
+    def load(self: Any, header: Any) -> bytes:
+        path = self._path(index=header.index, term=header.term)
+        content: bytes = path.read_bytes()
+        return content[snapshots.HEADER_BYTES :]
+
+    return [
+        _put(Machine, "restore", restore_anything),
+        _put(snapshots.SnapshotStore, "load", load),
+    ]
+
+
+# -- F2 F4 F12 F13 S13 S14: what a follower believes and a leader counts ------------------------
+
+
+def _f2() -> list[Patch]:
+    on_install = Raft._on_install
+
+    def believe(self: Raft, node: Any, message: Any) -> None:
+        on_install(self, node, message)
+        if message["term"] >= self.term and self.leader_id == node.id:
+            header = snapshots.decode_header(message["header"])
+            index = min(header.index, self._log.last_index)
+            self._SyncObj__raftCommitIndex = max(self.commit_index, index)
+
+    return [_put(Raft, "_on_install", believe)]
+
+
+def _f4() -> list[Patch]:
+    on_append = Raft._on_append
+
+    def cut(self: Raft, node: Any, message: Any) -> None:
+        log, index = self._log, message["prev_index"]
+        if message["term"] >= self.term and log.base_index <= index < log.last_index:
+            if self._term_at(index) == message["prev_term"]:
+                log.truncate_from(index + 1)
+        on_append(self, node, message)
+
+    return [_put(Raft, "_on_append", cut)]
+
+
+def _f12() -> list[Patch]:
+    on_append_reply = Raft._on_append_reply
+
+    def count_any(self: Raft, node: Any, message: Any) -> None:
+        if message["term"] < self.term:
+            message = {**message, "term": self.term}
+            message["index"] = min(message["index"], self._log.last_index)
+        on_append_reply(self, node, message)
+
+    return [_put(Raft, "_on_append_reply", count_any)]
+
+
+def _f13() -> list[Patch]:
+    stored: dict[int, int] = {}
+    init = Raft.__init__
+    follow = Raft._on_append
+
+    def remember(self: Raft, node: Any, message: Any) -> None:
+        follow(self, node, message)
+        host = _host_of(self)
+        stored[host] = max(stored.get(host, 1), self.commit_index)
+
+    def trust(self: Raft, node_id: int, *arguments: Any, **options: Any) -> None:
+        init(self, node_id, *arguments, **options)
+        host = _host_of(self)
+        if self._SyncObj__raftCurrentTerm == 0:
+            stored.pop(host, None)  # another run, or another disk
+        self._SyncObj__raftCommitIndex = max(self.commit_index, stored.get(host, 1))
+
+    def _host_of(raft: Raft) -> int:
+        return int(raft.selfNode.id)
+
+    return [_put(Raft, "_on_append", remember), _put(Raft, "__init__", trust)]
+
+
+def _s13() -> list[Patch]:
+    init = Shipper.__init__
+
+    def init_blind(self: Shipper, *arguments: Any, **options: Any) -> None:
+        position = options["position"]
+        init(self, *arguments, **{**options, "position": lambda: (0, position()[1])})
+
+    def installed(self: Raft, index: int) -> None:
+        self._SyncObj__raftLastApplied = index
+        self._SyncObj__raftCommitIndex = max(index, self.commit_index)
+
+    return [_put(Shipper, "__init__", init_blind), _put(Raft, "installed", installed)]
+
+
+def _s14() -> list[Patch]:
+    entries_from = Raft._entries_from
+
+    def cut(self: Raft, index: int) -> list[tuple[bytes, int, int]]:
+        entries = entries_from(self, index)
+        return [(p[:-9] if len(p) % 1_024 >= 1_000 else p, i, t) for p, i, t in entries]
+
+    return [_put(Raft, "_entries_from", cut)]
+
+
+# -- F3 S8: the disk --------------------------------------------------------------------------
+
+
+def _f3() -> list[Patch]:
+    sync = LogDisk.sync
+
+    def only_write(self: LogDisk) -> None:
+        if not self.is_created:
+            sync(self)
+
+    return [_put(LogDisk, "sync", only_write)]
+
+
+def _f3_order() -> list[Patch]:
+    turn = Replica._turn
+
+    def send_first(self: Replica) -> None:
+        sync = self._log.sync
+        with mock.patch.object(self._log, "sync", lambda: (self._send(), sync())):
+            turn(self)
+
+    return [_put(Replica, "_turn", send_first)]
+
+
+def _f3_vote() -> list[Patch]:
+    write = LogDisk.write
+
+    def without_vote(self: LogDisk, state: State, first_changed: int) -> None:
+        write(self, State(state.entries, state.term, None), first_changed)
+
+    return [_put(LogDisk, "write", without_vote)]
+
+
+def _s8() -> list[Patch]:
+    sync = SimLog.sync
+
+    def pretend(self: SimLog) -> bool:
+        disk = self._log_disk
+        if self.dirty and (disk.write_error or disk.sync_error):
+            self.dirty = False
+            return True
+        return sync(self)
+
+    return [_put(SimLog, "sync", pretend)]
+
+
+# -- F8 F9 F10: applying ------------------------------------------------------------------------
+
+
+def _f8() -> list[Patch]:
+    def apply_again(self: Raft) -> bool:
+        moved = self.commit_index > self.applied_index
+        while self.commit_index > self.applied_index:
+            position = self.applied_index + 1 - self._log.base_index
+            payload, index, term = self._log.entries[position]
+            self._apply(index, term, payload)
+            replica = self._apply.__self__  # type: ignore[attr-defined]
+            waiters = [waiter for waiter, _, _ in replica._answers]
+            if any(getattr(waiter, "_transport", self) is None for waiter in waiters):
+                replica._answers.clear()  # a callback raised: its client is gone
+                return moved
+            self._SyncObj__raftLastApplied = index
+        return moved
+
+    return [_put(Raft, "_SyncObj__applyLogEntries", apply_again)]
+
+
+def _f9() -> list[Patch]:
+    apply = SimMachine.apply
+
+    def apply_twice(self: SimMachine, index: int, term: int, payload: bytes) -> Applied | None:
+        if self._host.node_id == 1 and index > 40 and payload[:1] == REGULAR:
+            entry = unpack_entry(index, payload[1:])
+            doubled = [pack_request(s, q, (*c, *c)) for s, q, c in entry.requests]
+            applied = Machine.apply(self, index, term, REGULAR + pack_entry(entry.time_ns, doubled))
+            digest = self.exchange.digest.value()
+            self._host.applied.append((index, term, payload, digest))
+            return applied
+        return apply(self, index, term, payload)
+
+    return [_put(SimMachine, "apply", apply_twice)]
+
+
+def _f10() -> list[Patch]:
+    apply = Exchange.apply
+
+    def bug(self: Exchange, entry: Any) -> Any:
+        if any(len(c) > 6 and c[5] == 7 and c[6] == 101 for _, _, cs in entry.requests for c in cs):
+            raise ZeroDivisionError("a bug in the book")
+        return apply(self, entry)
+
+    def guard(self: Replica, action: Callable[[], None]) -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            action()
+
+    return [_put(Exchange, "apply", bug), _put(Replica, "_guard", guard)]
+
+
+# -- F14 and the promises to clients ------------------------------------------------------------
+
+
+def _f14() -> list[Patch]:
+    return [
+        _put(Proposer, "expire", lambda self, now: []),
+        _put(Proposer, "resend_all", lambda self: None),
+    ]
+
+
+def _dedupe() -> list[Patch]:
+    out_of_line = Exchange._out_of_line
+
+    def apply_again(self: Exchange, session: Any, *arguments: Any) -> Any:
+        return None if session is not None else out_of_line(self, session, *arguments)
+
+    return [_put(Exchange, "_out_of_line", apply_again)]
+
+
+def _barrier() -> list[Patch]:
+    async def no_barrier(self: ClientServer) -> None:
+        return None
+
+    return [_put(ClientServer, "barrier", no_barrier)]
+
+
+def _s10() -> list[Patch]:
+    def stand_at_once(self: Raft) -> None:
+        self._may_stand = self._may_be_candidate()
+        self._questions += 1
+        self._SyncObj__raftElectionDeadline = 0.0
+
+    return [_put(Raft, "_ask_pre_votes", stand_at_once)]
+
+
+CAGES: tuple[Cage, ...] = (
+    Cage("F1", "restart after the snapshot, before the trim: the log's tail is cleared",
+         "the log is reset to the snapshot unless it begins there", _f1),
+    Cage("F2", "a message that proves nothing moves the commit index",
+         "pieces of a snapshot raise it over the follower's own tail", _f2),
+    Cage("F3", "nothing is synced before an acknowledgement", "sync only writes", _f3),
+    Cage("F3 order", "messages leave before the sync of their turn",
+         "sent first, then synced", _f3_order),
+    Cage("F3 vote", "the vote is not durable", "the vote is left out of the transaction", _f3_vote),
+    Cage("F4", "a follower truncates on every overlap",
+         "cut after prev_index, then appended", _f4),
+    Cage("F5", "compaction rewrites the file", "trim clears and writes again in two steps", _f5),
+    Cage("F7", "the log is trimmed although no snapshot was written",
+         "a failed snapshot counts as written", _f7),
+    Cage("F8", "an exception in a callback applies the order again",
+         "the index moves on only if no waiter's client is gone", _f8),
+    Cage("F9", "another code version applies twice on one node",
+         "node 1 runs each command twice from entry 41 on", _f9),
+    Cage("F10", "an exception in apply stops the whole cluster for good",
+         "an order makes apply raise, no fence", _f10),
+    Cage("F11", "an unreadable snapshot means an empty book",
+         "a node without a readable snapshot starts empty", _f11),
+    Cage("F11 load", "snapshots are not verified",
+         "no checksum at load; a state that cannot be read is an empty one", _f11_unverified),
+    Cage("F12", "replies carry no term", "old replies count as this term's", _f12),
+    Cage("F13", "the stored commit index is trusted over a shorter log",
+         "the commit index outlives the process, unsynced log or not", _f13),
+    Cage("F14", "requests never end", "no deadline and no second forward", _f14),
+    Cage("S8", "a full disk is not an error", "a failed write counts as synced", _s8),
+    Cage("S10", "a returning node deposes the leader", "no pre-vote", _s10),
+    Cage("S13", "a snapshot moves the state backwards", "no comparison with the applied index", _s13),
+    Cage("S14", "entries near k times the batch size are cut", "their last bytes are lost", _s14),
+    Cage("P2", "a retried request takes effect again", "no dedupe in the session", _dedupe),
+    Cage("P3", "linearizable reads from local state", "no barrier entry", _barrier),
+)  # fmt: skip
+
+ELSEWHERE = {
+    "F6": "no overlapping membership changes: membership is fixed here (see the membership tests)",
+    "F15": "no members in the log to restore: membership is fixed here (see the membership tests)",
+    "S4": "a listener that runs out of descriptors: tests/replica/zoo/test_port.py, real sockets",
+    "S6": "frames without a bound: tests/replica/zoo/test_port.py, real sockets",
+}
+
+
+def main(names: list[str]) -> int:
+    """Print the table; 1 if a defect got away."""
+    chosen = [cage for cage in CAGES if not names or cage.name in names]
+    print("| defect | put back | caught by | seeds | seed |\n|---|---|---|---|---|")
+    escaped = 0
+    for cage in chosen:
+        catch = hunt(cage)
+        if catch.outcome is None:
+            escaped += 1
+            print(f"| {cage.name}: {cage.defect} | {cage.back} | NOT CAUGHT | {catch.seeds} | |")
+        else:
+            invariant, seed = catch.outcome.invariant, catch.outcome.seed
+            row = f"{cage.name}: {cage.defect} | {cage.back} | {invariant} | {catch.seeds} | {seed}"
+            print(f"| {row} |", flush=True)
+            print(f"{cage.name}: {catch.outcome.message[:200]}", file=sys.stderr, flush=True)
+    return 1 if escaped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
