@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=3, choices=(3, 5))
     parser.add_argument("--rate", type=float, default=900.0, help="orders/s that clients aim at")
     parser.add_argument("--only", default="", help="troubles to draw from, separated by commas")
+    parser.add_argument("--direct", action="store_true", help="no proxies: to measure failover")
     parser.add_argument("--fault", default="", help="run broken nodes: see broken_node.py")
     parser.add_argument("--json", type=Path, help="write the result there")
     parser.add_argument("--folder", type=Path, help="keep everything there; must be empty or new")
@@ -45,6 +46,7 @@ def main() -> int:
             options.rate,
             only,
             options.fault,
+            options.direct,
             say=lambda line: print(line, flush=True),
         )
     )

@@ -60,12 +60,21 @@ class ChaosCluster(Cluster):
     Attributes:
         proxies: links "1-2" from node 1 to node 2, "c-1" from the clients to node 1.
         locks: hold a node's while you do something to its process or its files.
+        is_direct: without any proxy, to measure what they would disturb.
         fault: makes the nodes broken ones, for tests of the harness; see `broken_node.py`.
         small_disks: the nodes whose data lies on a small disk of its own.
         expected_down: the nodes whose process may be gone.
     """
 
-    def __init__(self, folder: Path, *, size: int = 3, windows: int = 60, fault: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        size: int = 3,
+        windows: int = 60,
+        fault: str = "",
+        is_direct: bool = False,
+    ) -> None:
         super().__init__(
             folder,
             size=size,
@@ -80,10 +89,15 @@ class ChaosCluster(Cluster):
         self.locks = {node_id: asyncio.Lock() for node_id in self.ids}
         pairs = [(a, b) for a in self.ids for b in self.ids if a != b]
         ports = iter(free_ports(len(pairs) + len(self.ids)))
-        self._client_ports = {node_id: next(ports) for node_id in self.ids}
+        if is_direct:
+            pairs = []
+            self._client_ports = {one: self.address(one).client_port for one in self.ids}
+        else:
+            self._client_ports = {node_id: next(ports) for node_id in self.ids}
         links = {
-            f"c-{node_id}": (self._client_ports[node_id], self.address(node_id).client_port)
-            for node_id in self.ids
+            f"c-{node_id}": (port, self.address(node_id).client_port)
+            for node_id, port in self._client_ports.items()
+            if not is_direct
         }
         peer_ports = {pair: next(ports) for pair in pairs}
         for (a, b), port in peer_ports.items():
@@ -97,7 +111,7 @@ class ChaosCluster(Cluster):
         """The same cluster as one node sees it: its peers are where their proxies listen."""
         text = self.path.read_text()
         for peer in self.config.nodes:
-            if peer.node_id != node_id:
+            if (node_id, peer.node_id) in peer_ports:
                 ours = replace(peer, raft_port=peer_ports[node_id, peer.node_id])
                 text = _replaced(text, f"raft_port = {peer.raft_port}",
                                  f"raft_port = {ours.raft_port}")  # fmt: skip

@@ -19,6 +19,7 @@ from typing import Any, Final
 from tests.chaos.archive import EVERY_S, Archive
 from tests.chaos.cluster import ChaosCluster
 from tests.chaos.judgement import ARCHIVE, HISTORY, RunFile, judge
+from tests.chaos.link_troubles import LINKS
 from tests.chaos.load import INSIST_S, Load
 from tests.chaos.nemeses import Nemeses, Report
 from tests.e2e.cluster import Trouble, until
@@ -36,6 +37,7 @@ class Options:
     Attributes:
         only: names of the troubles to draw from; empty is all of them.
         orders_per_s: what the clients aim at.
+        is_direct: nodes and clients reach each other without proxies; no trouble on the links.
         fault: runs broken nodes, for tests of the harness.
     """
 
@@ -46,6 +48,7 @@ class Options:
     orders_per_s: float = 900.0
     only: frozenset[str] = frozenset()
     fault: str = ""
+    is_direct: bool = False
     say: Callable[[str], None] = print
 
 
@@ -120,7 +123,13 @@ def percentiles(values: list[float]) -> dict[str, float]:
 def run(options: Options) -> Result:
     """One run in an empty folder, which keeps everything for a post-mortem."""
     windows = 20 + int(options.minutes * 90)
-    cluster = ChaosCluster(options.folder, size=options.nodes, windows=windows, fault=options.fault)
+    cluster = ChaosCluster(
+        options.folder,
+        size=options.nodes,
+        windows=windows,
+        fault=options.fault,
+        is_direct=options.is_direct,
+    )
     result = Result(options.seed, options.minutes, options.nodes)
     with cluster:
         asyncio.run(_Run(options, cluster, result).play())
@@ -147,6 +156,8 @@ class _Run:
     async def play(self) -> None:
         """Everything that needs running nodes."""
         cluster, report = self.cluster, self.report
+        if self.options.is_direct:
+            report.skipped |= dict.fromkeys(LINKS, "there are no proxies")
         self._mount_disks()
         cluster.start()
         await asyncio.to_thread(cluster.wait_up)
