@@ -298,7 +298,7 @@ class Nemeses:
         self.report.refusals.append(last)
         if code in (0, None) or (code or 0) < 0 or "Traceback" in said or not last:
             self.report.problem(f"node {node_id} ended with {code} without a reason: {said[-500:]}")
-        self.report.note(f"node {node_id} refuses to start: {last[-160:]}")
+        self.report.note(f"node {node_id} refuses to start: {last[:200]}")
 
     def _flip(self, rng: random.Random, node_id: int) -> list[str]:
         directory = self.cluster.directory(node_id)
