@@ -13,6 +13,7 @@ from typing import Any
 
 from raftbook.core.exchange import Exchange
 from raftbook.gateway import native
+from raftbook.replica.raft import Raft
 from raftbook.storage import journal, journal_file
 from tests.chaos import skewed_node
 
@@ -49,6 +50,18 @@ def _synced_late() -> None:
     journal.Journal.sync = sync  # type: ignore[method-assign]
 
 
+def _early_commits() -> None:
+    """P1: a leader takes for committed what it alone holds."""
+    original = Raft.turn
+
+    def turn(self: Any) -> None:
+        if self.is_leader:
+            self._SyncObj__raftCommitIndex = self._log.last_index
+        original(self)
+
+    setattr(Raft, "turn", turn)  # noqa: B010 - of whatever signature
+
+
 def _stale_reads() -> None:
     """P3: a linearizable read is answered from what this node happens to have."""
 
@@ -72,6 +85,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "nothing_written": _nothing_written,
     "nothing_synced": _nothing_synced,
     "synced_late": _synced_late,
+    "early_commits": _early_commits,
     "stale_reads": _stale_reads,
     "nothing_remembered": _nothing_remembered,
 }

@@ -1,8 +1,9 @@
 """Clients of a chaos run: they trade, insist across nodes with one request_seq, and write it down.
 
-Owns what clients do and the history of it. Two sorts: the load, many requests on two instruments
-that never rest; and the probes, few requests on one small instrument after another, each of which
-is a window for the linearizability checker. Must not know what is done to the nodes.
+Owns what clients do and the history of it. Three sorts: the load, many requests on two instruments
+that never rest; the probes, few requests on one small instrument after another, each of which is a
+window for the linearizability checker; and one reader per node, which asks that node alone. Must
+not know what is done to the nodes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PROBE_LANES: Final = 2
 REQUESTS_PER_WINDOW: Final = 24
 INSIST_S: Final = 40.0
 """A client gives up after this long; the outcome is then unknown."""
+READ_EVERY_S: Final = 0.12
 BEAT_S: Final = 0.5
 """All probes speak at once, at every beat: a window is as concurrent as it can be, and lasts long
 enough to meet a fault."""
@@ -79,6 +81,8 @@ class Load:
                 group.create_task(self._load_client(number))
             for number in range(PROBE_CLIENTS):
                 group.create_task(self._probe_client(number))
+            for node_id in self.cluster.ids:
+                group.create_task(self._reader(node_id))
 
     def finish(self) -> None:
         """No new requests; what is under way is still insisted on."""
@@ -139,6 +143,25 @@ class Load:
                     trader.learn(symbol, row.events)
 
         await self._run_lanes(client, lane, PROBE_LANES)
+
+    async def _reader(self, node_id: int) -> None:
+        """Looks at the window of the moment through one node only, wherever that node stands: cut
+        off or behind, it must not answer with what it happens to have.
+        """
+        account = PROBE_ACCOUNTS[node_id % len(PROBE_ACCOUNTS)]
+        client = AsyncClient(
+            self.cluster.client_ports(node_id)[:1],
+            account=account,
+            session_key=f"reader{node_id}",
+            timeout_s=1.5,
+        )
+        try:
+            while not self._over.is_set():
+                await asyncio.sleep(READ_EVERY_S)
+                if self.windows_used < self.cluster.window_count:
+                    await self._read(client, account, window(self.windows_used))
+        finally:
+            await client.close(forget_session=False)
 
     async def _run_lanes(self, client: AsyncClient, lane: Callable[[], object], count: int) -> None:
         try:
