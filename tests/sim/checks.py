@@ -131,7 +131,7 @@ class Checks:
         self._hold(
             state.term > term or (state.term, state.voted_for) == (term, candidate),
             "vote",
-            f"{host.name} gives n{candidate} its vote of term {term}, but its disk says {state[1:]}",
+            f"{host.name} votes for n{candidate} in term {term}, but its disk says {state[1:]}",
         )
         known = self._votes_sent.setdefault((node_id, term), candidate)
         self._hold(

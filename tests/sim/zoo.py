@@ -272,7 +272,12 @@ def _f3_order() -> list[Patch]:
 
     def send_first(self: Replica) -> None:
         sync = self._log.sync
-        with mock.patch.object(self._log, "sync", lambda: (self._send(), sync())):
+
+        def send_and_sync() -> bool:
+            self._send()
+            return sync()
+
+        with mock.patch.object(self._log, "sync", send_and_sync):
             turn(self)
 
     return [_put(Replica, "_turn", send_first)]
@@ -388,40 +393,81 @@ def _s10() -> list[Patch]:
 
 
 CAGES: tuple[Cage, ...] = (
-    Cage("F1", "restart after the snapshot, before the trim: the log's tail is cleared",
-         "the log is reset to the snapshot unless it begins there", _f1),
-    Cage("F2", "a message that proves nothing moves the commit index",
-         "pieces of a snapshot raise it over the follower's own tail", _f2),
+    Cage(
+        "F1",
+        "restart after the snapshot, before the trim: the log's tail is cleared",
+        "the log is reset to the snapshot unless it begins there",
+        _f1,
+    ),
+    Cage(
+        "F2",
+        "a message that proves nothing moves the commit index",
+        "pieces of a snapshot raise it over the follower's own tail",
+        _f2,
+    ),
     Cage("F3", "nothing is synced before an acknowledgement", "sync only writes", _f3),
-    Cage("F3 order", "messages leave before the sync of their turn",
-         "sent first, then synced", _f3_order),
+    Cage(
+        "F3 order",
+        "messages leave before the sync of their turn",
+        "sent first, then synced",
+        _f3_order,
+    ),
     Cage("F3 vote", "the vote is not durable", "the vote is left out of the transaction", _f3_vote),
-    Cage("F4", "a follower truncates on every overlap",
-         "cut after prev_index, then appended", _f4),
+    Cage("F4", "a follower truncates on every overlap", "cut after prev_index, then appended", _f4),
     Cage("F5", "compaction rewrites the file", "trim clears and writes again in two steps", _f5),
-    Cage("F7", "the log is trimmed although no snapshot was written",
-         "a failed snapshot counts as written", _f7),
-    Cage("F8", "an exception in a callback applies the order again",
-         "the index moves on only if no waiter's client is gone", _f8),
-    Cage("F9", "another code version applies twice on one node",
-         "node 1 runs each command twice from entry 41 on", _f9),
-    Cage("F10", "an exception in apply stops the whole cluster for good",
-         "an order makes apply raise, no fence", _f10),
-    Cage("F11", "an unreadable snapshot means an empty book",
-         "a node without a readable snapshot starts empty", _f11),
-    Cage("F11 load", "snapshots are not verified",
-         "no checksum at load; a state that cannot be read is an empty one", _f11_unverified),
+    Cage(
+        "F7",
+        "the log is trimmed although no snapshot was written",
+        "a failed snapshot counts as written",
+        _f7,
+    ),
+    Cage(
+        "F8",
+        "an exception in a callback applies the order again",
+        "the index moves on only if no waiter's client is gone",
+        _f8,
+    ),
+    Cage(
+        "F9",
+        "another code version applies twice on one node",
+        "node 1 runs each command twice from entry 41 on",
+        _f9,
+    ),
+    Cage(
+        "F10",
+        "an exception in apply stops the whole cluster for good",
+        "an order makes apply raise, no fence",
+        _f10,
+    ),
+    Cage(
+        "F11",
+        "an unreadable snapshot means an empty book",
+        "a node without a readable snapshot starts empty",
+        _f11,
+    ),
+    Cage(
+        "F11 load",
+        "snapshots are not verified",
+        "no checksum at load; a state that cannot be read is an empty one",
+        _f11_unverified,
+    ),
     Cage("F12", "replies carry no term", "old replies count as this term's", _f12),
-    Cage("F13", "the stored commit index is trusted over a shorter log",
-         "the commit index outlives the process, unsynced log or not", _f13),
+    Cage(
+        "F13",
+        "the stored commit index is trusted over a shorter log",
+        "the commit index outlives the process, unsynced log or not",
+        _f13,
+    ),
     Cage("F14", "requests never end", "no deadline and no second forward", _f14),
     Cage("S8", "a full disk is not an error", "a failed write counts as synced", _s8),
     Cage("S10", "a returning node deposes the leader", "no pre-vote", _s10),
-    Cage("S13", "a snapshot moves the state backwards", "no comparison with the applied index", _s13),
+    Cage(
+        "S13", "a snapshot moves the state backwards", "no comparison with the applied index", _s13
+    ),
     Cage("S14", "entries near k times the batch size are cut", "their last bytes are lost", _s14),
     Cage("P2", "a retried request takes effect again", "no dedupe in the session", _dedupe),
     Cage("P3", "linearizable reads from local state", "no barrier entry", _barrier),
-)  # fmt: skip
+)
 
 ELSEWHERE = {
     "F6": "no overlapping membership changes: membership is fixed here (see the membership tests)",
