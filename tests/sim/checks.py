@@ -169,6 +169,12 @@ class Checks:
         known = self.leader_of_term.setdefault(term, host.node_id)
         self._hold(known == host.node_id, "leader", f"n{known} and {host.name} lead in term {term}")
         self._world.note(host.name, f"leads in term {term}")
+        given = [voter for (voter, t), to in self._votes_sent.items() if (t, to) == (term, known)]
+        self._hold(
+            len(given) >= self._majority,
+            "leader",
+            f"{host.name} leads in term {term} with the votes of {sorted(given)} only",
+        )
         state = host.disk.synced
         for index in range(state.entries[0][1], self.last_committed + 1):
             if index in self.committed and not holds(state, index, self.committed[index][1]):

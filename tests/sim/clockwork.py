@@ -224,6 +224,11 @@ class HostLoop(asyncio.AbstractEventLoop):
         """Stop the process, as SIGSTOP does; its clocks go on."""
         self.frozen_until = max(self.frozen_until, self.clockwork.now + seconds)
 
+    def unfreeze(self) -> None:
+        """Let the process go on now."""
+        self.frozen_until = min(self.frozen_until, self.clockwork.now)
+        self._thaw()
+
     # -- what production code calls ---------------------------------------------------------------
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:

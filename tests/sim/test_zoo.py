@@ -10,8 +10,7 @@ import os
 
 import pytest
 
-from tests.sim.world import run_seed
-from tests.sim.zoo import CAGES, ELSEWHERE, SECONDS, SEEDS_MAX, Cage, hunt
+from tests.sim.zoo import CAGES, ELSEWHERE, SEEDS_MAX, Cage, hunt, run
 
 IS_LONG = os.environ.get("SIM_ZOO") == "long"
 
@@ -24,7 +23,7 @@ def test_the_defect_is_caught(cage: Cage) -> None:
     assert catch.outcome is not None, f"{cage.name} got away for {SEEDS_MAX} seeds"
     assert catch.outcome.invariant != "harness"
     # It is the defect that was caught: the same seed holds without it.
-    healthy = run_seed(catch.outcome.seed, seconds=SECONDS)
+    healthy = run(cage, catch.outcome.seed)
     assert not healthy.invariant, healthy.message
 
 

@@ -260,7 +260,7 @@ class World:
             host.disk.write_error = host.disk.sync_error = host.files.error = 0
             host.rate, host.wall_offset_s = 1.0, 0.0
             if host.loop is not None:
-                host.loop.frozen_until = min(host.loop.frozen_until, self.clockwork.now)
+                host.loop.unfreeze()
                 host.loop.set_rate(1.0)
                 if host.replica.fence is not None:
                     host.kill()
@@ -385,10 +385,17 @@ def run_seed(
     nodes: int | None = None,
     seconds: float = 60.0,
     faults: Sequence[Fault] | None = None,
+    kinds: dict[str, float] | None = None,
     verbose: bool = False,
 ) -> Outcome:
-    """One run; never raises for what the cluster does."""
-    profile = draw(seed, KINDS, size=nodes)
+    """One run; never raises for what the cluster does.
+
+    Args:
+        nodes: size of the cluster; the seed chooses one when None.
+        faults: instead of those that the seed draws.
+        kinds: fault kinds to draw from, with their weights, instead of all.
+    """
+    profile = draw(seed, kinds or KINDS, size=nodes)
     if faults is None:
         faults = draw_faults(seed, profile, seconds)
     outcome = Outcome(seed, profile.size, 0.0)

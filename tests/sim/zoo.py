@@ -46,6 +46,7 @@ class Cage:
         back: how it was put back, in words.
         patches: what puts it back.
         seed: one that catches it: the first that did when the table was made.
+        kinds, nodes: where the usual draw meets the defect too seldom, what is drawn instead.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Cage:
     back: str
     patches: Callable[[], list[Patch]]
     seed: int = 0
+    kinds: dict[str, float] | None = None
+    nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,16 @@ def opened(cage: Cage) -> Iterator[None]:
         yield
 
 
+def run(cage: Cage, seed: int) -> Outcome:
+    """One run as this cage is hunted; the defect lives only inside `opened`."""
+    return run_seed(seed, seconds=SECONDS, kinds=cage.kinds, nodes=cage.nodes)
+
+
 def hunt(cage: Cage, first: int = 0, count: int = SEEDS_MAX) -> Catch:
     """Run seeds until one catches the defect."""
     with opened(cage):
         for seed in range(first, first + count):
-            outcome = run_seed(seed, seconds=SECONDS)
+            outcome = run(cage, seed)
             if outcome.invariant:
                 return Catch(cage, seed - first + 1, outcome)
     return Catch(cage, count, None)
@@ -207,6 +215,15 @@ def _f12() -> list[Patch]:
     return [_put(Raft, "_on_append_reply", count_any)]
 
 
+def _f12_votes() -> list[Patch]:
+    on_vote = Raft._on_vote
+
+    def count_any(self: Raft, node: Any, message: Any) -> None:
+        on_vote(self, node, {**message, "term": self.term})
+
+    return [_put(Raft, "_on_vote", count_any)]
+
+
 def _f13() -> list[Patch]:
     stored: dict[int, int] = {}
     init = Raft.__init__
@@ -241,7 +258,18 @@ def _s13() -> list[Patch]:
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(index, self.commit_index)
 
-    return [_put(Shipper, "__init__", init_blind), _put(Raft, "installed", installed)]
+    def connected(self: Raft, peer_id: int) -> None:
+        peer = self._peers[peer_id]
+        if self.is_leader:
+            self._SyncObj__raftMatchIndex[peer] = 1
+        before(self, peer_id)
+
+    before = Raft.connected
+    return [
+        _put(Shipper, "__init__", init_blind),
+        _put(Raft, "installed", installed),
+        _put(Raft, "connected", connected),
+    ]
 
 
 def _s14() -> list[Patch]:
@@ -392,6 +420,19 @@ def _s10() -> list[Patch]:
     return [_put(Raft, "_ask_pre_votes", stand_at_once)]
 
 
+LATE = {
+    "isolate_leader": 5.0,
+    "clog": 6.0,
+    "cut": 3.0,
+    "slow": 8.0,
+    "pause": 4.0,
+    "transfer": 6.0,
+    "kill_leader": 2.0,
+}
+"""Old messages and many elections."""
+SPOILED = {"lose_snapshot": 5.0, "damage_snapshot": 5.0, "kill": 3.0, "snapshot": 4.0}
+"""Snapshots that cannot be read."""
+
 CAGES: tuple[Cage, ...] = (
     Cage(
         "F1",
@@ -444,6 +485,7 @@ CAGES: tuple[Cage, ...] = (
         "an unreadable snapshot means an empty book",
         "a node without a readable snapshot starts empty",
         _f11,
+        kinds=SPOILED,
     ),
     Cage(
         "F11 load",
@@ -451,7 +493,21 @@ CAGES: tuple[Cage, ...] = (
         "no checksum at load; a state that cannot be read is an empty one",
         _f11_unverified,
     ),
-    Cage("F12", "replies carry no term", "old replies count as this term's", _f12),
+    Cage(
+        "F12",
+        "replies carry no term",
+        "old replies count as this term's",
+        _f12,
+        kinds=LATE,
+        nodes=5,
+    ),
+    Cage(
+        "F12 votes",
+        "votes are counted whatever their term",
+        "old votes count as this term's",
+        _f12_votes,
+        kinds=LATE,
+    ),
     Cage(
         "F13",
         "the stored commit index is trusted over a shorter log",
