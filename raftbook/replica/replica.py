@@ -45,6 +45,7 @@ UNCOMMITTED_ENTRIES_MAX: Final = 64
 QUIET_NS_MAX: Final = 30_000_000_000
 """Logical time falls at most this far behind the leader's clock, whether or not anybody trades."""
 COMPLAIN_S: Final = 1.0
+"""The log hears once in this time that a peer's requests are refused."""
 LOG_KEPT_ENTRIES: Final = 1_000
 """Entries kept before a snapshot, so that a peer a little behind needs no snapshot."""
 
