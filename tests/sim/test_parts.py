@@ -11,11 +11,15 @@ import pytest
 from raftbook.errors import StorageError
 from raftbook.storage.snapshots import SnapshotStore
 from tests.sim.clockwork import Clockwork, HostLoop, Killed, Spinning
-from tests.sim.faults import Fault
+from tests.sim.faults import KINDS, Fault, draw_faults
 from tests.sim.files import Files, SimPath, patched
 from tests.sim.log import FULL, LogDisk, SimLog, State
 from tests.sim.net import Network
-from tests.sim.shrink import ddmin
+from tests.sim.profile import draw
+from tests.sim.shrink import ddmin, shrink
+from tests.sim.world import run_seed
+from tests.sim.zoo import CAGES, SECONDS
+from tests.sim.zoo import opened as opened_cage
 
 
 class Nobody:
@@ -286,3 +290,19 @@ def test_ddmin_finds_the_two_that_matter() -> None:
     faults = [Fault(number, float(number), "kill", 0, 0, 1.0, 0.5) for number in range(40)]
     left = ddmin(faults, lambda some: {7, 31} <= {fault.number for fault in some})
     assert [fault.number for fault in left] == [7, 31]
+
+
+def test_a_failing_seed_is_shrunk_to_fewer_faults_with_the_same_failure() -> None:
+    cage = next(cage for cage in CAGES if cage.name == "F1")
+    with opened_cage(cage):
+        faults, outcome = shrink(cage.seed, nodes=None, seconds=SECONDS, runs_max=25)
+        assert outcome.invariant == "committed"
+        again = run_seed(cage.seed, seconds=SECONDS, faults=faults)
+    before = draw_faults(cage.seed, draw(cage.seed, KINDS), SECONDS)
+    assert len(faults) < len(before)
+    assert (again.invariant, again.digest) == (outcome.invariant, outcome.digest)
+
+
+def test_a_seed_that_holds_is_not_shrunk() -> None:
+    with pytest.raises(ValueError, match="does not fail"):
+        shrink(3, nodes=3, seconds=2.0)

@@ -533,20 +533,29 @@ ELSEWHERE = {
 }
 
 
+def row(catch: Catch) -> str:
+    """One line of the table."""
+    cage, outcome = catch.cage, catch.outcome
+    name = f"{cage.name}{'*' if cage.kinds or cage.nodes else ''}"
+    caught = "NOT CAUGHT" if outcome is None else outcome.invariant
+    seed = "" if outcome is None else outcome.seed
+    return f"| {name} | {cage.defect} | {cage.back} | {caught} | {catch.seeds} | {seed} |"
+
+
 def main(names: list[str]) -> int:
     """Print the table; 1 if a defect got away."""
-    chosen = [cage for cage in CAGES if not names or cage.name in names]
-    print("| defect | put back | caught by | seeds | seed |\n|---|---|---|---|---|")
+    print(
+        "| id | defect | put back | caught by | seeds it took | seed |\n|---|---|---|---|---|---|"
+    )
     escaped = 0
-    for cage in chosen:
+    for cage in CAGES:
+        if names and cage.name not in names:
+            continue
         catch = hunt(cage)
+        print(row(catch), flush=True)
         if catch.outcome is None:
             escaped += 1
-            print(f"| {cage.name}: {cage.defect} | {cage.back} | NOT CAUGHT | {catch.seeds} | |")
         else:
-            invariant, seed = catch.outcome.invariant, catch.outcome.seed
-            row = f"{cage.name}: {cage.defect} | {cage.back} | {invariant} | {catch.seeds} | {seed}"
-            print(f"| {row} |", flush=True)
             print(f"{cage.name}: {catch.outcome.message[:200]}", file=sys.stderr, flush=True)
     return 1 if escaped else 0
 
