@@ -17,25 +17,17 @@ from typing import Any, Final, Protocol
 
 from pysyncobj import SyncObjConf
 
+from raftbook.replica.appends import LogEntry, before_term_at, entries_from, has_room, term_at
 from raftbook.replica.messages import Message
+from raftbook.replica.newcomer import FOUNDING_INDEX, NOBODY, Newcomer
+from raftbook.replica.pre_votes import PreVotes
 from raftbook.replica.seams import ActiveNode, Node, Random, SyncObj, Transport, activate
 from raftbook.storage.log_store import LogStore
 from raftbook.wire.entry import REGULAR
 
 _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
-NOBODY: Final = 0
-"""The vote of a node that must not vote yet (`is_member`); no node has this id."""
-_FOUNDING_INDEX: Final = 2
-"""Where the first leader's no-op stands: who cuts it away had another history than the others."""
 ROLES: Final = ("follower", "candidate", "leader")
 
-APPEND_BYTES_MAX: Final = 1 << 20
-"""Payload of one append message; an entry is always smaller, so entries are never cut (S14)."""
-APPEND_ENTRIES_MAX: Final = 512
-IN_FLIGHT_ENTRIES_MAX: Final = 4_096
-IN_FLIGHT_BYTES_MAX: Final = 8 << 20
-"""Entries and their bytes sent to a peer and not yet acknowledged, before only heartbeats go out:
-far below what a connection may buffer, so that a peer far behind does not lose it (S19)."""
 APPLY_BYTES_PER_TURN_MAX: Final = 128 << 10
 """Payload applied in one turn (about 20 ms), so a node that catches up still hears its peers."""
 
@@ -85,9 +77,6 @@ class _PeerTransport(Transport):
 class Raft(SyncObj):
     """One member of the cluster.
 
-    Attributes:
-        is_member: whether this node votes. One without history does not yet: see `_admits`.
-
     Args:
         node_id: own id; peers are `peer_ids`.
         log: entries, term and vote. Changes become durable when the driver syncs it, which it
@@ -119,17 +108,15 @@ class Raft(SyncObj):
         self._vote_term = 0
         self._transport = _PeerTransport(send)
         self.shipping: Shipping | None = None
-        self.is_member = log.last_index > 1 and log.voted_for != NOBODY
-        self._terms_heard: set[int] = set()
-        self._questions = 0
         self.heard_at = clock()
         self._turned_at = clock()
         self._late_s = timings.election_min_s / 2
         self._election_min_s = timings.election_min_s
         self._may_stand = False
-        self._pre_votes: set[int] = set()
+        self._pre_votes = PreVotes()
         peers = {Node(peer_id) for peer_id in peer_ids}
         self._peers = {peer.id: peer for peer in peers}
+        self._newcomer = Newcomer(log, peer_count=len(peers))
         super().__init__(Node(node_id), peers, _conf(timings), transport=self._transport)
         self._SyncObj__raftLastApplied = applied_index
         self._SyncObj__raftCommitIndex = applied_index
@@ -143,6 +130,11 @@ class Raft(SyncObj):
     @property
     def is_leader(self) -> bool:
         return bool(self._SyncObj__raftState == _LEADER)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this node votes; see `newcomer`."""
+        return self._newcomer.is_member
 
     @property
     def leader_id(self) -> int | None:
@@ -286,7 +278,7 @@ class Raft(SyncObj):
         elif kind == "install_reply":
             self._on_install_reply(node, message)
         elif kind == "request_vote":
-            if self._may_vote_for(message):
+            if self._newcomer.may_vote_for(message):
                 super()._SyncObj__onMessageReceived(node, message)
         elif kind == "response_vote":
             self._on_vote(node, message)
@@ -294,72 +286,34 @@ class Raft(SyncObj):
             self._on_pre_vote(node, message)
         elif kind == "pre_vote_reply":
             self._on_pre_vote_reply(node, message)
-        elif kind == "timeout_now" and self.is_member:
+        elif kind == "timeout_now" and self._newcomer.is_member:
             super()._SyncObj__onMessageReceived(node, message)
-
-    # A node without history may be one whose disk was lost (P1). It acknowledged entries and gave
-    # votes that it no longer knows of, so until it has caught up it is no member:
-    #   1. It votes for nobody with history, and stands only while it has none itself and has heard
-    #      of no member: it helps to found a cluster, no more.
-    #   2. It follows only a leader whose term is not over. Whatever was committed with its help, a
-    #      majority acknowledged, so once members that are half of all nodes, the leader among
-    #      them, have told it their terms, it has heard of that term.
-    #   3. It has caught up when it holds all that a leader has committed, up to an entry of that
-    #      leader's own term. All that was ever committed with its help is in there.
-    # Meanwhile its vote in each term is NOBODY's, so that a restart does not make it a member.
-
-    def _may_vote_for(self, message: Message) -> bool:
-        log = self._log
-        if self.is_member or log.last_index > 1:
-            return self.is_member
-        if message["last_log_index"] == _FOUNDING_INDEX:
-            # The founding was interrupted, and this disk remembers its own part in it.
-            return log.voted_for not in (None, NOBODY)
-        return message["last_log_index"] == 1 and not self._terms_heard
-
-    def _may_be_candidate(self) -> bool:
-        """Whether this node may stand; without history, not before members had time to object."""
-        is_founder = not self._terms_heard and self._questions > 1 and self._log.last_index == 1
-        return self.is_member or is_founder
 
     def _admits(self, leader: Node) -> bool:
         """Whether a node that is no member may take entries from the leader of its term."""
-        log = self._log
-        if log.last_index == 1 and log.voted_for == leader.id:
-            self.is_member = True  # we founded the cluster together
+        if self._newcomer.founded_with(leader.id):
+            self._newcomer.is_member = True
             return True
-        knows_term = leader.id in self._terms_heard and (
-            2 * len(self._terms_heard) >= len(self._peers) + 1
-        )
-        if knows_term and log.voted_for != NOBODY:
+        knows_terms = self._newcomer.knows_terms(leader.id)
+        if knows_terms and self._log.voted_for != NOBODY:
             self._SyncObj__setCurrentTerm(self.term, NOBODY)
-        return knows_term
+        return knows_terms
 
     def _join_if_caught_up(self, leader: Node, *, verified: int, commit_index: int) -> None:
         if verified >= commit_index >= self._log.base_index:
-            if self._term_at(commit_index) == self.term:
-                self.is_member = True
+            if term_at(self._log, commit_index) == self.term:
+                self._newcomer.is_member = True
                 # What this node may have voted in this term before its disk was lost stays given.
                 self._SyncObj__setCurrentTerm(self.term, leader.id)
 
     def _SyncObj__setCurrentTerm(self, term: int, voted_for: int | None) -> None:  # noqa: N802
-        if voted_for is None and not self.is_member and self._log.last_index > 1:
+        if voted_for is None and not self._newcomer.is_member and self._log.last_index > 1:
             voted_for = NOBODY
         super()._SyncObj__setCurrentTerm(term, voted_for)
 
-    # A node that was cut off or is catching up must not depose a healthy leader (S10): before it
-    # raises its term it asks whether a majority would vote for it. That question changes nothing.
-
     def _ask_pre_votes(self) -> None:
         self._postpone_election()
-        self._questions += 1
-        self._pre_votes.clear()
-        question = {
-            "type": "pre_vote",
-            "term": self.term + 1,
-            "last_log_index": self._log.last_index,
-            "last_log_term": self._log.last_term,
-        }
+        question = self._pre_votes.ask(self.term, self._log)
         for peer_id in sorted(self._peers):
             self._send_message(peer_id, question)
 
@@ -374,14 +328,14 @@ class Raft(SyncObj):
             message["term"] > self.term
             and theirs >= (log.last_term, log.last_index)
             and not has_leader
-            and self._may_vote_for(message)
+            and self._newcomer.may_vote_for(message)
         )
         reply = {
             "type": "pre_vote_reply",
             "term": self.term,
             "asked": message["term"],
             "granted": granted,
-            "is_member": self.is_member,
+            "is_member": self._newcomer.is_member,
         }
         self._send_message(node.id, reply)
 
@@ -389,13 +343,13 @@ class Raft(SyncObj):
         if message["term"] > self.term:
             self._step_down(message["term"])
         if message["is_member"]:
-            self._terms_heard.add(node.id)
+            self._newcomer.terms_heard.add(node.id)
         if self.is_leader or not message["granted"] or message["asked"] != self.term + 1:
             return
-        if not self._may_be_candidate():
+        if not self._newcomer.may_stand(asked_count=self._pre_votes.asked_count):
             return
-        self._pre_votes.add(node.id)
-        if len(self._pre_votes) + 1 > (len(self._peers) + 1) / 2:
+        granted_count = self._pre_votes.grant(node.id)
+        if granted_count + 1 > (len(self._peers) + 1) / 2:
             self._may_stand = True
             self._SyncObj__raftElectionDeadline = 0.0
 
@@ -418,7 +372,7 @@ class Raft(SyncObj):
         if term > self.term:
             self._SyncObj__transferInProgress = False
             self._step_down(term)
-        if not self.is_member and not self._admits(node):
+        if not self._newcomer.is_member and not self._admits(node):
             self._SyncObj__raftElectionDeadline = 0.0  # the pre-vote's answers tell the terms
             return False
         if not self._SyncObj__transferInProgress:
@@ -446,18 +400,18 @@ class Raft(SyncObj):
         elif prev_index > log.last_index:
             self._reply(node, success=False, index=log.last_index)
             return
-        elif self._term_at(prev_index) != prev_term:
-            self._reply(node, success=False, index=self._before_term_at(prev_index))
+        elif term_at(self._log, prev_index) != prev_term:
+            self._reply(node, success=False, index=before_term_at(self._log, prev_index))
             return
         for payload, index, term in entries:
             if index <= log.last_index:
-                if self._term_at(index) == term:
+                if term_at(self._log, index) == term:
                     continue
                 assert index > self.commit_index, (
                     f"leader {node.id} contradicts committed entry {index}: "
-                    f"term {term} against {self._term_at(index)}"
+                    f"term {term} against {term_at(self._log, index)}"
                 )
-                assert index > _FOUNDING_INDEX or log.last_index <= _FOUNDING_INDEX, (
+                assert index > FOUNDING_INDEX or log.last_index <= FOUNDING_INDEX, (
                     f"leader {node.id} has another history from entry {index} on: a cluster was "
                     "founded beside this one; stop it and start the nodes that hold the data"
                 )
@@ -467,7 +421,7 @@ class Raft(SyncObj):
         commit_index = min(message["commit_index"], verified)
         if commit_index > self.commit_index:
             self._SyncObj__raftCommitIndex = commit_index
-        if not self.is_member:
+        if not self._newcomer.is_member:
             self._join_if_caught_up(node, verified=verified, commit_index=message["commit_index"])
         self._reply(node, success=True, index=min(verified, log.last_index))
 
@@ -508,7 +462,7 @@ class Raft(SyncObj):
     def _SyncObj__setState(self, new_state: int) -> None:  # noqa: N802
         """Who stops leading waits a full timeout before it stands again."""
         if new_state == _LEADER:
-            self.is_member = True  # it founded the cluster
+            self._newcomer.is_member = True  # it founded the cluster
         if self.is_leader and new_state == _FOLLOWER:
             self._postpone_election()
         super()._SyncObj__setState(new_state)
@@ -556,9 +510,10 @@ class Raft(SyncObj):
             return
         sent = only_entries
         while True:
-            entries = []
-            if self._has_room(self._SyncObj__raftMatchIndex[peer], next_index):
-                entries = self._entries_from(next_index)
+            entries: list[LogEntry] = []
+            match = self._SyncObj__raftMatchIndex[peer]
+            if has_room(log, match=match, next_index=next_index):
+                entries = entries_from(log, next_index)
             if not entries and sent:
                 return
             self._send_message(
@@ -568,43 +523,13 @@ class Raft(SyncObj):
                     "term": self.term,
                     "commit_index": self.commit_index,
                     "prev_index": next_index - 1,
-                    "prev_term": self._term_at(next_index - 1),
+                    "prev_term": term_at(self._log, next_index - 1),
                     "entries": entries,
                 },
             )
             sent = True
             next_index += len(entries)
             self._SyncObj__raftNextIndex[peer] = next_index
-
-    def _has_room(self, match: int, next_index: int) -> bool:
-        """Whether more may be sent to a peer that acknowledged `match`. Costs what is in flight."""
-        base = self._log.base_index
-        if next_index == base + 1:
-            return True
-        if next_index - 1 - match >= IN_FLIGHT_ENTRIES_MAX:
-            return False
-        in_flight = self._log.entries[max(match - base, 0) + 1 : next_index - base]
-        return sum(len(entry[0]) for entry in in_flight) < IN_FLIGHT_BYTES_MAX
-
-    def _entries_from(self, index: int) -> list[tuple[bytes, int, int]]:
-        start = index - self._log.base_index
-        entries = self._log.entries[start : start + APPEND_ENTRIES_MAX]
-        size = 0
-        for count, entry in enumerate(entries):
-            size += len(entry[0])
-            if size > APPEND_BYTES_MAX and count:
-                return entries[:count]
-        return entries
-
-    def _term_at(self, index: int) -> int:
-        return self._log.entries[index - self._log.base_index][2]
-
-    def _before_term_at(self, index: int) -> int:
-        """The last index before the term of the entry at `index`: that whole term is in doubt."""
-        term = self._term_at(index)
-        while index > self._log.base_index and self._term_at(index) == term:
-            index -= 1
-        return index
 
     # -- applying -----------------------------------------------------------------------------
 

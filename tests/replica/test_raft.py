@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raftbook.errors import StorageError
-from raftbook.replica import raft as raft_module
+from raftbook.replica import appends as sending
 from raftbook.storage.journal import Journal, JournalIdentity
 from tests.replica.harness import TIMINGS, Cluster, Waiter
 
@@ -311,8 +311,8 @@ def test_old_appends_after_a_reconnect_change_nothing(cluster: Cluster, count: i
 def test_a_follower_far_behind_is_caught_up_in_bounded_messages(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raft_module, "APPEND_ENTRIES_MAX", 7)
-    monkeypatch.setattr(raft_module, "IN_FLIGHT_ENTRIES_MAX", 20)
+    monkeypatch.setattr(sending, "APPEND_ENTRIES_MAX", 7)
+    monkeypatch.setattr(sending, "IN_FLIGHT_ENTRIES_MAX", 20)
     cluster.elect(1)
     session = cluster.open_session(1)
     cluster.network.cut([3], [1, 2])
@@ -337,7 +337,7 @@ def test_a_follower_far_behind_is_not_sent_more_than_a_connection_may_buffer(
     cluster.network.hold(1, 3)
     cluster.run(0.5)
     waiting = sum(len(message) for message in cluster.network.ways[1, 3].queue)
-    assert waiting < raft_module.IN_FLIGHT_BYTES_MAX + 2 * raft_module.APPEND_BYTES_MAX
+    assert waiting < sending.IN_FLIGHT_BYTES_MAX + 2 * sending.APPEND_BYTES_MAX
     cluster.network.release(1, 3)
     cluster.run(0.5)
     assert cluster[3].last_index == cluster[1].last_index

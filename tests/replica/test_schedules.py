@@ -205,7 +205,7 @@ def play(size: int, schedule: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr("raftbook.replica.replica.LOG_KEPT_ENTRIES", 2)
         patch.setattr("raftbook.replica.shipping.PIECE_BYTES", 700)
-        patch.setattr("raftbook.replica.raft.APPEND_ENTRIES_MAX", 3)
+        patch.setattr("raftbook.replica.appends.APPEND_ENTRIES_MAX", 3)
         run = Run(Path(directory), size)
         for step in schedule:
             run.step(step)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftbook.replica.raft import NOBODY
+from raftbook.replica.newcomer import NOBODY
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.storage.log_store import LogStore
 from tests.replica.harness import Cluster, Waiter
@@ -89,7 +89,7 @@ def test_a_node_in_the_middle_of_catching_up_elects_nobody(
     """1. node 2 loses its disk; 2. node 1 has given it a part of the log back; 3. only 2 and 3
     reach each other, and 3 knows more than that part, but less than was acknowledged."""
     session = known_to_1_and_2_only(cluster)
-    monkeypatch.setattr("raftbook.replica.raft.APPEND_ENTRIES_MAX", 1)
+    monkeypatch.setattr("raftbook.replica.appends.APPEND_ENTRIES_MAX", 1)
     lose_disk(cluster, 2)
     cluster.start(2)
     cluster.network.ways[2, 3].allowed = cluster.network.ways[3, 2].allowed = True
