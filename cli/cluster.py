@@ -1,4 +1,4 @@
-"""`raftbook cluster`: status, members, health, verify, transfer, snapshot.
+"""`raftbook cluster`: status, members, health, verify, transfer, snapshot, add, remove.
 
 Owns these verbs and how they look. Must not know how nodes are asked: `cluster_view.py`, nor how
 digests are compared: `cluster_verify.py`.
@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from raftbook.config import NodeAddress
 from raftbook.errors import RaftbookError
 
 from .cluster_verify import verify_cluster
@@ -21,12 +22,14 @@ from .output.tables import plural, render_table
 from .watching import repeat
 
 DIGEST_CHARS = 12
+CLIENT_PORT_OFFSET, HTTP_PORT_OFFSET, PORT_MAX = 100, 1_000, 65_535
+"""Where a new node's other ports are, as in the cluster.toml that `raftbook init` writes."""
 SEEN_NOW_MS = 100
 
 
 @click.group("cluster")
 def cluster() -> None:
-    """Look at the nodes, compare them, hand over leadership."""
+    """Look at the nodes, compare them, hand over leadership, change who belongs to it."""
 
 
 @cluster.command("status")
@@ -90,7 +93,7 @@ def members(invocation: Invocation) -> None:
                     f"{row['host']}:{row['raft_port']}",
                     f"{row['host']}:{row['client_port']}",
                     f"{row['host']}:{row['http_port']}",
-                    "leader" if row["node_id"] == view.leader_id else "member",
+                    _role(row, view),
                     "yes" if row["connected"] or row["node_id"] == source.node_id else "no",
                     "-" if row["match_index"] is None else row["match_index"],
                     "now" if row["node_id"] == source.node_id else _seen(row["seen_ms_ago"]),
@@ -126,25 +129,72 @@ def verify(invocation: Invocation, index: int | None) -> None:
 @pass_invocation
 def transfer(invocation: Invocation, target: int | None) -> None:
     """Hand leadership to another node."""
-    if target is not None:
-        invocation.config.node(target)
-    view = view_cluster(invocation)
-    require_reachable(view)
-    leader_id = view.leader_id
-    if leader_id is None:
-        raise CommandFailed(
-            ExitCode.NOT_ACCEPTED, "transfer: nobody leads now", hint="try again in a second"
-        )
+    leader = _leader(invocation, "transfer", voter_id=target)
+    leader_id = leader.node_id
     if target == leader_id:
         new_leader = leader_id
     else:
-        with invocation.connect_to(invocation.config.node(leader_id)) as client:
+        with invocation.connect_to(leader) as client:
             answer = client.query("transfer", to=target)
         new_leader = answer["leader_id"]
     invocation.printer.show(
         {"leader_id": new_leader, "previous_leader_id": leader_id},
         table=lambda: f"leader {new_leader} (was {leader_id})",
     )
+
+
+@cluster.command("add")
+@click.argument("node_id", metavar="ID", type=click.IntRange(1, 255))
+@click.argument("peer_address", metavar="HOST:PORT")
+@click.argument("client_address", metavar="[HOST:PORT]", required=False)
+@network_options
+@pass_invocation
+def add(
+    invocation: Invocation, node_id: int, peer_address: str, client_address: str | None
+) -> None:
+    """Take a new node in: where its peers reach it, and its clients.
+
+    Without the second address clients use the port that is 100 above. The node does not vote until
+    it has caught up; start it with: raftbook node --id ID --join HOST:PORT of any member.
+    """
+    host, raft_port = invocation.parse_address(peer_address)
+    client_port = raft_port + CLIENT_PORT_OFFSET
+    if client_address is not None:
+        client_host, client_port = invocation.parse_address(client_address)
+        if client_host != host:
+            raise click.UsageError("one node has one host: both addresses must begin with it")
+    http_port = raft_port + HTTP_PORT_OFFSET
+    if max(client_port, http_port) > PORT_MAX:
+        raise click.UsageError(f"port {raft_port} leaves no room for the others; take a lower one")
+    leader = _leader(invocation, "add")
+    with invocation.connect_to(leader) as client:
+        answer = client.query(
+            "add",
+            node_id=node_id,
+            host=host,
+            raft_port=raft_port,
+            client_port=client_port,
+            http_port=http_port,
+        )
+    _show_change(
+        invocation,
+        answer,
+        f"node {node_id} is a learner (entry {answer['entry_index']}); it votes once it has caught "
+        f"up.\nstart it with: raftbook node --id {node_id} --join {leader.host}:{leader.raft_port}",
+    )
+
+
+@cluster.command("remove")
+@click.argument("node_id", metavar="ID", type=click.IntRange(1, 255))
+@network_options
+@pass_invocation
+def remove(invocation: Invocation, node_id: int) -> None:
+    """Let a node go for good, be it dead or the leader. Its id is not used again."""
+    with invocation.connect_to(_leader(invocation, "remove")) as client:
+        answer = client.query("remove", node_id=node_id)
+    voters = ", ".join(str(each) for each in answer["voters"])
+    text = f"node {node_id} is removed (entry {answer['entry_index']}); voters: {voters}"
+    _show_change(invocation, answer, text)
 
 
 @cluster.command("snapshot")
@@ -154,7 +204,7 @@ def snapshot(invocation: Invocation) -> None:
     """Make every node (or that of --node) write a snapshot, and wait until it is on its disk."""
     config = invocation.config
     name = invocation.node_name
-    nodes = config.nodes
+    nodes = tuple(node.address for node in view_cluster(invocation).nodes)
     if name is not None:
         address = invocation.address_of(name)
         nodes = tuple(node for node in nodes if (node.host, node.client_port) == address)
@@ -191,6 +241,22 @@ def snapshot(invocation: Invocation) -> None:
     )  # fmt: skip
     if codes:
         raise CommandFailed(worst(codes))
+
+
+def _leader(invocation: Invocation, what: str, *, voter_id: int | None = None) -> NodeAddress:
+    """Where the leader is, as the nodes say; `voter_id` must be one of the voters."""
+    view = view_cluster(invocation)
+    require_reachable(view)
+    voter_ids = [node.node_id for node in view.voters]
+    if voter_id is not None and voter_id not in voter_ids:
+        known = ", ".join(map(str, voter_ids))
+        raise click.UsageError(f"node {voter_id} is no voter; the voters are {known}")
+    for node in view.nodes:
+        if node.node_id == view.leader_id:
+            return node.address
+    raise CommandFailed(
+        ExitCode.NOT_ACCEPTED, f"{what}: nobody leads now", hint="try again in a second"
+    )
 
 
 # -- how it looks -----------------------------------------------------------------------------
@@ -261,7 +327,7 @@ def _status_row(view: ClusterView, node: NodeView, newest: int) -> tuple[object,
     return (
         node.node_id,
         raft,
-        said["role"],
+        said["role"] if node.is_voter else "learner",
         said["term"],
         said["commit_index"],
         said["applied_index"],
@@ -275,7 +341,7 @@ def _status_row(view: ClusterView, node: NodeView, newest: int) -> tuple[object,
 
 def health_line(view: ClusterView) -> str:
     """ "quorum 2 of 3, healthy; tolerates 1 more failure"."""
-    quorum = f"quorum {view.quorum} of {len(view.nodes)}"
+    quorum = f"quorum {view.quorum} of {len(view.voters)}"
     if view.healthy:
         more = plural(view.failures_tolerated, "more failure")
         return f"{quorum}, healthy; tolerates {more}"
@@ -302,7 +368,22 @@ def engine_line(view: ClusterView) -> str | None:
 def _member(member: dict[str, Any]) -> dict[str, Any]:
     names = ("node_id", "host", "raft_port", "client_port", "http_port", "connected",
              "seen_ms_ago", "match_index")  # fmt: skip
-    return {name: member.get(name) for name in names}
+    return {**{name: member.get(name) for name in names}, "voter": member.get("voter", True)}
+
+
+def _role(row: dict[str, Any], view: ClusterView) -> str:
+    if not row["voter"]:
+        return "learner"
+    return "leader" if row["node_id"] == view.leader_id else "member"
+
+
+def _show_change(invocation: Invocation, answer: dict[str, Any], text: str) -> None:
+    document = {
+        "entry_index": answer["entry_index"],
+        "voters": list(answer["voters"]),
+        "learners": list(answer["learners"]),
+    }
+    invocation.printer.show(document, table=lambda: text)
 
 
 def _seen(ms_ago: float | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from raftbook.client import Client
@@ -25,11 +25,12 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node of cluster.toml and what it said; `status` is None when it did not answer."""
+    """One node and what it said; `status` is None when it did not answer."""
 
     address: NodeAddress
     status: dict[str, Any] | None
     trouble: str = ""
+    is_voter: bool = True
 
     @property
     def node_id(self) -> int:
@@ -38,7 +39,7 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """All nodes of cluster.toml.
+    """All members, as the cluster itself says; the nodes of cluster.toml as long as nobody does.
 
     Attributes:
         nodes: by node id.
@@ -52,7 +53,11 @@ class ClusterView:
 
     @property
     def quorum(self) -> int:
-        return len(self.nodes) // 2 + 1
+        return len(self.voters) // 2 + 1
+
+    @property
+    def voters(self) -> list[NodeView]:
+        return [node for node in self.nodes if node.is_voter]
 
     @property
     def leader_id(self) -> int | None:
@@ -63,14 +68,16 @@ class ClusterView:
 
     @property
     def following(self) -> list[NodeView]:
-        """The leader and the reachable nodes that follow it: those that can acknowledge."""
+        """The leader and the reachable voters that follow it: those that can acknowledge."""
         leader_id = self.leader_id
         if leader_id is None:
             return []
         return [
             node
             for node in self.reachable
-            if _status(node)["leader_id"] == leader_id and not _status(node).get("fenced")
+            if node.is_voter
+            and _status(node)["leader_id"] == leader_id
+            and not _status(node).get("fenced")
         ]
 
     @property
@@ -136,10 +143,28 @@ def ask_all(
 
 
 def view_cluster(invocation: Invocation) -> ClusterView:
-    """Asks every node of cluster.toml for its status."""
-    answers = ask_all(invocation, lambda client: client.status())
+    """Asks every node of cluster.toml for its status, then those that came later."""
+    views = _ask_for_status(invocation, invocation.config.nodes)
+    members = _members(views)
+    if not members:
+        return ClusterView(tuple(views))
+    known = {view.address: view for view in views}
+    unknown = [address for address in members if address not in known]
+    known |= {view.address: view for view in _ask_for_status(invocation, unknown)}
+    return ClusterView(
+        tuple(
+            replace(known[address], is_voter=is_voter)
+            for address, is_voter in sorted(members.items(), key=lambda each: each[0].node_id)
+        )
+    )
+
+
+def _ask_for_status(invocation: Invocation, nodes: Sequence[NodeAddress]) -> list[NodeView]:
+    if not nodes:
+        return []
+    answers = ask_all(invocation, lambda client: client.status(), nodes=nodes)
     views = []
-    for node in invocation.config.nodes:
+    for node in nodes:
         answer = answers[node.node_id]
         if isinstance(answer, RaftbookError):
             views.append(NodeView(node, None, str(answer)))
@@ -148,7 +173,21 @@ def view_cluster(invocation: Invocation) -> ClusterView:
             views.append(NodeView(node, None, other))
         else:
             views.append(NodeView(node, answer))
-    return ClusterView(tuple(views))
+    return views
+
+
+def _members(views: Sequence[NodeView]) -> dict[NodeAddress, bool]:
+    """Who belongs to the cluster and whether it votes, as the most current node says."""
+    told = [view.status for view in views if view.status and view.status.get("members")]
+    if not told:
+        return {}
+    newest = max(told, key=lambda status: (status["role"] == "leader", status["commit_index"]))
+    return {
+        NodeAddress(
+            row["node_id"], row["host"], row["raft_port"], row["client_port"], row["http_port"]
+        ): bool(row.get("voter", True))
+        for row in newest["members"]
+    }
 
 
 def require_reachable(view: ClusterView) -> None:

@@ -15,7 +15,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from raftbook.client import AsyncClient, Client
-from raftbook.config import ClusterConfig, NodeAddress, find_config, load_config
+from raftbook.config import (
+    CONFIG_DEFAULT,
+    CONFIG_VARIABLE,
+    ClusterConfig,
+    NodeAddress,
+    find_config,
+    load_config,
+)
 from raftbook.errors import ConfigError
 
 from .output.printer import FORMATS, Printer
@@ -86,6 +93,12 @@ class Invocation:
         return find_config(self.config_name, self.environ)
 
     @property
+    def new_config_path(self) -> Path:
+        """Where cluster.toml is or is to be written: --config, RAFTBOOK_CONFIG, ./cluster.toml."""
+        named = self.config_name or self.environ.get(CONFIG_VARIABLE) or CONFIG_DEFAULT
+        return Path(named)
+
+    @property
     def account(self) -> str:
         """--account, else RAFTBOOK_KEY, else the configuration's default account."""
         named = self.account_name or self.environ.get("RAFTBOOK_KEY")
@@ -127,6 +140,11 @@ class Invocation:
         if name.isdecimal() and name.isascii():
             node = self.config.node(int(name))
             return node.host, node.client_port
+        return self.parse_address(name)
+
+    @staticmethod
+    def parse_address(name: str) -> Address:
+        """Host and port of `127.0.0.1:7102`."""
         host, colon, port = name.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if colon and host and port.isdecimal() and 0 < int(port) < 65536:

@@ -19,20 +19,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from raftbook import __version__
-from raftbook.config import ClusterConfig, NodeAddress
+from raftbook.config import ClusterConfig
 from raftbook.core.types import Reject
 from raftbook.errors import ConfigError, StorageError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.native import ClientServer
 from raftbook.gateway.queries import Queries, QueryError
 from raftbook.genesis import genesis_digest, genesis_of
+from raftbook.node_join import answer_joiner
 from raftbook.node_log import configure_log
+from raftbook.node_members import (
+    MemberVerbs,
+    configured_members,
+    follow_members,
+    member_rows,
+    own_address,
+    peer_addresses,
+)
 from raftbook.node_settings import (
     client_bounds,
     link_settings,
     raft_timings,
     replica_bounds,
 )
+from raftbook.replica.administration import Administration
 from raftbook.replica.driver import Driver
 from raftbook.replica.fences import FenceKind
 from raftbook.replica.links import PeerLinks
@@ -51,7 +61,8 @@ _log = logging.getLogger("raftbook.node")
 
 _GC_ALLOCATIONS: Final = 50_000
 """Orders live and die without reference cycles, so collections find nothing: make them rare."""
-_LEAVE_TIMEOUT_S: Final = 1.0
+_HAND_OVER_S: Final = 1.0
+"""How long a leader's log stands still for a peer to take over."""
 _RETRY_MIN_S: Final = 1.0
 _RETRY_MAX_S: Final = 30.0
 """How often a node whose disk is full looks whether there is space again."""
@@ -121,7 +132,8 @@ class Node:
         self, config: ClusterConfig, node_id: int, *, data_dir: Path | None = None
     ) -> None:
         self.config = config
-        self.address = config.node(node_id)
+        self.node_id = node_id
+        config.node(node_id)
         self._secret = load_secret(config)
         self._started = time.monotonic()
         digest = genesis_digest(config)
@@ -132,8 +144,16 @@ class Node:
             self._snapshots = SnapshotStore(
                 directory / "snapshots", cluster_id=config.cluster_id, genesis_digest=digest
             )
-            self._card = PeerCard(config.cluster_id, digest, node_id, self._journal.incarnation)
             self.replica = self._make_replica()
+            self.address = own_address(config, node_id, self.replica)
+            self._card = PeerCard(
+                config.cluster_id,
+                digest,
+                node_id,
+                self._journal.incarnation,
+                host=self.address.host,
+                port=self.address.raft_port,
+            )
         except BaseException:
             self._journal.close()
             raise
@@ -158,6 +178,13 @@ class Node:
         timings = self.config.timings
         self._driver = Driver(self.replica, step_interval_s=timings.step_interval_ms / 1_000)
         self._links = self._make_links()
+        follow_members(self.replica, self._links)
+        self._administration = Administration(
+            self.replica,
+            self._driver.wake,
+            commit_s=timings.request_deadline_ms / 1_000,
+            hand_over_s=_HAND_OVER_S,
+        )
         server = self._make_server()
         self.replica_links.target = self._links
         try:
@@ -177,7 +204,7 @@ class Node:
                 self.replica.raft.applied_index,
             )
             await stop.wait()
-            await self._leave()
+            await self._administration.leave()
         finally:
             await server.close()
             await self._links.close()
@@ -213,18 +240,14 @@ class Node:
 
     # -- parts --------------------------------------------------------------------------------
 
-    def _peers(self) -> list[NodeAddress]:
-        return [node for node in self.config.nodes if node.node_id != self.address.node_id]
-
     def _make_replica(self) -> Replica:
         config = self.config
         machine = Machine(genesis_of(config), entries_kept=config.bounds.entries_kept)
-        members = tuple(node.node_id for node in config.nodes)
         self.replica_links = _LateLinks()
-        self._maker = ForkedMaker(machine, self._snapshots, members)
+        self._maker = ForkedMaker(machine, self._snapshots)
         return Replica(
-            self.address.node_id,
-            [peer.node_id for peer in self._peers()],
+            self.node_id,
+            configured_members(config),
             machine=machine,
             log=self._journal,
             snapshots=self._snapshots,
@@ -240,10 +263,9 @@ class Node:
 
     def _name_of(self, node_id: int) -> str:
         """How a log line calls a node."""
-        for node in self.config.nodes:
-            if node.node_id == node_id:
-                return f"node {node_id} ({node.host}:{node.raft_port})"
-        return f"node {node_id}"
+        member = self.replica.raft.membership.get(node_id)
+        place = "" if member is None else f" ({member.host}:{member.raft_port})"
+        return f"node {node_id}{place}"
 
     def _make_links(self) -> PeerLinks:
         replica, driver = self.replica, self._driver
@@ -266,16 +288,21 @@ class Node:
         return PeerLinks(
             self._card,
             self._secret,
-            {peer.node_id: (peer.host, peer.raft_port) for peer in self._peers()},
+            peer_addresses(replica),
             link_settings(self.config),
             nonce=_nonce,
             on_message=on_message,
             on_connected=on_connected,
             on_disconnected=on_disconnected,
+            on_removed=replica.retire,
+            on_join=lambda node_id: answer_joiner(
+                self.config, replica.raft.committed_membership, node_id
+            ),
         )
 
     def _make_server(self) -> ClientServer:
         config = self.config
+        verbs = MemberVerbs(self._administration)
         return ClientServer(
             self.replica,
             FeedHistory(config.bounds.feed_events_kept),
@@ -284,7 +311,12 @@ class Node:
             cluster=(config.name, config.cluster_id),
             secrets={account.name: account.secret for account in config.accounts},
             wake=self._driver.wake,
-            admin={"snapshot": self._take_snapshot, "transfer": self._transfer},
+            admin={
+                "snapshot": self._take_snapshot,
+                "transfer": verbs.transfer,
+                "add": verbs.add,
+                "remove": verbs.remove,
+            },
             nonce=_nonce,
             unique=lambda: secrets.randbits(61) + 1,
         )
@@ -292,29 +324,12 @@ class Node:
     def _describe(self) -> dict[str, Any]:
         """The parts of a status that only the composition root knows."""
         now = time.monotonic()
-        raft, links = self.replica.raft, self._links
-        members = []
-        for node in self.config.nodes:
-            own = node.node_id == self.address.node_id
-            heard = links.last_heard.get(node.node_id)
-            members.append(
-                {
-                    "node_id": node.node_id,
-                    "host": node.host,
-                    "raft_port": node.raft_port,
-                    "client_port": node.client_port,
-                    "http_port": node.http_port,
-                    "connected": own or links.is_connected(node.node_id),
-                    "seen_ms_ago": _ms_since(now if own else heard, now),
-                    "match_index": None if own else raft.match_index(node.node_id),
-                }
-            )
         return {
             "cluster": self.config.name,
             "cluster_id": self.config.cluster_id,
             "uptime_ms": int((now - self._started) * 1_000),
             "version": __version__,
-            "members": members,
+            "members": member_rows(self.replica, self._links, now),
         }
 
     # -- what an operator may ask -------------------------------------------------------------
@@ -329,33 +344,6 @@ class Node:
                 raise QueryError(Reject.NOT_READY, "the snapshot was not written; see the log")
             await asyncio.sleep(0.02)
         return {"snapshot_index": self.replica.snapshot_index}
-
-    async def _transfer(self, arguments: dict[str, Any]) -> dict[str, int | None]:
-        raft = self.replica.raft
-        if self.replica.fence is not None:
-            raise QueryError(Reject.NOT_READY, f"this node is fenced: {self.replica.fenced}")
-        if not raft.is_leader:
-            raise QueryError(Reject.NOT_READY, f"ask the leader, node {raft.leader_id}")
-        wanted = arguments.get("to")
-        if wanted is not None and wanted not in self.replica.peer_ids:
-            raise QueryError(Reject.MALFORMED, f"node {wanted!r} is no follower here")
-        candidates = self.replica.peer_ids if wanted is None else (wanted,)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _LEAVE_TIMEOUT_S
-        while loop.time() < deadline:
-            if any(raft.transfer_to(peer_id) for peer_id in candidates):
-                self._driver.wake()
-            await asyncio.sleep(0.05)
-            if raft.leader_id not in (None, self.address.node_id):
-                return {"leader_id": raft.leader_id}
-        raise QueryError(Reject.NOT_READY, "no follower is caught up and took over; try again")
-
-    async def _leave(self) -> None:
-        """Hand leadership over before stopping, so that nobody waits for an election timeout."""
-        is_leader = self.replica.raft.is_leader and self.replica.fence is None
-        if is_leader and self.replica.peer_ids:
-            with contextlib.suppress(QueryError):
-                await self._transfer({})
 
     @contextlib.contextmanager
     def _explained_port(self, key: str, port: int) -> Iterator[None]:
@@ -380,10 +368,6 @@ class _LateLinks:
     def send(self, peer_id: int, messages: list[dict[str, Any]]) -> None:
         if self.target is not None:
             self.target.send(peer_id, messages)
-
-
-def _ms_since(moment: float | None, now: float) -> int | None:
-    return None if moment is None else int((now - moment) * 1_000)
 
 
 def _nonce() -> bytes:

@@ -29,20 +29,29 @@ def load_secret(config: ClusterConfig) -> bytes:
     if not path.exists() and all(_is_loopback(node.host) for node in config.nodes):
         with contextlib.suppress(FileExistsError):
             _create_secret(path)
+    return read_secret(path, file=str(config.path))
+
+
+def read_secret(path: Path, *, file: str) -> bytes:
+    """The secret in a file that must be there; `file` names the configuration in errors.
+
+    Raises:
+        ConfigError: see `load_secret`.
+    """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         secret = path.read_bytes().strip()
     except OSError as error:
         raise _secret_error(
-            config,
+            file,
             f"{path} cannot be read ({error.strerror})",
             "copy the file that `raftbook init` wrote to every node, mode 0600",
         ) from error
     if mode & 0o077:
-        raise _secret_error(config, f"{path} is readable by others", f"chmod 600 {path}")
+        raise _secret_error(file, f"{path} is readable by others", f"chmod 600 {path}")
     if len(secret) < _SECRET_BYTES_MIN:
         raise _secret_error(
-            config,
+            file,
             f"{path} holds {len(secret)} bytes",
             f"a secret has at least {_SECRET_BYTES_MIN}: remove the file on all nodes, "
             "make one with `raftbook init` and copy it",
@@ -65,10 +74,8 @@ def _create_secret(path: Path) -> None:
     fsync_directory(path.parent)
 
 
-def _secret_error(config: ClusterConfig, problem: str, hint: str) -> ConfigError:
-    return ConfigError(
-        file=str(config.path), table="cluster", key="secret_file", problem=problem, hint=hint
-    )
+def _secret_error(file: str, problem: str, hint: str) -> ConfigError:
+    return ConfigError(file=file, table="cluster", key="secret_file", problem=problem, hint=hint)
 
 
 def _is_loopback(host: str) -> bool:

@@ -27,6 +27,8 @@ BELOW = {
     "secret": {"storage", *BESIDE_CORE},
     "node_log": set(),
     "node_settings": {"replica", "gateway", *BESIDE_CORE},
+    "node_join": {"replica", "secret", "storage", "wire", *BESIDE_CORE},
+    "node_members": {"core", "replica", "gateway", *BESIDE_CORE},
     "wire": {"core", *BESIDE_CORE},
     "storage": {"core", *BESIDE_CORE},
     "feed": {"core", "storage", "wire", *BESIDE_CORE},

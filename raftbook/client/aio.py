@@ -317,7 +317,7 @@ class AsyncClient:
         Raises:
             Refused: the node said no; `code` says why.
             NotAccepted, NoNodeReachable: no answer within timeout_s.
-            OutcomeUnknown: of "transfer" only, which is never asked twice.
+            OutcomeUnknown: of "transfer", "add" and "remove", which are never asked twice.
         """
         self._start()
         return await self._outcome(self._flow.query(name, arguments, _now()))

@@ -47,10 +47,10 @@ from raftbook.wire.packing import pack, pack_array
 LEAVE_GRACE_S: Final = 0.05
 """A node that has no leader is left once it has answered everything, at the latest after this."""
 
-SLOW_QUERIES: Final = frozenset(("snapshot", "transfer"))
+SLOW_QUERIES: Final = frozenset(("snapshot", "transfer", "add", "remove"))
 """They work for longer than one attempt; no other node is asked before the deadline."""
 
-ONCE_QUERIES: Final = frozenset(("transfer",))
+ONCE_QUERIES: Final = frozenset(("transfer", "add", "remove"))
 """Asking twice would do it twice."""
 
 IN_DOUBT_MAX: Final = 4096

@@ -313,7 +313,7 @@ class Client:
         Raises:
             Refused: the node said no; `code` says why.
             NotAccepted, NoNodeReachable: no answer within timeout_s.
-            OutcomeUnknown: of "transfer" only, which is never asked twice.
+            OutcomeUnknown: of "transfer", "add" and "remove", which are never asked twice.
         """
         self._start()
         return self._outcome(self._flow.query(name, arguments, now()))

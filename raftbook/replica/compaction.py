@@ -6,8 +6,6 @@ F7 F11 F13). Must not know Raft's rules, peers, or how a snapshot is written or 
 
 from __future__ import annotations
 
-from typing import Final
-
 from raftbook.errors import ProtocolError, StorageError
 from raftbook.replica.machine import Machine
 from raftbook.replica.reports import Reports
@@ -17,9 +15,6 @@ from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
 from raftbook.wire.entry import UnsupportedVersion
-
-NO_VOTE: Final = 0
-"""See `LogStore.set_vote`."""
 
 
 class Compaction:
@@ -76,10 +71,7 @@ class Compaction:
             except (StorageError, ProtocolError) as error:
                 problems.append(str(error))
                 continue
-            is_blank = log.last_index == 1
             self._fit_log(file.header)
-            if is_blank:
-                log.set_vote(log.term, NO_VOTE)  # a state without a log does not make a member
             self.snapshot_index = file.index
             return file.index
         if log.base_index == 1:

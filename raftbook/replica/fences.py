@@ -27,6 +27,8 @@ class FenceKind(StrEnum):
     """The disk failed. After a failed sync nobody knows what is on it: somebody must look."""
     TOO_OLD = "too_old"
     """The log needs rules that this build does not have: start a newer one in its place."""
+    REMOVED = "removed"
+    """The node does not belong to the cluster any more; what it holds can be read."""
     BROKEN = "broken"
     """A contradiction, or a bug: going on could make this replica differ."""
 

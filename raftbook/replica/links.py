@@ -11,19 +11,29 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from raftbook.errors import ProtocolError
 from raftbook.replica.messages import Message, check_message
 from raftbook.wire.framing import FrameReader, frame
+from raftbook.wire.join_session import JoinAnswer
 from raftbook.wire.packing import pack, unpack
-from raftbook.wire.peer_session import HANDSHAKE_FRAME_BYTES_MAX, Acceptor, Dialer, PeerCard
+from raftbook.wire.peer_session import (
+    HANDSHAKE_FRAME_BYTES_MAX,
+    Acceptor,
+    Dialer,
+    PeerCard,
+    Removed,
+)
 
 _log = logging.getLogger(__name__)
 
 STRANGERS_MAX = 32
 """Incoming connections that have not proven the secret yet; one more and the eldest goes."""
+GUESTS_MAX = 16
+"""Nodes that belong to the cluster as far as they say, and are not known here yet: a node that was
+away long may be caught up by a leader that came after it left, and answers where that one says."""
 _UNACKED_MS = 4_000
 """The kernel gives up a connection whose bytes nobody acknowledged for this long."""
 
@@ -47,6 +57,8 @@ class PeerLinks:
         addresses: (host, port) of every peer by id.
         nonce: a fresh random nonce at each call.
         on_message, on_connected, on_disconnected: told with the peer's id.
+        on_join: what to tell a new machine that proved the secret and wants to be this node.
+        on_removed: told when a peer says that this node was removed from the cluster.
     """
 
     def __init__(
@@ -60,15 +72,20 @@ class PeerLinks:
         on_message: Callable[[int, Message], None],
         on_connected: Callable[[int], None],
         on_disconnected: Callable[[int], None],
+        on_removed: Callable[[], None],
+        on_join: Callable[[int], JoinAnswer],
     ) -> None:
         self.own, self.secret, self.settings, self.nonce = own, secret, settings, nonce
         self.on_message = on_message
         self._on_connected, self._on_disconnected = on_connected, on_disconnected
+        self._on_removed, self.on_join = on_removed, on_join
         self._addresses = dict(addresses)
+        self._retired: frozenset[int] = frozenset()
+        self._guests: dict[int, tuple[str, int]] = {}
         self._outgoing: dict[int, _Outgoing] = {}
         self._incoming: dict[int, _Incoming] = {}
         self._strangers: list[_Incoming] = []
-        self._dialers: list[asyncio.Task[None]] = []
+        self._dialers: dict[int, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self.last_heard: dict[int, float] = {}
 
@@ -80,14 +97,43 @@ class PeerLinks:
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Incoming(self), host, port)
-        for peer_id, address in self._addresses.items():
-            self._dialers.append(loop.create_task(self._dial(peer_id, *address)))
+        self._dial_all()
+
+    def update(self, addresses: Mapping[int, tuple[str, int]], retired: Iterable[int]) -> None:
+        """Other peers belong to the cluster now; those of before get what was sent to them."""
+        before = {**self._guests, **self._addresses}
+        self._addresses, self._retired = dict(addresses), frozenset(retired)
+        for peer_id in self._addresses.keys() | self._retired:
+            self._guests.pop(peer_id, None)
+        after = {**self._guests, **self._addresses}
+        for peer_id in [each for each in before if after.get(each) != before[each]]:
+            self._forget(peer_id)
+        self._dial_all()
+
+    def _dial_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        for peer_id, address in {**self._guests, **self._addresses}.items():
+            if peer_id not in self._dialers and self._server is not None:
+                self._dialers[peer_id] = loop.create_task(self._dial(peer_id, *address))
+
+    def _forget(self, peer_id: int) -> None:
+        """End what was with a peer, both ways; what it was sent still goes out."""
+        dialer = self._dialers.pop(peer_id, None)
+        if dialer is not None:
+            dialer.cancel()
+        incoming = self._incoming.pop(peer_id, None)
+        if incoming is not None:
+            incoming.drop()
+        link = self._outgoing.pop(peer_id, None)
+        if link is not None:
+            link.finish()
+            self._on_disconnected(peer_id)
 
     async def close(self) -> None:
         """Stop listening and drop every connection."""
-        for task in self._dialers:
+        for task in self._dialers.values():
             task.cancel()
-        await asyncio.gather(*self._dialers, return_exceptions=True)
+        await asyncio.gather(*self._dialers.values(), return_exceptions=True)
         if self._server is not None:
             self._server.close()
         for link in [*self._outgoing.values(), *self._incoming.values(), *self._strangers]:
@@ -122,8 +168,13 @@ class PeerLinks:
                 async with asyncio.timeout(settings.handshake_timeout_s):
                     await loop.create_connection(lambda link=link: link, host, port)  # type: ignore[misc]
                     await link.opened
+            except asyncio.CancelledError:
+                link.drop()
+                raise
             except (OSError, TimeoutError, ProtocolError) as error:
                 link.drop()
+                if isinstance(error, Removed):
+                    self._on_removed()
                 if isinstance(error, ProtocolError) and str(error) != complaint:
                     complaint = str(error)
                     _log.error("node %d at %s:%d: %s", peer_id, host, port, complaint)
@@ -146,22 +197,38 @@ class PeerLinks:
         if len(self._strangers) > STRANGERS_MAX:
             self._strangers[0].drop()
 
-    def introduced(self, link: _Incoming, peer: PeerCard) -> bool:
-        """A stranger proved to be `peer`; False if no such peer belongs to the cluster."""
+    def refuses(self, peer: PeerCard) -> str | None:
+        """Why a node that has proven the secret is not let in."""
+        if peer.node_id in self._retired:
+            return f"node {peer.node_id} was removed from this cluster"
+        if peer.node_id in self._addresses or peer.node_id in self._guests:
+            return None
+        if len(self._guests) >= GUESTS_MAX:
+            return f"node {peer.node_id} is no member of this cluster"
+        return None
+
+    def is_retired(self, node_id: int) -> bool:
+        """Whether a node was removed from the cluster."""
+        return node_id in self._retired
+
+    def introduced(self, link: _Incoming, peer: PeerCard) -> None:
+        """A stranger proved to be `peer`, and is let in."""
         self._forget_stranger(link)
         if peer.node_id not in self._addresses:
-            return False
+            self._guests[peer.node_id] = (peer.host, peer.port)
+            self._dial_all()
         replaced = self._incoming.pop(peer.node_id, None)
         if replaced is not None:
             replaced.drop()
         self._incoming[peer.node_id] = link
-        return True
 
     def lost(self, link: _Incoming) -> None:
         """An incoming connection ended."""
         self._forget_stranger(link)
         if link.peer is not None and self._incoming.get(link.peer.node_id) is link:
             del self._incoming[link.peer.node_id]
+            if self._guests.pop(link.peer.node_id, None) is not None:
+                self._forget(link.peer.node_id)
 
     def heard(self, peer_id: int) -> None:
         """A peer said something just now."""
@@ -207,6 +274,12 @@ class _Link(asyncio.Protocol):
     def write(self, payload: bytes) -> None:
         if self._transport is not None:
             self._transport.write(frame(payload))
+
+    def finish(self) -> None:
+        """End the connection once what was written has left."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
 
     def drop(self) -> None:
         """End the connection at once; nothing that still arrives is looked at."""
@@ -288,14 +361,23 @@ class _Incoming(_Link):
             self._links.on_message(self.peer.node_id, message)
             return
         step = self._acceptor.receive(payload)
+        if step.joiner is not None:
+            self.write(self._acceptor.join_answer(self._links.on_join(step.joiner)))
+            self.finish()
+            return
         if step.peer is not None:
+            reason = self._links.refuses(step.peer)
+            if reason is not None:
+                is_removed = self._links.is_retired(step.peer.node_id)
+                self.write(self._acceptor.refusal(reason, is_removed=is_removed))
+                self.finish()
+                return
             self._introduce(step.peer)
         if step.send is not None:
             self.write(step.send)
 
     def _introduce(self, peer: PeerCard) -> None:
-        if not self._links.introduced(self, peer):
-            raise ProtocolError(f"node {peer.node_id} is no member of this cluster")
+        self._links.introduced(self, peer)
         self.peer = peer
         # Frames after this one may be as large as a message.
         self._reader.widen(self._links.settings.frame_bytes_max)

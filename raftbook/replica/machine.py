@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
@@ -18,6 +18,13 @@ from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.versions import EngineTooOld
 from raftbook.errors import ProtocolError
+from raftbook.replica.membership import (
+    MEMBERSHIP,
+    Membership,
+    membership_value,
+    read_membership,
+    read_payload,
+)
 from raftbook.wire.entry import REGULAR, UnsupportedVersion, unpack_entry
 from raftbook.wire.packing import pack, unpack
 
@@ -44,6 +51,7 @@ class Machine:
 
     Attributes:
         exchange: live state: read it between turns, never keep parts of it.
+        membership: the members as of the last applied entry; None before the founding.
         recent: the last applied entries, eldest first; bounded by entries and by events.
     """
 
@@ -51,6 +59,7 @@ class Machine:
         self._genesis = genesis
         self._entries_kept = entries_kept
         self.exchange = Exchange(genesis)
+        self.membership: Membership | None = None
         self.recent: deque[Applied] = deque()
         self._events_kept = 0
         self._digests: OrderedDict[int, str] = OrderedDict()
@@ -67,6 +76,8 @@ class Machine:
             replies = self.exchange.apply(entry)
             applied = Applied(index, term, self.exchange.moment.time_ns, replies)
             self._remember(applied)
+        elif payload[:1] == MEMBERSHIP:
+            self.membership = read_payload(payload, index)
         self._digests[index] = self.exchange.digest.value()
         if len(self._digests) > self._entries_kept:
             self._digests.popitem(last=False)
@@ -84,7 +95,8 @@ class Machine:
 
     def snapshot_chunks(self) -> Iterator[bytes]:
         """The whole state as bytes, in pieces; O(state) in time and memory."""
-        payload = pack(export_state(self.exchange))
+        members = None if self.membership is None else membership_value(self.membership)
+        payload = pack((export_state(self.exchange), members))
         for start in range(0, len(payload), _CHUNK_BYTES):
             yield payload[start : start + _CHUNK_BYTES]
 
@@ -100,7 +112,9 @@ class Machine:
             ProtocolError: the payload is no state, or not the one that was digested.
         """
         try:
-            exchange = restore_state(self._genesis, unpack(payload))
+            state, members = _parts(unpack(payload))
+            exchange = restore_state(self._genesis, state)
+            membership = None if members is None else read_membership(members, index)
         except EngineTooOld as error:
             raise UnsupportedVersion(str(error)) from error
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
@@ -110,6 +124,7 @@ class Machine:
         if found != expected_state_digest:
             raise ProtocolError(f"the snapshot's state digest is {found}, not the recorded one")
         self.exchange = exchange
+        self.membership = membership
         self.recent.clear()
         self._events_kept = 0
         self._digests.clear()
@@ -122,6 +137,13 @@ class Machine:
             self._events_kept > EVENTS_KEPT_MAX and len(self.recent) > 1
         ):
             self._events_kept -= _event_count(self.recent.popleft().replies)
+
+
+def _parts(value: Any) -> tuple[Any, Any]:
+    """State and members of a snapshot; those of before there were members hold the state alone."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is tuple:
+        return value
+    return value, None
 
 
 def _read_entry(index: int, payload: bytes) -> Entry:

@@ -13,26 +13,42 @@ Message = dict[str, Any]
 
 DIGEST_CHARS_MAX: Final = 128
 
+_INTRODUCTION: Final[dict[str, type[Any]]] = {
+    "is_founded": bool,
+    "founding": str,
+    "incarnation": str,
+}
+_STANDING: Final[dict[str, type[Any]]] = {"term": int, "last_log_index": int, "last_log_term": int}
 _FIELDS: Final[dict[str, dict[str, type[Any]]]] = {
     "append": {
         "term": int,
+        "founding": str,
         "commit_index": int,
         "prev_index": int,
         "prev_term": int,
         "entries": tuple,
     },
-    "append_reply": {"term": int, "success": bool, "index": int},
-    "request_vote": {"term": int, "last_log_index": int, "last_log_term": int},
-    "response_vote": {"term": int},
-    "pre_vote": {"term": int, "last_log_index": int, "last_log_term": int},
-    "pre_vote_reply": {"term": int, "asked": int, "granted": bool, "is_member": bool},
+    "append_reply": {"term": int, "success": bool, "index": int, "incarnation": str},
+    "request_vote": {**_STANDING, **_INTRODUCTION, "is_asked": bool},
+    "response_vote": {"term": int, "incarnation": str},
+    "pre_vote": {**_STANDING, **_INTRODUCTION},
+    "pre_vote_reply": {"term": int, "asked": int, "granted": bool, **_INTRODUCTION},
     "timeout_now": {"term": int},
-    "install": {"term": int, "header": bytes, "offset": int, "chunk": bytes, "last": bool},
-    "install_reply": {"term": int, "received": int},
+    "install": {
+        "term": int,
+        "founding": str,
+        "header": bytes,
+        "offset": int,
+        "chunk": bytes,
+        "last": bool,
+    },
+    "install_reply": {"term": int, "received": int, "incarnation": str},
     "forward": {"requests": tuple},
     "attest": {"index": int, "digest": str},
 }
-"""append_reply.index: with success, the last index known to be equal; without, where to go back to.
+"""founding: of the sender's log, or of its configured list as long as it is not is_founded.
+incarnation: of the sender's journal. request_vote.is_asked: the leader asked it to stand.
+append_reply.index: with success, the last index known to be equal; without, where to go back to.
 install_reply.received: bytes of the snapshot the follower holds.
 attest: the rolling digest of the sender's state after the entry at `index`; see `agreement`."""
 

@@ -12,19 +12,15 @@ from raftbook.storage.log_store import LogStore
 
 
 class PreVotes:
-    """The question of one node and the answers to it.
-
-    Attributes:
-        asked_count: how often this node has asked since it started.
-    """
+    """The question of one node and the answers to it."""
 
     def __init__(self) -> None:
-        self.asked_count = 0
+        self._is_open = False
         self._granted_by: set[int] = set()
 
     def ask(self, term: int, log: LogStore) -> Message:
         """Open a new question: would I get your vote in the term after `term`?"""
-        self.asked_count += 1
+        self._is_open = True
         self._granted_by.clear()
         return {
             "type": "pre_vote",
@@ -33,7 +29,13 @@ class PreVotes:
             "last_log_term": log.last_term,
         }
 
-    def grant(self, peer_id: int) -> int:
-        """Count a yes; how many different peers have said it."""
-        self._granted_by.add(peer_id)
-        return len(self._granted_by)
+    def grant(self, peer_id: int) -> set[int]:
+        """Count a yes, unless it comes late; the peers that have said it."""
+        if self._is_open:
+            self._granted_by.add(peer_id)
+        return set(self._granted_by)
+
+    def close(self) -> None:
+        """Somebody leads: the question is settled."""
+        self._is_open = False
+        self._granted_by.clear()

@@ -9,6 +9,7 @@ outside; a simulation runs this class as it is.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -20,6 +21,7 @@ from raftbook.replica.answers import Answers, safely
 from raftbook.replica.compaction import Compaction
 from raftbook.replica.fences import Fence, FenceKind, kind_of
 from raftbook.replica.machine import Machine
+from raftbook.replica.membership import Membership
 from raftbook.replica.messages import Message
 from raftbook.replica.proposer import (
     FORWARD_BYTES_MAX,
@@ -79,12 +81,13 @@ class Replica:
             answers local reads and nothing else.
         on_fenced: called once when that happens.
         on_applied: called with each applied entry, in order, once the turn's sync is done.
+        on_members: called when another membership is in force or committed, after that sync.
     """
 
     def __init__(
         self,
         node_id: int,
-        peer_ids: Iterable[int],
+        configuration: Membership,
         *,
         machine: Machine,
         log: LogStore,
@@ -99,13 +102,13 @@ class Replica:
         name_of: Callable[[int], str] | None = None,
     ) -> None:
         self.node_id = node_id
-        self.peer_ids = tuple(sorted(peer_ids))
         self.machine = machine
         self.fence: Fence | None = None
         self._answers = Answers()
         self.on_applied = self._answers.on_applied
         self.on_installed: list[Callable[[], None]] = []
         self.on_fenced: list[Callable[[], None]] = []
+        self.on_members: list[Callable[[], None]] = []
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
         self._reports = Reports(node_id, name_of)
@@ -117,7 +120,7 @@ class Replica:
         self.shipper = self._make_shipper(snapshots)
         self.raft = Raft(
             node_id,
-            self.peer_ids,
+            machine.membership or configuration,
             log=log,
             applied_index=applied_index,
             timings=timings,
@@ -128,13 +131,14 @@ class Replica:
         )
         self.raft.shipping = self.shipper
         self._unheard_at = self.raft.heard_at
+        self._members = (self.raft.membership, self.raft.committed_membership)
         log.sync()
 
     def _make_queues(self) -> None:
         bounds = self._bounds
         count_max, bytes_max = bounds.requests_pending_max, bounds.pending_bytes_max
         self._inbox: list[tuple[int, Message]] = []
-        self._outbox: dict[int, list[Message]] = {peer_id: [] for peer_id in self.peer_ids}
+        self._outbox: dict[int, list[Message]] = defaultdict(list)
         self._proposer = Proposer(count_max, bounds.request_deadline_s, bytes_max)
         self._forwarded = Forwarded(count_max, bytes_max)
         self._way: tuple[int | None, int] = (None, 0)
@@ -154,12 +158,17 @@ class Replica:
     def _make_agreement(self) -> Agreement:
         return Agreement(
             self.node_id,
-            members=lambda: (self.node_id, *self.peer_ids),
+            members=self._judges,
             digest_at=self.machine.digest_at,
             judged_from=self._log.last_index + 1,
             interval_s=self._bounds.digest_check_s,
             reports=self._reports,
         )
+
+    def _judges(self) -> tuple[int, ...]:
+        """Whose digests count: the voters as of the last applied entry, so the same everywhere."""
+        membership = self.machine.membership
+        return () if membership is None else membership.voter_ids
 
     def _make_shipper(self, snapshots: SnapshotStore) -> Shipper:
         return Shipper(
@@ -168,6 +177,7 @@ class Replica:
             send=self._post,
             installed=self._install,
             position=lambda: (self.raft.applied_index, self.raft.term),
+            founding=lambda: self.raft.membership.founding,
             wanted=self._compaction.replace_damaged,
             reports=self._reports,
         )
@@ -248,6 +258,17 @@ class Replica:
         """The last snapshot that could not be written, 0 without one."""
         return self._compaction.failed_index
 
+    def retire(self) -> None:
+        """This node was removed from the cluster: it takes no part any more, and can be read."""
+        if self.fence is None:
+            reason = f"node {self.node_id} was removed from the cluster; its id is not used again"
+            self._stop(FenceKind.REMOVED, reason)
+
+    @property
+    def peer_ids(self) -> tuple[int, ...]:
+        """All nodes that this one has to do with, without itself."""
+        return self.raft.peer_ids
+
     @property
     def last_index(self) -> int:
         """The last entry in this node's log, committed or not."""
@@ -280,6 +301,8 @@ class Replica:
 
     def turn(self) -> None:
         """One turn. Never raises: what must not happen fences the node, with the reason."""
+        if self.raft.removed_by is not None:
+            self.retire()
         self._guard(self._turn)
         self._answers.tell()
 
@@ -297,12 +320,20 @@ class Replica:
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
         self._log.sync()
         self._send()
+        self._look_at_members()
 
     def _send(self) -> None:
-        for peer_id, messages in self._outbox.items():
-            if messages:
-                self._outbox[peer_id] = []
-                self._links.send(peer_id, messages)
+        outbox, self._outbox = self._outbox, defaultdict(list)
+        for peer_id, messages in outbox.items():
+            self._links.send(peer_id, messages)
+
+    def _look_at_members(self) -> None:
+        """Tell who must know that the members changed; what was sent to them has left."""
+        members = (self.raft.membership, self.raft.committed_membership)
+        if members != self._members:
+            self._members = members
+            for listener in self.on_members:
+                safely(listener)
 
     def _route(self) -> None:
         """Bring gathered requests one step nearer to the log."""
@@ -312,7 +343,7 @@ class Replica:
             self._proposer.resend_all()
             if self.raft.is_leader:
                 self.agreement.leads()
-        if self.raft.is_leader:
+        if self.raft.may_propose:
             self._switch_engine()
             if self._may_route():
                 self._propose([*self._forwarded.take(), *self._proposer.take()])
@@ -323,6 +354,8 @@ class Replica:
                 if check is not None:
                     self.raft.propose([check], kind=CHECK)
             return
+        if self.raft.is_leader:
+            return  # what came is held until this node may propose again, or another leads
         self._forwarded.clear()  # whoever sent them sends them again to the new leader
         leader_id = way[0]
         if leader_id is not None and self._may_route():
@@ -331,6 +364,8 @@ class Replica:
 
     def _may_route(self) -> bool:
         """Whether requests wait that could go a step further now."""
+        if self.raft.is_leader and not self.raft.may_propose:
+            return False
         if self.raft.is_leader:
             waiting = bool(self._forwarded) or self._proposer.has_queued()
             return waiting and self._uncommitted() < UNCOMMITTED_ENTRIES_MAX
@@ -403,7 +438,8 @@ class Replica:
     def _install(self, header: SnapshotHeader) -> None:
         """Become what the leader sent (F2: who waits asks again and gets the original reply)."""
         self._compaction.install(header)
-        self.raft.installed(header.index)
+        assert self.machine.membership is not None, f"snapshot {header.index} has no members"
+        self.raft.installed(header.index, self.machine.membership)
         self._proposer.resend_all()
         for listener in self.on_installed:
             listener()
@@ -428,8 +464,7 @@ class Replica:
         """Stop taking part: nothing of this turn leaves, nothing more is acknowledged (P5, S8)."""
         self.fence = Fence(kind, reason, self.raft.applied_index)
         self._answers.withhold()
-        for messages in self._outbox.values():
-            messages.clear()
+        self._outbox.clear()
         self._answers.refuse(self._proposer.give_up_all())
         self._forwarded.clear()
         # To ask a peer to stand speaks of nothing that would have to be on disk or right.

@@ -61,8 +61,8 @@ class ForkedMaker:
     Python make usable again after a fork.
     """
 
-    def __init__(self, machine: Machine, store: SnapshotStore, members: tuple[int, ...]) -> None:
-        self._machine, self._store, self._members = machine, store, members
+    def __init__(self, machine: Machine, store: SnapshotStore) -> None:
+        self._machine, self._store = machine, store
         self._child: int | None = None
         self._could_not_fork = False
 
@@ -93,7 +93,7 @@ class ForkedMaker:
             signal.signal(number, signal.SIG_DFL)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         gc.disable()
-        write_snapshot(self._machine, self._store, index, term, self._members)
+        write_snapshot(self._machine, self._store, index, term)
 
     def poll(self) -> bool | None:
         """See `SnapshotMaker.poll`."""
@@ -126,14 +126,14 @@ class ForkedMaker:
 class InlineMaker:
     """Writes the file at once, stopping the node for that long: for simulations."""
 
-    def __init__(self, machine: Machine, store: SnapshotStore, members: tuple[int, ...]) -> None:
-        self._machine, self._store, self._members = machine, store, members
+    def __init__(self, machine: Machine, store: SnapshotStore) -> None:
+        self._machine, self._store = machine, store
         self._result: bool | None = None
 
     def start(self, index: int, term: int) -> None:
         """See `SnapshotMaker.start`."""
         try:
-            write_snapshot(self._machine, self._store, index, term, self._members)
+            write_snapshot(self._machine, self._store, index, term)
             self._result = True
         except StorageError:
             self._result = False
@@ -144,14 +144,13 @@ class InlineMaker:
         return result
 
 
-def write_snapshot(
-    machine: Machine, store: SnapshotStore, index: int, term: int, members: tuple[int, ...]
-) -> SnapshotHeader:
+def write_snapshot(machine: Machine, store: SnapshotStore, index: int, term: int) -> SnapshotHeader:
     """Write the machine's state as the snapshot of (index, term)."""
+    membership = machine.membership
     return store.write(
         index=index,
         term=term,
-        members=members,
+        members=() if membership is None else membership.ids,
         state_digest=machine.state_digest(),
         chunks=machine.snapshot_chunks(),
         engine_version=machine.exchange.engine_version,
@@ -172,6 +171,7 @@ class Shipper:
     Args:
         installed: called with the header of a complete, verified file; makes it the state.
         position: (applied_index, current term) of this node.
+        founding: of the membership in this node's log.
         wanted: called when there is no whole snapshot to send: one should be made.
     """
 
@@ -183,11 +183,13 @@ class Shipper:
         send: Callable[[int, Message], None],
         installed: Callable[[SnapshotHeader], None],
         position: Callable[[], tuple[int, int]],
+        founding: Callable[[], str],
         wanted: Callable[[], None],
         reports: Reports,
     ) -> None:
         self._store, self._clock, self._send, self._reports = store, clock, send, reports
         self._installed, self._position, self._wanted = installed, position, wanted
+        self._founding = founding
         self._outgoing: dict[int, _Outgoing] = {}
         self._incoming: tuple[bytes, Install] | None = None
         self._received_at = 0.0
@@ -214,6 +216,7 @@ class Shipper:
             {
                 "type": "install",
                 "term": self._position()[1],
+                "founding": self._founding(),
                 "header": transfer.reader.header_bytes,
                 "offset": transfer.offset,
                 "chunk": chunk,

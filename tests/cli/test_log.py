@@ -70,7 +70,7 @@ def compact(
         directory / "snapshots", cluster_id=config.cluster_id, genesis_digest=digest
     )
     index, term, _ = entries[-1]
-    write_snapshot(machine, store, index, term, (1, 2, 3))
+    write_snapshot(machine, store, index, term)
     journal = Journal.open(directory, JournalIdentity(config.cluster_id, node_id, digest))
     journal.trim_to(index)
     journal.sync()

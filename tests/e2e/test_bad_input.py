@@ -15,7 +15,7 @@ from raftbook.core.types import Reject, Side
 from raftbook.wire import client_messages as m
 from raftbook.wire.framing import frame
 from raftbook.wire.packing import pack, unpack
-from raftbook.wire.peer_session import MAGIC
+from raftbook.wire.peer_session import MAGIC, VERSION
 from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, Trouble, running_cluster, until
 from tests.e2e.load import SYMBOL, Load, check_journal, check_records, check_repeats
 
@@ -136,11 +136,11 @@ def test_a_stranger_learns_nothing_at_the_peer_port_but_a_nonce(bystander: Clust
     seen = []
     for _ in range(2):
         with _connect(bystander, "raft_port") as stranger:
-            stranger.sendall(frame(pack((MAGIC, 1, b"n" * 32))))
+            stranger.sendall(frame(pack((MAGIC, VERSION, b"n" * 32))))
             challenge = stranger.recv(1 << 16)
             (nonce,) = unpack(challenge[4:])
             seen.append(nonce)
-            card = pack(("test-1", "0" * 32, 2, 1, "f" * 32))
+            card = pack(("test-1", "0" * 32, 2, 1, "f" * 32, "127.0.0.1", 7_002))
             stranger.sendall(frame(pack((b"p" * 32, card))))
             assert _read_to_the_end(stranger) == b""
     assert len(set(seen)) == 2

@@ -87,9 +87,11 @@ def test_a_missing_secret_is_only_made_when_all_nodes_are_on_this_machine(tmp_pa
 
 def test_a_node_with_another_secret_stays_out_and_all_say_why(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
-        cluster.start(1, 2)
+        cluster.start()
         cluster.wait_up()
         cluster.wait_leader()
+        cluster.kill(3)
+        cluster.wipe(3)
         right = cluster.path.read_text()
         other = tmp_path / "other.secret"
         other.write_text("0123456789abcdef" * 2)
@@ -173,9 +175,11 @@ def test_data_of_another_node_is_refused(tmp_path: Path) -> None:
 
 def test_a_peer_of_another_cluster_is_kept_out_and_both_say_why(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
-        cluster.start(1, 2)
+        cluster.start()
         cluster.wait_up()
         cluster.wait_leader()
+        cluster.kill(3)
+        cluster.wipe(3)
         right = cluster.path.read_text()
         _rewrite(cluster, 'id = "test-1"', 'id = "test-2"')
         cluster.start(3)

@@ -13,6 +13,7 @@ from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.native import ClientBounds, ClientConnection, ClientServer
 from raftbook.gateway.queries import Queries
 from raftbook.replica.machine import Machine
+from raftbook.replica.membership import Member, configured
 from raftbook.replica.raft import RaftTimings
 from raftbook.replica.replica import Replica, ReplicaBounds
 from raftbook.replica.shipping import InlineMaker
@@ -62,11 +63,11 @@ class Door:
         machine = Machine(GENESIS, entries_kept=entries_kept)
         self.replica = Replica(
             1,
-            [],
+            configured([Member(1)]),
             machine=machine,
             log=self.journal,
             snapshots=snapshots,
-            maker=InlineMaker(machine, snapshots, (1,)),
+            maker=InlineMaker(machine, snapshots),
             links=_NoLinks(),
             timings=RaftTimings(0.3, 0.6, 0.06, 1.2),
             bounds=ReplicaBounds(1 << 18, 4_096, 1_000, 10**6, 1 << 30, 2.0),

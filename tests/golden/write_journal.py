@@ -26,6 +26,7 @@ from raftbook.core.types import Phase, Reject, Side
 from raftbook.core.versions import ENGINE_VERSION
 from raftbook.genesis import genesis_digest, genesis_of
 from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.membership import Member, configured
 from raftbook.replica.replica import Replica
 from raftbook.replica.shipping import InlineMaker
 from raftbook.storage.journal import Journal, JournalIdentity
@@ -135,11 +136,11 @@ def write(folder: Path) -> None:
     clock, time_ns = _Clock(), FIRST_TIME_NS
     replica = Replica(
         1,
-        [],
+        configured([Member(1)]),
         machine=machine,
         log=journal,
         snapshots=store,
-        maker=InlineMaker(machine, store, (1,)),
+        maker=InlineMaker(machine, store),
         links=None,  # type: ignore[arg-type]  # there is nobody to send to
         timings=TIMINGS,
         bounds=BOUNDS,

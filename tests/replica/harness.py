@@ -28,6 +28,7 @@ from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import Reject, Side
 from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.membership import Member, configured
 from raftbook.replica.messages import Message
 from raftbook.replica.raft import RaftTimings
 from raftbook.replica.replica import Replica, ReplicaBounds
@@ -132,6 +133,7 @@ class Cluster:
         start: bool = True,
     ) -> None:
         self.node_ids = list(range(1, size + 1))
+        self.founders = tuple(self.node_ids)
         self.clock = Clock()
         self.rng = random.Random(seed)
         self.network = Network(self.node_ids)
@@ -139,14 +141,18 @@ class Cluster:
         self.disks = {node_id: Disk() for node_id in self.node_ids}
         self.genesis, self.bounds = genesis, bounds
         self._directory = directory
-        self._open_log = open_log or (lambda node_id: MemoryLog(self.disks[node_id]))
-        self._last_key = 0
+        self._open_log = open_log or self._open_memory_log
+        self._last_key = self._last_journal = 0
         self.alive.add(self)
         for node_id in self.node_ids if start else []:
             self.start(node_id)
 
     def __getitem__(self, node_id: int) -> Replica:
         return self.replicas[node_id]
+
+    def _open_memory_log(self, node_id: int) -> LogStore:
+        self._last_journal += 1
+        return MemoryLog(self.disks[node_id], incarnation=f"{self._last_journal:032x}")
 
     # -- processes ----------------------------------------------------------------------------
 
@@ -164,11 +170,11 @@ class Cluster:
         store = self.snapshots(node_id)
         replica = Replica(
             node_id,
-            [peer_id for peer_id in self.node_ids if peer_id != node_id],
+            configured(Member(each) for each in sorted({*self.founders, node_id})),
             machine=machine,
             log=self._open_log(node_id),
             snapshots=store,
-            maker=InlineMaker(machine, store, tuple(self.node_ids)),
+            maker=InlineMaker(machine, store),
             links=_Links(self.network, node_id),
             timings=TIMINGS,
             bounds=self.bounds,
@@ -179,6 +185,14 @@ class Cluster:
         self.replicas[node_id] = self.network.nodes[node_id] = replica
         self.network.open_allowed()
         return replica
+
+    def new_machine(self, node_id: int, *, start: bool = True) -> None:
+        """Put up a machine that no membership names yet."""
+        self.node_ids.append(node_id)
+        self.network.add(node_id)
+        self.disks[node_id] = Disk()
+        if start:
+            self.start(node_id)
 
     def crash(self, node_id: int, *, late: bool = False) -> None:
         """kill -9 or power loss: what was not synced is gone."""
@@ -249,6 +263,29 @@ class Cluster:
             self[self.leader].raft.propose([pack_entry(0, [])])
             self.settle()
 
+    # -- members ------------------------------------------------------------------------------
+
+    def add(self, node_id: int, *, via: int | None = None) -> int:
+        """Let the leader take a node in as a learner; the index of the entry."""
+        member = Member(node_id, "host", node_id, 100 + node_id)
+        return self[via or self.leader].raft.changes.add(member)
+
+    def remove(self, node_id: int) -> int:
+        """Let the leader remove a node; the index of the entry."""
+        return self[self.leader].raft.changes.remove(node_id)
+
+    def voters(self, node_id: int | None = None) -> tuple[int, ...]:
+        """The voters in force at a node, by default the leader."""
+        return self[node_id or self.leader].raft.membership.voter_ids
+
+    def run_until_voters(self, *node_ids: int) -> None:
+        """Let time pass until these vote, and that is committed."""
+        self.run_until(
+            lambda: (
+                self.leaders() and self[self.leader].raft.committed_membership.voter_ids == node_ids
+            )
+        )
+
     # -- leading ------------------------------------------------------------------------------
 
     def leaders(self) -> list[int]:
@@ -268,9 +305,27 @@ class Cluster:
         assert self[node_id].raft.is_leader, f"node {node_id} was not elected"
 
     def stand(self, node_id: int) -> None:
-        """Let this node ask for votes in its next turn."""
-        self[node_id].raft._may_stand = True
+        """Let this node ask for votes in its next turn, as if a leader had asked it to."""
+        self.introduce()
+        self[node_id].raft._SyncObj__transferInProgress = True
         self[node_id].raft._SyncObj__raftElectionDeadline = 0.0
+
+    def said_by(self, node_id: int, message: Message) -> Message:
+        """A message with what a node's own would say of its past and its journal."""
+        said = self[node_id].raft._introduction()
+        if message["type"] in ("append", "install"):
+            return {**message, "founding": said["founding"]}
+        if message["type"] in ("append_reply", "install_reply", "response_vote"):
+            return {**message, "incarnation": said["incarnation"]}
+        asked = {"is_asked": True} if message["type"] == "request_vote" else {}
+        return {**message, **said, **asked}
+
+    def introduce(self) -> None:
+        """Let nodes without a past know each other, as their pre-votes would do."""
+        for source, replica in self.replicas.items():
+            for target, other in self.replicas.items():
+                if source != target and not replica.raft.membership.is_founded:
+                    other.raft.founding.hear(source, replica.raft._introduction())
 
     def await_leader(self) -> int:
         """Let time pass until somebody leads and its first entry is committed."""

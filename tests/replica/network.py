@@ -63,6 +63,13 @@ class Network:
         self.sent: list[tuple[int, int, Message]] = []
         self.records = False
 
+    def add(self, node_id: int) -> None:
+        """A new machine can reach all others, and be reached."""
+        others = {source for source, _ in self.ways} | set(self.nodes)
+        for other in sorted(others - {node_id}):
+            self.ways[node_id, other] = Connection()
+            self.ways[other, node_id] = Connection()
+
     def send(self, source: int, target: int, messages: list[Message]) -> None:
         """Put messages on their way; without a connection they are lost."""
         if self.records:

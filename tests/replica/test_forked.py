@@ -33,7 +33,7 @@ def wait(maker: ForkedMaker) -> bool:
 
 def test_a_child_writes_the_state_as_it_was_and_says_so_once(store: SnapshotStore) -> None:
     machine = Machine(GENESIS, entries_kept=10)
-    maker = ForkedMaker(machine, store, (1, 2, 3))
+    maker = ForkedMaker(machine, store)
     maker.start(7, 2)
     assert wait(maker)
     assert maker.poll() is None
@@ -52,7 +52,7 @@ def test_a_fork_that_fails_is_a_snapshot_that_fails_and_the_next_may_succeed(
     def fail() -> int:
         raise OSError(code, os.strerror(code))
 
-    maker = ForkedMaker(Machine(GENESIS, entries_kept=10), store, (1,))
+    maker = ForkedMaker(Machine(GENESIS, entries_kept=10), store)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fork", fail)
         maker.start(7, 2)
@@ -66,7 +66,7 @@ def test_a_fork_that_fails_is_a_snapshot_that_fails_and_the_next_may_succeed(
 def test_a_child_that_is_killed_is_a_snapshot_that_failed(store: SnapshotStore) -> None:
     machine = Machine(GENESIS, entries_kept=10)
     machine.state_digest = lambda: time.sleep(60) or ""  # type: ignore[method-assign]
-    maker = ForkedMaker(machine, store, (1,))
+    maker = ForkedMaker(machine, store)
     maker.start(7, 2)
     assert maker._child is not None
     os.kill(maker._child, signal.SIGKILL)
@@ -80,7 +80,7 @@ def test_a_node_without_processes_keeps_its_log_and_tries_again_later(
     cluster.elect(1)
     replica = cluster[1]
     good = replica._maker
-    bad = ForkedMaker(replica.machine, cluster.snapshots(1), (1,))
+    bad = ForkedMaker(replica.machine, cluster.snapshots(1))
     bad.start = lambda index, term: setattr(bad, "_could_not_fork", True)  # type: ignore[method-assign]
     replica._compaction._maker = bad
     session = cluster.open_session(1)

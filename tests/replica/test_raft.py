@@ -160,11 +160,11 @@ def test_a_vote_outlives_a_restart(cluster: Cluster) -> None:
     term = cluster[3].raft.term + 1
     log = cluster[3]._log
     vote = {"type": "request_vote", "term": term, "last_log_index": 99, "last_log_term": term}
-    cluster[3].receive(1, vote)
+    cluster[3].receive(1, cluster.said_by(1, vote))
     cluster.turn(3)
     cluster.restart(3)
     cluster.network.records = True
-    cluster[3].receive(2, vote)
+    cluster[3].receive(2, cluster.said_by(2, vote))
     cluster.turn(3)
     assert (log.term, log.voted_for) == (term, 1)
     assert (cluster[3]._log.term, cluster[3]._log.voted_for) == (term, 1)
@@ -178,7 +178,7 @@ def test_a_vote_that_was_not_synced_was_not_given(cluster: Cluster) -> None:
     term = cluster[follower].raft.term + 1
     vote = {"type": "request_vote", "term": term, "last_log_index": 99, "last_log_term": term}
     cluster.network.records = True
-    cluster[follower].receive(cluster.leader, vote)
+    cluster[follower].receive(cluster.leader, cluster.said_by(cluster.leader, vote))
     cluster.turn(follower)
     assert cluster.network.sent == []
 
@@ -283,7 +283,7 @@ def test_a_leader_that_contradicts_a_committed_entry_stops_the_node(cluster: Clu
         "entries": ((b"\x01", 3, 9),),
     }
     before = list(cluster[2]._log.entries)
-    cluster[2].receive(3, message)
+    cluster[2].receive(3, cluster.said_by(3, message))
     cluster.turn(2)
     assert "contradicts committed entry 3" in (cluster[2].fenced or "")
     assert cluster[2]._log.entries == before
@@ -365,7 +365,7 @@ def test_a_leader_commits_entries_of_earlier_terms_with_one_of_its_own_only(
     reply = {"type": "append_reply", "term": cluster[1].raft.term, "success": True}
     for index, committed in ((old_index, 1), (old_index + 1, old_index + 1)):
         for peer_id in (2, 3):
-            cluster[1].receive(peer_id, {**reply, "index": index})
+            cluster[1].receive(peer_id, cluster.said_by(peer_id, {**reply, "index": index}))
         cluster.turn(1)
         assert cluster[1].raft.commit_index == committed
 

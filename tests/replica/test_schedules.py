@@ -131,7 +131,7 @@ class Run:
     def _stand(self, a: int, b: int) -> None:
         if self._node(a) in self.cluster.replicas:
             replica = self.cluster[self._node(a)]
-            if replica.raft.is_member:  # others do not stand, whatever their peers say
+            if replica.raft._is_eligible():  # others do not stand, whatever their peers say
                 self.cluster.stand(self._node(a))
 
     def _transfer(self, a: int, b: int) -> None:
@@ -160,7 +160,10 @@ class Run:
     def _wipe(self, a: int, b: int) -> None:
         """A minority may lose its disks; one that has caught up may lose it again."""
         node_id = self._node(a)
-        self.wiped -= {each for each, r in self.cluster.replicas.items() if r.raft.is_member}
+        replicas = self.cluster.replicas.items()
+        self.wiped -= {
+            each for each, r in replicas if r.raft.membership.is_founded and r.raft.is_voter
+        }
         if len(self.wiped | {node_id}) <= self._lost_majority_allowed:
             if node_id in self.cluster.replicas:
                 self.cluster.crash(node_id)

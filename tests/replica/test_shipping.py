@@ -179,7 +179,7 @@ def test_a_spoiled_header_is_noticed_and_the_transfer_repeated(
         "chunk": b"x",
         "last": False,
     }
-    cluster[3].receive(1, spoiled)
+    cluster[3].receive(1, cluster.said_by(1, spoiled))
     cluster.turn(3)
     cluster.network.heal()
     cluster.run(2)
@@ -394,8 +394,14 @@ def test_a_state_that_asserts_is_a_named_reason(tmp_path: Path) -> None:
     state = list(export_state(machine.exchange))
     state[4] = (*state[4], *state[4])
     with pytest.raises(ProtocolError, match="the snapshot holds no state: AssertionError"):
-        machine.restore(pack(tuple(state)), index=5, expected_state_digest="")
+        machine.restore(pack((tuple(state), None)), index=5, expected_state_digest="")
     for wrong in (None, 7, (), (1,), (1, 1, 3, 4, 5, 6, 7, 8, 9), tuple(state[:4]) + (1,) * 6):
         with pytest.raises(ProtocolError, match="the snapshot holds no state"):
             machine.restore(pack(wrong), index=5, expected_state_digest="")
+        with pytest.raises(ProtocolError, match=r"the snapshot holds no state|no membership"):
+            machine.restore(
+                pack((export_state(machine.exchange), wrong or ())),
+                index=5,
+                expected_state_digest="",
+            )
     assert machine.exchange.accounts  # it is what it was

@@ -21,7 +21,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from raftbook.core import invariants
-from raftbook.replica.compaction import NO_VOTE
 from tests.sim.log import State
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Checks:
         self.digests: dict[int, str] = {}
         self.leader_of_term: dict[int, int] = {}
         self._votes_on_disk: dict[tuple[int, int, int], int] = {}
-        self._votes_sent: dict[tuple[int, int], int] = {}
+        self._votes_sent: dict[tuple[int, int, int], int] = {}
         self._named: dict[tuple[int, int], tuple[bytes, int]] = {(1, 0): (b"", -1)}
         self._commit_seen: dict[int, int] = {}
         self._applied_seen: dict[int, int] = {}
@@ -80,13 +79,11 @@ class Checks:
 
     def synced(self, host: Host, before: State, after: State, first_changed: int) -> None:
         """A transaction became durable."""
-        if after.voted_for not in (None, NO_VOTE) and after[1:] != before[1:]:
+        if after.voted_for is not None and after[1:] != before[1:]:
             key = (host.node_id, host.disk.incarnation, after.term)
             known = self._votes_on_disk.setdefault(key, after.voted_for)
-            # A node that joins a leader notes it as its vote, given or not; see Raft._join.
-            is_joining = self.leader_of_term.get(after.term) == after.voted_for
             self._hold(
-                known == after.voted_for or is_joining,
+                known == after.voted_for,
                 "vote",
                 f"{host.name} votes for {after.voted_for} in term {after.term}, after {known}",
             )
@@ -133,7 +130,7 @@ class Checks:
             "vote",
             f"{host.name} votes for n{candidate} in term {term}, but its disk says {state[1:]}",
         )
-        known = self._votes_sent.setdefault((node_id, term), candidate)
+        known = self._votes_sent.setdefault((node_id, host.disk.incarnation, term), candidate)
         self._hold(
             known == candidate,
             "vote",

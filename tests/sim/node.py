@@ -14,13 +14,14 @@ from raftbook.errors import StorageError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.native import ClientBounds, ClientServer
 from raftbook.gateway.queries import Queries
-from raftbook.replica.compaction import NO_VOTE
 from raftbook.replica.driver import Driver
 from raftbook.replica.links import LinkSettings, PeerLinks
 from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.membership import MEMBERSHIP, Member, configured, read_payload
 from raftbook.replica.messages import Message
 from raftbook.replica.replica import Replica
 from raftbook.storage.snapshots import SnapshotStore
+from raftbook.wire.join_session import JoinAnswer
 from raftbook.wire.peer_session import PeerCard
 from tests.sim.clockwork import HostLoop, Killed, running
 from tests.sim.files import Files, SimPath
@@ -196,13 +197,23 @@ class Host:
     def is_whole(self) -> bool:
         """Whether its disk remembers all it ever promised, as a member, and can be started from."""
         disk = self.disk
-        if disk.problem is not None or disk.is_blank or disk.synced.voted_for == NO_VOTE:
+        if disk.problem is not None or disk.is_blank or not self._is_voter_on_disk():
             return False
         base = disk.synced.entries[0][1]
         return base == 1 or any(
             name not in self.damaged_files and int(name.split("-")[1]) >= base
             for name in self.files.snapshots()
         )
+
+    def _is_voter_on_disk(self) -> bool:
+        """Whether the log says that this disk counts, as far as it still says anything."""
+        for payload, index, _ in reversed(self.disk.synced.entries):
+            if payload[:1] == MEMBERSHIP:
+                own = read_payload(payload, index).get(self.node_id)
+                return own is not None and own.incarnation == f"{self.disk.incarnation:032x}"
+        if self.loop is not None and self.replica.raft.membership.is_founded:
+            return self.replica.raft.is_voter
+        return self.node_id not in self.world.lost_disks
 
     def wall_ns(self) -> int:
         return int((EPOCH_S + self.world.clockwork.now + self.wall_offset_s) * 1_000_000_000)
@@ -343,7 +354,7 @@ class Host:
         replica.host = self
         replica.__init__(  # type: ignore[misc]
             self.node_id,
-            [peer_id for peer_id in world.node_ids if peer_id != self.node_id],
+            configured(Member(each, f"n{each}", RAFT_PORT, CLIENT_PORT) for each in world.node_ids),
             machine=machine,
             log=self.log,
             snapshots=store,
@@ -382,7 +393,14 @@ class Host:
             buffer_bytes_max=world.profile.peer_buffer_bytes_max,
         )
         return PeerLinks(
-            PeerCard(CLUSTER_ID, GENESIS_DIGEST, self.node_id, self.log.incarnation),
+            PeerCard(
+                CLUSTER_ID,
+                GENESIS_DIGEST,
+                self.node_id,
+                self.log.incarnation,
+                host=self.name,
+                port=RAFT_PORT,
+            ),
             SECRET,
             {each: (f"n{each}", RAFT_PORT) for each in world.node_ids if each != self.node_id},
             settings,
@@ -390,6 +408,8 @@ class Host:
             on_message=on_message,
             on_connected=on_connected,
             on_disconnected=replica.disconnected,
+            on_removed=replica.retire,
+            on_join=lambda _: JoinAnswer("not here", ""),
         )
 
     def _make_server(self, driver: Driver, rng: random.Random) -> ClientServer:

@@ -70,8 +70,8 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
     constants = (
         ("raftbook.replica.replica", "LOG_KEPT_ENTRIES", rng.choice((1, 5, 40, 1_000))),
         ("raftbook.replica.replica", "UNCOMMITTED_ENTRIES_MAX", rng.choice((2, 8, 64))),
-        ("raftbook.replica.raft", "APPEND_ENTRIES_MAX", rng.choice((1, 3, 20, 512))),
-        ("raftbook.replica.raft", "IN_FLIGHT_ENTRIES_MAX", rng.choice((4, 64, 4_096))),
+        ("raftbook.replica.appends", "APPEND_ENTRIES_MAX", rng.choice((1, 3, 20, 512))),
+        ("raftbook.replica.appends", "IN_FLIGHT_ENTRIES_MAX", rng.choice((4, 64, 4_096))),
         ("raftbook.replica.raft", "APPLY_BYTES_PER_TURN_MAX", rng.choice((500, 131_072))),
         ("raftbook.replica.shipping", "PIECE_BYTES", rng.choice((8_000, 30_000, 262_144))),
     )

@@ -314,7 +314,7 @@ class World:
             return f"{host.name} down ({host.refusal})"
         raft = host.replica.raft
         kind = "fenced" if host.replica.fence else raft.role
-        if not raft.is_member:
+        if not raft.is_voter:
             kind += " no member"
         return (
             f"{host.name} {kind} term {raft.term} applied {raft.applied_index} "
@@ -331,7 +331,7 @@ class World:
         return all(
             host.is_running
             and host.replica.fence is None
-            and host.replica.raft.is_member
+            and host.replica.raft.is_voter
             and host.replica.raft.applied_index >= self.checks.last_committed - slack
             for host in self.hosts
         )

@@ -20,13 +20,17 @@ from unittest import mock
 from raftbook.core.exchange import Exchange
 from raftbook.errors import ProtocolError, StorageError
 from raftbook.gateway.native import ClientServer
+from raftbook.replica import raft
+from raftbook.replica.appends import term_at
 from raftbook.replica.compaction import Compaction
 from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.membership import Membership
 from raftbook.replica.proposer import Proposer
 from raftbook.replica.raft import Raft
 from raftbook.replica.replica import Replica
 from raftbook.replica.shipping import Shipper
 from raftbook.storage import snapshots
+from raftbook.storage.log_store import LogStore
 from raftbook.wire.entry import REGULAR, pack_entry, pack_request, unpack_entry
 from tests.sim.log import LogDisk, SimLog, State
 from tests.sim.node import SimMachine
@@ -196,7 +200,7 @@ def _f4() -> list[Patch]:
     def cut(self: Raft, node: Any, message: Any) -> None:
         log, index = self._log, message["prev_index"]
         if message["term"] >= self.term and log.base_index <= index < log.last_index:
-            if self._term_at(index) == message["prev_term"]:
+            if term_at(log, index) == message["prev_term"]:
                 log.truncate_from(index + 1)
         on_append(self, node, message)
 
@@ -254,9 +258,11 @@ def _s13() -> list[Patch]:
         position = options["position"]
         init(self, *arguments, **{**options, "position": lambda: (0, position()[1])})
 
-    def installed(self: Raft, index: int) -> None:
+    def installed(self: Raft, index: int, membership: Membership) -> None:
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(index, self.commit_index)
+        self._configurations.installed(membership, index)
+        self._configure()
 
     def connected(self: Raft, peer_id: int) -> None:
         peer = self._peers[peer_id]
@@ -273,13 +279,13 @@ def _s13() -> list[Patch]:
 
 
 def _s14() -> list[Patch]:
-    entries_from = Raft._entries_from
+    entries_from = raft.entries_from
 
-    def cut(self: Raft, index: int) -> list[tuple[bytes, int, int]]:
-        entries = entries_from(self, index)
+    def cut(log: LogStore, index: int) -> list[tuple[bytes, int, int]]:
+        entries = entries_from(log, index)
         return [(p[:-9] if len(p) % 1_024 >= 1_000 else p, i, t) for p, i, t in entries]
 
-    return [_put(Raft, "_entries_from", cut)]
+    return [_put(raft, "entries_from", cut)]
 
 
 # -- F3 S8: the disk --------------------------------------------------------------------------
@@ -413,8 +419,7 @@ def _barrier() -> list[Patch]:
 
 def _s10() -> list[Patch]:
     def stand_at_once(self: Raft) -> None:
-        self._may_stand = self._may_be_candidate()
-        self._questions += 1
+        self._may_stand = self._is_eligible()
         self._SyncObj__raftElectionDeadline = 0.0
 
     return [_put(Raft, "_ask_pre_votes", stand_at_once)]

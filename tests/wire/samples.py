@@ -79,42 +79,65 @@ CLIENT_MESSAGES: dict[str, tuple[Any, ...]] = {
     "PONG": (m.PONG, 5),
 }
 
+_FOUNDING, _JOURNAL = "0f" * 16, "1e" * 16
+_INTRODUCTION = {"is_founded": True, "founding": _FOUNDING, "incarnation": _JOURNAL}
 _ENTRIES = ((b"\x00payload", 12_874, 4), (b"\x01", 12_875, 4))
 PEER_MESSAGES: dict[str, dict[str, Any]] = {
     "append": {
         "type": "append",
         "term": 4,
+        "founding": _FOUNDING,
         "commit_index": 12_870,
         "prev_index": 12_873,
         "prev_term": 3,
         "entries": _ENTRIES,
     },
-    "append_reply": {"type": "append_reply", "term": 4, "success": True, "index": 12_875},
+    "append_reply": {
+        "type": "append_reply",
+        "term": 4,
+        "success": True,
+        "index": 12_875,
+        "incarnation": _JOURNAL,
+    },
     "request_vote": {
         "type": "request_vote",
         "term": 5,
         "last_log_index": 12_875,
         "last_log_term": 4,
+        **_INTRODUCTION,
+        "is_asked": False,
     },
-    "response_vote": {"type": "response_vote", "term": 5},
-    "pre_vote": {"type": "pre_vote", "term": 5, "last_log_index": 12_875, "last_log_term": 4},
+    "response_vote": {"type": "response_vote", "term": 5, "incarnation": _JOURNAL},
+    "pre_vote": {
+        "type": "pre_vote",
+        "term": 5,
+        "last_log_index": 12_875,
+        "last_log_term": 4,
+        **_INTRODUCTION,
+    },
     "pre_vote_reply": {
         "type": "pre_vote_reply",
         "term": 4,
         "asked": 5,
         "granted": True,
-        "is_member": True,
+        **_INTRODUCTION,
     },
     "timeout_now": {"type": "timeout_now", "term": 4},
     "install": {
         "type": "install",
         "term": 4,
+        "founding": _FOUNDING,
         "header": b"header",
         "offset": 262_144,
         "chunk": b"chunk",
         "last": False,
     },
-    "install_reply": {"type": "install_reply", "term": 4, "received": 262_149},
+    "install_reply": {
+        "type": "install_reply",
+        "term": 4,
+        "received": 262_149,
+        "incarnation": _JOURNAL,
+    },
     "forward": {"type": "forward", "requests": (b"request",)},
     "attest": {
         "type": "attest",

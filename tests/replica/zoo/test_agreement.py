@@ -69,6 +69,7 @@ def test_f2_ours_believes_only_what_was_compared(tmp_path: Path, keep_few: None)
         {
             "type": "install",
             "term": cluster[2].raft.term,
+            "founding": cluster[2].raft.membership.founding,
             "header": header.header_bytes,
             "offset": 0,
             "chunk": b"first piece",
@@ -100,15 +101,14 @@ def test_f12_stock_counts_one_vote_twice() -> None:
 def test_f12_ours_counts_voters(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, 5)
     raft = cluster[1].raft
-    raft._SyncObj__raftElectionDeadline = 0.0
-    raft._may_stand = True
+    cluster.stand(1)
     cluster.turn(1)
     assert raft.role == "candidate"
     for _ in range(3):
-        cluster[1].receive(2, {"type": "response_vote", "term": raft.term})
+        cluster[1].receive(2, cluster.said_by(2, {"type": "response_vote", "term": raft.term}))
     cluster.turn(1)
     assert raft.role == "candidate"
-    cluster[1].receive(3, {"type": "response_vote", "term": raft.term})
+    cluster[1].receive(3, cluster.said_by(3, {"type": "response_vote", "term": raft.term}))
     cluster.turn(1)
     assert raft.is_leader
 
@@ -140,7 +140,7 @@ def test_f12_ours_counts_replies_of_its_own_term_only(tmp_path: Path) -> None:
     doubted = cluster.order(1, session, 1)
     cluster.settle()
     reply = {"type": "append_reply", "success": True, "index": cluster[1].last_index}
-    cluster[1].receive(3, {**reply, "term": old_term})
+    cluster[1].receive(3, cluster.said_by(3, {**reply, "term": old_term}))
     cluster.turn(1)
     assert doubted.answers == 0
     assert cluster[1].raft.match_index(3) < cluster[1].last_index  # type: ignore[operator]
@@ -237,7 +237,12 @@ def old_snapshot_pieces(cluster: Cluster, node_id: int) -> list[dict[str, object
     assert header is not None
     reader = store.reader(header)
     half = header.size // 2
-    message = {"type": "install", "term": cluster[node_id].raft.term, "header": reader.header_bytes}
+    message = {
+        "type": "install",
+        "term": cluster[node_id].raft.term,
+        "founding": cluster[node_id].raft.membership.founding,
+        "header": reader.header_bytes,
+    }
     pieces = [
         {**message, "offset": 0, "chunk": reader.read(0, half), "last": False},
         {**message, "offset": half, "chunk": reader.read(half, header.size), "last": True},
@@ -306,7 +311,7 @@ def test_s14_ours_replicates_every_size(tmp_path: Path) -> None:
             cluster.settle()
     cluster.run(0.1)
     logs = [cluster[node_id]._log.entries for node_id in cluster.node_ids]
-    assert len(logs[0]) == len(waiters) + 2
+    assert len(logs[0]) == len(waiters) + 3
     assert logs[0] == logs[1] == logs[2]
     assert {cluster[node_id].raft.applied_index for node_id in cluster.node_ids} == {len(logs[0])}
 

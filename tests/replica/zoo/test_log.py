@@ -337,7 +337,7 @@ def test_f13_ours_learns_the_commit_index_again(tmp_path: Path) -> None:
         "prev_term": 1,
         "entries": tuple(uncommitted),
     }
-    cluster[2].receive(3, message)
+    cluster[2].receive(3, cluster.said_by(3, message))
     cluster.turn(2)
     assert cluster[2].last_index == 10
     assert cluster[2].raft.applied_index == 1

@@ -23,6 +23,7 @@ import pytest
 
 from raftbook.replica.links import STRANGERS_MAX, LinkSettings, PeerLinks
 from raftbook.wire.framing import FrameReader, frame
+from raftbook.wire.join_session import JoinAnswer
 from raftbook.wire.packing import pack, unpack
 from raftbook.wire.peer_session import (
     HANDSHAKE_FRAME_BYTES_MAX,
@@ -93,6 +94,7 @@ class Port:
         self.messages: list[tuple[int, dict[str, Any]]] = []
         self.connected: list[int] = []
         self.disconnected: list[int] = []
+        self.removed = asyncio.Event()
         self.links = PeerLinks(
             card(1),
             SECRET,
@@ -102,6 +104,8 @@ class Port:
             on_message=lambda peer_id, message: self.messages.append((peer_id, message)),
             on_connected=self.connected.append,
             on_disconnected=self.disconnected.append,
+            on_removed=self.removed.set,
+            on_join=lambda node_id: JoinAnswer(f"no node {node_id}", ""),
         )
 
     async def start(self) -> int:
@@ -483,6 +487,8 @@ def test_s18_ours_connects_both_ways_soon_after_the_peer_is_back() -> None:
             on_message=lambda *_: None,
             on_connected=lambda _: None,
             on_disconnected=lambda _: None,
+            on_removed=lambda: None,
+            on_join=lambda _: JoinAnswer("no", ""),
         )
         started = loop.time()
         await peer.start("127.0.0.1", free_port)

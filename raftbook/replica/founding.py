@@ -1,0 +1,85 @@
+"""When a cluster may be founded: once, by all nodes of its configuration, none of which has a past.
+
+A node without history may be new, or one whose disk was lost. A majority of such nodes must not
+begin anew while those that hold the orders are away. So a node without history stands, and votes
+for a candidate without history, only when every node that its configuration names has told it,
+since it started, that it has none either, from the same list. Who has a past is not a founder:
+whoever holds the first membership says so, and is caught up by its leader or catches others up.
+
+Owns what this node heard of the others before there is a membership in its log. Must not know
+terms or logs.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from raftbook.replica.membership import Membership, founded, list_digest
+from raftbook.replica.messages import Message
+
+_log = logging.getLogger(__name__)
+
+
+class Founding:
+    """What one node knows of the others' pasts.
+
+    Args:
+        configuration: who shall found the cluster, this node among them.
+        incarnation: of this node's journal.
+    """
+
+    def __init__(self, node_id: int, incarnation: str, configuration: Membership) -> None:
+        self._node_id, self._configuration = node_id, configuration
+        self.digest = list_digest(configuration)
+        self._incarnations = {node_id: incarnation}
+        self._with_past: set[int] = set()
+        self._complaints: set[int] = set()
+        self._said_absent: tuple[int, ...] = ()
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether all nodes of the configuration are here and none has a past."""
+        return not self._with_past and set(self._configuration.ids) <= set(self._incarnations)
+
+    def hear(self, node_id: int, message: Message) -> None:
+        """Note what a message that introduces its sender says of it."""
+        if message["is_founded"]:
+            self._with_past.add(node_id)
+            self._incarnations.pop(node_id, None)
+        elif message["founding"] == self.digest:
+            self._with_past.discard(node_id)
+            self._incarnations[node_id] = message["incarnation"]
+        else:
+            self._incarnations.pop(node_id, None)
+            if node_id not in self._complaints:
+                self._complaints.add(node_id)
+                _log.error(
+                    "node %d's cluster.toml names other nodes or addresses than this node's: a "
+                    "cluster is founded when all nodes have the same [[nodes]]",
+                    node_id,
+                )
+
+    def explain(self) -> None:
+        """Say for whom this node waits, once as long as that does not change."""
+        absent = self.absent_ids()
+        if absent and not self._with_past and absent != self._said_absent:
+            self._said_absent = absent
+            _log.warning(
+                "node %d waits for node %s: all nodes of cluster.toml found a cluster together",
+                self._node_id,
+                ", ".join(map(str, absent)),
+            )
+
+    def incarnation_of(self, node_id: int) -> str | None:
+        """The journal of a node that has no past, None if that is not known."""
+        return self._incarnations.get(node_id)
+
+    def absent_ids(self) -> tuple[int, ...]:
+        """The nodes that have not been heard of yet."""
+        known = self._with_past | set(self._incarnations)
+        return tuple(node_id for node_id in self._configuration.ids if node_id not in known)
+
+    def membership(self) -> Membership:
+        """What the first leader writes into the log."""
+        assert self.is_possible, f"{self.absent_ids()} are not here"
+        return founded(self._configuration, self._incarnations)

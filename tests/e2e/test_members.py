@@ -1,0 +1,148 @@
+"""A new machine joins and the leader leaves, under load, by the commands an operator types."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from raftbook.config import load_config
+from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, free_ports, running_cluster, until
+from tests.e2e.load import Load, check_records, check_repeats
+
+
+def command(folder: Path, *words: str) -> tuple[int, str, str]:
+    """A raftbook command in a folder; exit code, stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "raftbook_cli.main", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def answer(folder: Path, *words: str) -> Any:
+    """The document that a command prints, which must succeed."""
+    code, said, trouble = command(folder, *words, "-o", "json")
+    assert code == 0, (words, said, trouble)
+    return json.loads(said)
+
+
+class Machine:
+    """A new machine: a folder with nothing but the secret."""
+
+    def __init__(self, cluster: Cluster, node_id: int) -> None:
+        self.cluster, self.node_id = cluster, node_id
+        self.folder = cluster.folder.parent / f"machine-{node_id}"
+        self.folder.mkdir()
+        shutil.copy(cluster.config.secret_file, self.folder)
+        self.raft_port, self.client_port = free_ports(2)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def words(self, *more: str) -> list[str]:
+        return ["node", "--id", str(self.node_id), *more]
+
+    def start(self, *more: str) -> None:
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "raftbook_cli.main", *self.words(*more)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+            )
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+def members(cluster: Cluster) -> dict[int, bool]:
+    """Who belongs to the cluster and whether it votes."""
+    rows = answer(cluster.folder, "cluster", "members")["members"]
+    return {row["node_id"]: row["voter"] for row in rows}
+
+
+def test_a_machine_joins_and_the_leader_is_removed_under_load(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "venue") as cluster, Machine(cluster, 4) as machine:
+        load = Load(cluster, clients=3)
+        host, leader = HOST, cluster.wait_leader()
+        via = f"{host}:{cluster.address(leader % 3 + 1).raft_port}"
+
+        # Nobody has been told of it yet.
+        code, _, trouble = command(machine.folder, *machine.words("--join", via))
+        assert code == 4
+        assert "node 4 is no member yet" in trouble
+        assert not (machine.folder / "cluster.toml").exists()
+
+        def change() -> None:
+            own = (f"{host}:{machine.raft_port}", f"{host}:{machine.client_port}")
+            added = answer(cluster.folder, "cluster", "add", "4", *own)
+            assert added["learners"] in ([4], []), added
+            machine.start("--join", via)
+            until("node 4 votes", lambda: members(cluster).get(4))
+            config = load_config(machine.folder / "cluster.toml")
+            assert [node.node_id for node in config.nodes] == [1, 2, 3, 4]
+            removed = answer(cluster.folder, "cluster", "remove", str(leader))
+            assert leader not in removed["voters"]
+            assert len(removed["voters"]) == 3
+
+        later = Load(cluster, clients=3, seed=2)
+
+        async def scene() -> None:
+            trading = asyncio.create_task(load.run())
+            await load.acknowledged(100)
+            await asyncio.to_thread(change)
+            load.finish()
+            await trading
+            trading = asyncio.create_task(later.run())
+            await later.acknowledged(100)
+            later.finish()
+            await trading
+
+        asyncio.run(scene())
+        check_records(load.records + later.records)
+        until("the removed node says so", lambda: cluster.query(leader, "status")["fenced"])
+        assert "was removed" in cluster.query(leader, "status")["fenced"]
+        assert cluster.query(leader, "book", symbol="BTC-USD")["bids"] is not None
+        others = [node_id for node_id in cluster.ids if node_id != leader]
+        assert members(cluster) == dict.fromkeys([*others, 4], True)
+        for folder in (cluster.folder, machine.folder):
+            until("all agree", lambda folder=folder: verified(folder) == {*others, 4})
+
+        # The same machine again, without --join; and the removed one, which is not let in again.
+        assert machine.process is not None
+        machine.process.terminate()
+        assert machine.process.wait(timeout=PATIENCE_S) == 0
+        machine.start()
+        cluster.kill(leader)
+        cluster.start(leader)
+        until("node 4 is back", lambda: verified(machine.folder) == {*others, 4})
+        until("node is told", lambda: "was removed" in (fence(cluster, leader) or ""))
+        asyncio.run(check_repeats(cluster, load.records, via=others[0]))
+
+        code, _, trouble = command(cluster.folder, "cluster", "add", str(leader), f"{host}:9")
+        assert code == 4 and "its id never comes back" in trouble, (code, trouble)
+
+
+def verified(folder: Path) -> set[int]:
+    """The nodes that agree, as `cluster verify` says; empty if one of them did not answer."""
+    code, said, _ = command(folder, "cluster", "verify", "-o", "json")
+    document = json.loads(said) if said else {}
+    return set(map(int, document.get("digests", {}))) if code == 0 else set()
+
+
+def fence(cluster: Cluster, node_id: int) -> str | None:
+    return cluster.query(node_id, "status")["fenced"]  # type: ignore[no-any-return]
