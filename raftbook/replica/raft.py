@@ -259,7 +259,8 @@ class Raft(Elections):
             assert index <= self._log.last_index, f"peer {node.id} holds {index}, beyond our log"
             if index > match:
                 self._SyncObj__raftMatchIndex[node] = match = index
-            if self.shipping is not None and index >= self._log.base_index:
+            if self.shipping is not None:
+                # It needs no more of the snapshot that it is sent; of a newer one it may.
                 self.shipping.forget(node.id)
             next_index = self._SyncObj__raftNextIndex[node]
             self._SyncObj__raftNextIndex[node] = max(next_index, match + 1)

@@ -166,7 +166,7 @@ class Checks:
         known = self.leader_of_term.setdefault(term, host.node_id)
         self._hold(known == host.node_id, "leader", f"n{known} and {host.name} lead in term {term}")
         self._world.note(host.name, f"leads in term {term}")
-        given = [voter for (voter, t), to in self._votes_sent.items() if (t, to) == (term, known)]
+        given = {v for (v, _, t), to in self._votes_sent.items() if (t, to) == (term, known)}
         self._hold(
             len(given) >= self._majority,
             "leader",
