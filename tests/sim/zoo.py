@@ -350,9 +350,9 @@ def _f8() -> list[Patch]:
             payload, index, term = self._log.entries[position]
             self._apply(index, term, payload)
             replica = self._apply.__self__  # type: ignore[attr-defined]
-            waiters = [waiter for waiter, _, _ in replica._answers]
-            if any(getattr(waiter, "_transport", self) is None for waiter in waiters):
-                replica._answers.clear()  # a callback raised: its client is gone
+            replies = replica._answers._replies
+            if any(getattr(waiter, "_transport", self) is None for waiter, _, _ in replies):
+                replies.clear()  # a callback raised: its client is gone
                 return moved
             self._SyncObj__raftLastApplied = index
         return moved
