@@ -255,6 +255,12 @@ class _Link(asyncio.Protocol):
         if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKED_MS)
 
+    @property
+    def address(self) -> str:
+        """The other end, for people."""
+        name = self._transport and self._transport.get_extra_info("peername")
+        return f"{name[0]}:{name[1]}" if name else "unknown"
+
     def data_received(self, piece: bytes) -> None:
         if self._transport is None:
             return  # dropped: what was still under way belongs to no generation any more
@@ -294,6 +300,7 @@ class _Outgoing(_Link):
     def __init__(self, links: PeerLinks, peer_id: int) -> None:
         super().__init__(links)
         loop = asyncio.get_running_loop()
+        self._peer_id = peer_id
         self._dialer = Dialer(links.secret, links.own, peer_id, links.nonce())
         self.opened: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -331,7 +338,7 @@ class _Outgoing(_Link):
             return
         transport.write(b"".join([frame(pack(message)) for message in messages]))
         if transport.get_write_buffer_size() > self._links.settings.buffer_bytes_max:
-            _log.warning("peer reads too slowly, connection dropped")
+            _log.warning("node %d reads too slowly, connection dropped", self._peer_id)
             self.drop()
 
     def drop(self) -> None:
@@ -385,7 +392,8 @@ class _Incoming(_Link):
             self._timer.cancel()
 
     def on_fault(self, error: ProtocolError) -> None:
-        _log.warning("peer port: %s", error)
+        who = self.address if self.peer is None else f"{self.address}, node {self.peer.node_id}"
+        _log.warning("peer port: %s: %s", who, error)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

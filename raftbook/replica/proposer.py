@@ -191,7 +191,7 @@ class Forwarded:
 
 def _give_up(key: RequestKey, pending: _Pending) -> Refusal:
     if pending.left_node:
-        message = "no commit in time; it may still take effect"
+        message = "no commit in time"
         return Refusal(pending.waiters, key, Reject.OUTCOME_UNKNOWN, message)
-    message = "no leader is known; nothing was sent"
+    message = "no leader is known"
     return Refusal(pending.waiters, key, Reject.NO_LEADER, message)

@@ -196,7 +196,7 @@ def _refused_without_a_leader(cluster: Cluster, node_id: int) -> None:
         wire.greet("bob")
         refused = wire.ask(m.OPEN, 5, "key")
         assert refused[:3] == (m.FAILURE, 5, Reject.NO_LEADER)
-        assert "no leader is known; nothing was sent" in refused[3]
+        assert "no leader is known" in refused[3]
 
 
 def _order_by_command_line(cluster: Cluster, node_id: int) -> int:

@@ -214,6 +214,21 @@ def test_s1_ours_looks_at_no_frame_of_a_stranger() -> None:
     assert against(talk).messages == []
 
 
+def test_a_stranger_is_named_by_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    places: list[str] = []
+
+    async def talk(port: Port, number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", number)
+        host, own_port = writer.get_extra_info("sockname")
+        places.append(f"{host}:{own_port}")
+        writer.write(frame(pack("GET / HTTP/1.1")))
+        assert await reader.read(1_000) == b""
+        writer.close()
+
+    against(talk)
+    assert f"peer port: {places[0]}: a handshake frame of a wrong form" in caplog.text
+
+
 # -- S2: the state, read by a stranger ------------------------------------------------------------
 
 
