@@ -97,6 +97,8 @@ def read_limits(
     table = single_table(document, name, file=file) or Table(file, name, "", {})
     table.refuse_unknown([limit.name for limit in fields(shape)])
     defaults = shape()
+    for limit in fields(shape):
+        _check_floor(table, limit.name, limit.metadata["low"], limit.metadata["why_low"])
     values: dict[str, int] = {
         limit.name: table.integer(
             limit.name,
@@ -110,6 +112,14 @@ def read_limits(
     for rule in rules:
         _check_rule(shape, table, rule, values)
     return shape(**values)
+
+
+def _check_floor(table: Table, key: str, low: int, why: str) -> None:
+    """Says why a number is too small, where the range alone would not tell."""
+    value = table.values.get(key)
+    if why and type(value) is int and value < low:
+        problem = f"{key} = {value} is too small: {why}"
+        raise table.error(key, problem, hint=f"write {key} = {low} or more")
 
 
 def _check_rule(

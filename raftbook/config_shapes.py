@@ -18,15 +18,17 @@ KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
 
-def _bounded(default: int, low: int, high: int, what: str, *, genesis: bool = False) -> Any:
+def _bounded(
+    default: int, low: int, high: int, what: str, *, genesis: bool = False, why_low: str = ""
+) -> Any:
     """A field of Timings or Bounds: default, admissible range, and what it is, all in one place.
 
     Args:
         genesis: it changes what the engine decides, so all nodes must have the same value.
+        why_low: why less than `low` cannot work, where that is not plain.
     """
-    return field(
-        default=default, metadata={"low": low, "high": high, "what": what, "genesis": genesis}
-    )
+    metadata = {"low": low, "high": high, "what": what, "genesis": genesis, "why_low": why_low}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)

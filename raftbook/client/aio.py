@@ -7,26 +7,16 @@ the same as in `sync.py`; the socket is in `aio_socket.py`.
 from __future__ import annotations
 
 import asyncio
-import random
-import secrets
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from raftbook.client.aio_socket import Runner
 from raftbook.client.aio_stream import AsyncSubscription
-from raftbook.client.conversation import Settings
-from raftbook.client.flow import Flow
+from raftbook.client.base import FORGET_TIMEOUT_S, BaseClient
 from raftbook.client.operation import Operation
 from raftbook.client.session import IN_FLIGHT_MAX
 from raftbook.client.values import Amount, InstrumentSpec, OrderRequest, OrderResult, RequestReply
-from raftbook.client.verbs import (
-    COMMANDS_PER_REQUEST,
-    FORGET_TIMEOUT_S,
-    Call,
-    Query,
-    Request,
-    Verbs,
-)
+from raftbook.client.verbs import COMMANDS_PER_REQUEST, Call, Query, Request
 from raftbook.client.views import BookView, OrderView, TradesView
 from raftbook.core.commands import Command, close_session
 from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
@@ -35,7 +25,7 @@ from raftbook.errors import NotAccepted, RaftbookError
 _Result = TypeVar("_Result")
 
 
-class AsyncClient:
+class AsyncClient(BaseClient):
     """A client of one cluster: one connection, many calls in flight, fail-over in between.
 
     Every call ends after timeout_s at the latest, with a result or with a RaftbookError whose type
@@ -43,48 +33,12 @@ class AsyncClient:
     OutcomeUnknown (send again only with its request_seq, by this client or one of the same
     session_key), NoNodeReachable (nothing was sent). What the market refuses is an OrderResult.
 
-    Args:
-        nodes: (host, client port), tried in this order.
-        account: who is trading; empty may only look at the market.
-        secret: the account's; empty for one without.
-        session_key: names the session, up to 64 characters; one live client per key. Empty makes a
-            random one, so that reconnects find the session again, and `close` forgets it.
-        timeout_s: longest any call takes.
-        request_attempt_timeout_s: longest one node is waited for; above its request_deadline_ms.
-        rng: jitter of the backoff.
-        on_progress: is told, in one line, whenever something is tried again.
+    `BaseClient` documents the arguments.
     """
 
-    def __init__(
-        self,
-        nodes: Sequence[tuple[str, int]],
-        *,
-        account: str = "",
-        secret: str = "",
-        session_key: str = "",
-        client_name: str = "python",
-        timeout_s: float = 5.0,
-        request_attempt_timeout_s: float = 2.5,
-        rng: random.Random | None = None,
-        on_progress: Callable[[str], None] | None = None,
-    ) -> None:
-        self._settings = Settings(
-            nodes=tuple(nodes),
-            account=account,
-            secret=secret,
-            session_key=session_key or secrets.token_hex(16),
-            client_name=client_name,
-            timeout_s=timeout_s,
-            attempt_timeout_s=request_attempt_timeout_s,
-            rng=rng or random.Random(),
-        )
-        self._is_own_key = not session_key
-        self._flow = Flow(self._settings, is_own_key=self._is_own_key)
-        self._verbs = Verbs()
-        self._on_progress = on_progress
-        self._runner: Runner | None = None
+    def _prepare(self) -> None:
+        self._runner: Runner | None = None  # needs a running loop
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
-        self._is_closed = False
 
     async def __aenter__(self) -> AsyncClient:
         await self.connect()
@@ -92,21 +46,6 @@ class AsyncClient:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
-
-    @property
-    def node(self) -> int:
-        """Id of the node connected to, 0 while there is none."""
-        return self._flow.node_id
-
-    @property
-    def session_key(self) -> str:
-        """What names the session: a client of the same key may repeat this one's requests."""
-        return self._settings.session_key
-
-    @property
-    def is_operator(self) -> bool:
-        """Whether the account is an operator; known once connected."""
-        return self._flow.is_operator
 
     async def connect(self) -> None:
         """Reach a node and log in. Other calls do it too; this one tells early.
@@ -128,8 +67,7 @@ class AsyncClient:
         """
         if self._is_closed:
             return
-        wanted = self._is_own_key if forget_session is None else forget_session
-        if wanted and self._flow.may_forget_session:
+        if self._should_forget(forget_session):
             command = close_session()
             try:
                 await self._outcome(
@@ -308,7 +246,7 @@ class AsyncClient:
     async def orders(
         self, symbol: str | None = None, *, open_only: bool = True, limit: int = 1000
     ) -> list[OrderView]:
-        """Own orders, of one instrument or of all."""
+        """Own orders, the newest `limit` of one instrument or of all, eldest first."""
         return await self._drive(self._verbs.orders(symbol, open_only=open_only, limit=limit))
 
     async def query(self, name: str, **arguments: Any) -> Any:

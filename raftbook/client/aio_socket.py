@@ -9,13 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from raftbook.client.conversation import (
-    CONNECT_TIMEOUT_S,
-    NEVER,
-    Address,
-    Conversation,
-    why_unreachable,
-)
+from raftbook.client.conversation import CONNECT_TIMEOUT_S, Conversation, why_unreachable
+from raftbook.client.settings import NEVER, Address
 
 
 class Runner:
@@ -115,7 +110,7 @@ class Runner:
                 await self._loop.create_connection(lambda: socket, *address)
             self._socket = socket
         except OSError as error:
-            self.flow.connect_failed(why_unreachable(error), self._loop.time())
+            self.flow.connect_failed(error, self._loop.time())
         else:
             self.flow.connected(self._loop.time())
             if socket.is_lost:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from raftbook.client.aio_socket import Runner
-from raftbook.client.conversation import Settings
+from raftbook.client.settings import Settings
 from raftbook.client.subscription import SubscriptionFlow
 
 VALUES_MAX: Final = 4096

@@ -15,33 +15,19 @@ Times are seconds of any steady clock.
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from raftbook.client.rejects import Refused
-from raftbook.core.commands import is_id
+from raftbook.client.ring import NodeRing
+from raftbook.client.settings import NEVER, Address, Settings
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.wire import client_messages as m
 from raftbook.wire.framing import FrameReader, frame
 from raftbook.wire.packing import pack
 
-Address = tuple[str, int]
-
-NEVER: Final = math.inf
-
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 """Longest frame a client takes: above any node's own bound for what it sends."""
-
-BACKOFF_MIN_S: Final = 0.02
-BACKOFF_MAX_S: Final = 0.5
-"""Longest wait before the next node is tried: well within one election."""
-
-ATTEMPTS_MIN: Final = 8
-"""A call that begins while others are waiting must still get its tries before its deadline."""
 
 PING_EVERY_S: Final = 15.0
 """A silent connection is asked for a sign; a quarter of a node's default idle_timeout_ms."""
@@ -57,89 +43,20 @@ def is_transient(code: int) -> bool:
     return code >= _TRANSIENT
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a client is told once.
-
-    Attributes:
-        nodes: (host, client port), tried in this order, round and round.
-        account: empty is nobody: the market may be looked at, nothing can be sent.
-        secret: the account's; empty for an account without one.
-        session_key: names the session; reconnects with the same key resume it.
-        timeout_s: after this long a call ends, known or not.
-        attempt_timeout_s: after this long without an answer another node is asked.
-        rng: jitter of the backoff.
-    """
-
-    nodes: Sequence[Address]
-    account: str = ""
-    secret: str = field(default="", repr=False)
-    session_key: str = ""
-    client_name: str = "python"
-    timeout_s: float = 5.0
-    attempt_timeout_s: float = 2.5
-    rng: random.Random = field(default_factory=random.Random)
-
-    def __post_init__(self) -> None:
-        if self.timeout_s <= 0 or self.attempt_timeout_s <= 0:
-            raise ValueError("timeouts must be positive, in seconds")
-        if not self.nodes:
-            raise ValueError("a client needs at least one node: nodes=[(host, client_port), ...]")
-        for name in ("account", "session_key"):
-            if not is_id(getattr(self, name)):
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} must be printable ASCII without spaces, "
-                    "64 characters at most"
-                )
-
-    def backoff(self, times: int) -> float:
-        """Seconds to wait after so many failures in a row; jittered, so that clients that failed
-        together do not come back together."""
-        longest_s = min(BACKOFF_MAX_S, self.timeout_s / ATTEMPTS_MIN)
-        return min(longest_s, BACKOFF_MIN_S * 2.0 ** min(times, 16)) * self.rng.uniform(0.5, 1.0)
+def free_to_resend(code: int) -> bool:
+    """Whether a refusal says that the request never left the node that refuses it."""
+    return code in (Reject.NO_LEADER, Reject.OVERLOADED, Reject.NOT_READY)
 
 
-class Dialer:
-    """Which node next, and how long to wait before it is dialled."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._nodes = tuple((host, port) for host, port in settings.nodes)
-        self._turn = 0
-        self._failures = 0
-        self.troubles: dict[Address, str] = {}
-
-    @property
-    def address(self) -> Address:
-        """The node whose turn it is."""
-        return self._nodes[self._turn]
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether there is no other node to turn to."""
-        return len(self._nodes) == 1
-
-    def succeeded(self) -> None:
-        """The node did what it was asked to."""
-        self._failures = 0
-        self.troubles.clear()
-
-    def failed(self, why: str) -> float:
-        """Move on to the next node; how long to wait first, in seconds.
-
-        The first round through the list is free of waits: one dead node should cost nothing.
-        """
-        self.troubles[self.address] = why
-        self._turn = (self._turn + 1) % len(self._nodes)
-        self._failures += 1
-        rounds = self._failures - len(self._nodes)
-        return self._settings.backoff(rounds) if rounds >= 0 else 0.0
-
-    def describe(self) -> str:
-        """Every node's last trouble, in one line."""
-        if not self.troubles:
-            return "no node was tried yet"
-        return "; ".join(f"{host}:{port}: {why}" for (host, port), why in self.troubles.items())
+def why_unreachable(error: OSError) -> str:
+    """Why a connection could not be made, or broke, in a few words."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "the connection was lost"
+    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 class Conversation:
@@ -156,7 +73,7 @@ class Conversation:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.dialer = Dialer(settings)
+        self.ring = NodeRing(settings)
         self.node_id = 0
         self.cluster = ""
         self.cluster_id = ""
@@ -165,7 +82,7 @@ class Conversation:
         self.wake_at = NEVER
         self.progress: list[str] = []
         self.is_ready = False  # HELLO and LOGIN are done
-        self.ever_welcomed_at = -NEVER  # when a node last greeted us
+        self.answered_at = -NEVER  # when a node last said something
         self._outgoing: list[bytes] = []
         self._reader: FrameReader | None = None  # None: no connection
         self._is_dialing = False
@@ -194,7 +111,7 @@ class Conversation:
             self._wake_by(self._dial_at)
             return None
         self._is_dialing = True
-        return self.dialer.address
+        return self.ring.address
 
     def connected(self, now: float) -> None:
         """The connection that `dial` asked for stands."""
@@ -204,15 +121,18 @@ class Conversation:
         self._outgoing.clear()
         self._heard_at = now
         self._pinged_at = None
-        self._handshake_until = now + self.settings.attempt_timeout_s
+        self._handshake_until = now + self.settings.greeting_timeout_s
         self._wake_by(self._handshake_until)
         self.send((m.HELLO, m.PROTOCOL_VERSION, self.settings.client_name))
 
-    def connect_failed(self, why: str, now: float) -> None:
+    def connect_failed(self, error: OSError, now: float) -> None:
         """The connection that `dial` asked for could not be made."""
         assert self._is_dialing, "connect_failed() without dial()"
         self._is_dialing = False
-        self._move_on(why, now)
+        is_refusal = isinstance(error, ConnectionRefusedError)
+        self._move_on(why_unreachable(error), now, is_refusal=is_refusal)
+        if self.settings.gives_up_when_refused and self.ring.all_refused:
+            self._on_all_refused(now)
 
     def received(self, piece: bytes, now: float) -> None:
         """Bytes from the node."""
@@ -223,6 +143,7 @@ class Conversation:
         try:
             for payload in self._reader.feed(piece):
                 self._take(m.read_message(payload), now)
+                self.answered_at = now
                 if self._reader is None:
                     return
         except ProtocolError as error:
@@ -273,11 +194,12 @@ class Conversation:
     def drop(self, why: str, now: float) -> None:
         """Let go of the connection and, unless it was not needed, turn to the next node."""
         assert self._reader is not None, "no connection to drop"
-        self.hang_up(now)
+        host, port = self.ring.address
+        self.hang_up(f"{host}:{port}: {why}", now)
         if self._has_reason_to_talk():
             self._move_on(why, now)
 
-    def hang_up(self, now: float) -> None:
+    def hang_up(self, why: str, now: float) -> None:
         """Let go of the connection; nobody is to blame."""
         self._reader = None
         self.is_ready = False
@@ -286,13 +208,22 @@ class Conversation:
         self.should_close = True
         self._outgoing.clear()
         self._handshake_until = NEVER
-        self._on_dropped(now)
+        self._on_dropped(why, now)
 
-    def _move_on(self, why: str, now: float) -> None:
-        host, port = self.dialer.address
-        self._dial_at = now + self.dialer.failed(why)
+    def troubles(self) -> str:
+        """What is wrong with each node, the one that is being tried included."""
+        under_way = ""
+        if self._is_dialing:
+            under_way = "no connection yet"
+        elif self.is_connected and not self.is_ready:
+            under_way = "did not greet in time"
+        return self.ring.describe(under_way)
+
+    def _move_on(self, why: str, now: float, *, is_refusal: bool = False) -> None:
+        host, port = self.ring.address
+        self._dial_at = now + self.ring.failed(why, is_refusal=is_refusal)
         self._wake_by(self._dial_at)
-        next_host, next_port = self.dialer.address
+        next_host, next_port = self.ring.address
         self.progress.append(f"{host}:{port}: {why}; trying {next_host}:{next_port}")
 
     def _wake_by(self, time: float) -> None:
@@ -329,7 +260,6 @@ class Conversation:
         if self.cluster_id and cluster_id != self.cluster_id:
             raise ProtocolError(f"is of cluster {cluster_id}, not of {self.cluster_id}")
         self.cluster, self.cluster_id, self.node_id = cluster, cluster_id, node_id
-        self.ever_welcomed_at = now
         account = self.settings.account
         self._login_ref = 0
         if not account:
@@ -375,6 +305,11 @@ class Conversation:
 
     # -- hooks --------------------------------------------------------------------------------
 
+    @property
+    def give_up_at(self) -> float:
+        """When whoever waits stops waiting at the latest; NEVER while nobody does."""
+        raise NotImplementedError
+
     def _has_reason_to_talk(self) -> bool:
         """Whether a connection is wanted."""
         raise NotImplementedError
@@ -387,8 +322,12 @@ class Conversation:
         """A message after the handshake."""
         raise NotImplementedError
 
-    def _on_dropped(self, now: float) -> None:
+    def _on_dropped(self, why: str, now: float) -> None:
         """The connection is gone; what was written on it may or may not have arrived."""
+        raise NotImplementedError
+
+    def _on_all_refused(self, now: float) -> None:
+        """Nothing listens at any address, and the settings say not to wait for somebody."""
         raise NotImplementedError
 
     def _on_login_refused(self, error: Refused, now: float) -> None:
@@ -401,19 +340,3 @@ class Conversation:
 
     def _after_received(self, now: float) -> None:
         """Every message of a piece was taken."""
-
-
-def why_unreachable(error: OSError) -> str:
-    """Why a connection could not be made, or broke, in a few words."""
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return "the connection was lost"
-    return (error.strerror or str(error) or type(error).__name__).lower()
-
-
-def free_to_resend(code: int) -> bool:
-    """Whether a refusal says that the request never left the node that refuses it."""
-    return code in (Reject.NO_LEADER, Reject.OVERLOADED, Reject.NOT_READY)

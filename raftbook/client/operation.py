@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Any
 
-from raftbook.client.conversation import NEVER
+from raftbook.client.settings import NEVER
 from raftbook.errors import RaftbookError
 from raftbook.wire import client_messages as m
 
@@ -21,8 +21,9 @@ class Operation:
         waiter: whatever the caller wakes by; the flow never looks at it.
         session_id, request_seq: a request's name; 0 until it was first sent.
         is_sent: on the connection that stands, and unanswered.
-        may_have_applied: an attempt was lost and may have reached the log.
+        may_have_applied: an attempt was lost and may have reached the log; `doubt` says how.
         trouble: why the last attempt brought no result.
+        pages: events of its reply that have come already.
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class Operation:
         "attempt_until",
         "attempts",
         "deadline",
+        "doubt",
         "error",
         "frame",
         "is_done",
@@ -38,6 +40,7 @@ class Operation:
         "kind",
         "may_have_applied",
         "name",
+        "pages",
         "payload",
         "ref",
         "request_seq",
@@ -68,7 +71,9 @@ class Operation:
         self.attempts = 0
         self.is_sent = False
         self.may_have_applied = False
+        self.doubt = ""
         self.trouble = ""
+        self.pages: list[tuple[Any, ...]] = []
         self.is_done = False
         self.result: Any = None
         self.error: RaftbookError | None = None
@@ -130,12 +135,15 @@ class Operations:
         operation.session_id = operation.request_seq = 0
         self.fresh = deque(sorted([operation, *self.fresh], key=lambda other: other.ref))
 
-    def connection_lost(self) -> None:
+    def connection_lost(self, why: str) -> None:
         """What was sent may have arrived; all of it is to be sent again, in order."""
         requests = [*self.explicit.values(), *self.named.values()]
         for operation in [*self.queries.values(), *requests]:
-            operation.may_have_applied |= operation.is_sent
+            if operation.is_sent:
+                operation.may_have_applied = True
+                operation.doubt = why
             operation.is_sent = False
+            operation.pages.clear()
             operation.attempt_until = operation.resend_at = NEVER
         self.asks = deque(self.queries.values())
         self.again = deque(requests)

@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from raftbook.client.conversation import NEVER, Conversation, Settings, is_transient
+from raftbook.client.conversation import Conversation, is_transient
+from raftbook.client.refresh import PagedBook
 from raftbook.client.rejects import Refused
+from raftbook.client.settings import NEVER, Settings
 from raftbook.errors import NoNodeReachable, NotAccepted, ProtocolError, RaftbookError
 from raftbook.wire import client_messages as m
 
@@ -36,13 +38,13 @@ class Position:
             NotAccepted: it cannot go on where the stream stands.
         """
 
-    def take(self, value: Any) -> bool:
-        """Whether a value is to be delivered; False for one that was.
+    def take(self, value: Any) -> Any:
+        """What is to be delivered now; None if the value was, or is a page of what is to come.
 
         Raises:
             ProtocolError: something is missing before it, or it is no value of this stream.
         """
-        return True
+        return value
 
 
 class FeedPosition(Position):
@@ -52,62 +54,92 @@ class FeedPosition(Position):
         super().__init__(arguments)
         from_seq = arguments.get("from_seq")
         self._last: int | None = None if from_seq is None else from_seq - 1
+        self._has_book = False  # something was delivered: an old refresh would throw it back
+        self._coming: PagedBook | None = None
 
     def arguments(self) -> dict[str, Any]:
         from_seq = None if self._last is None else self._last + 1
         return {**self.asked, "from_seq": from_seq}
 
-    def take(self, value: Any) -> bool:
+    def started(self, result: Mapping[str, Any]) -> None:
+        self._coming = None
+
+    def take(self, value: Any) -> Any:
         if type(value) is not tuple or not value:
             raise ProtocolError(f"no feed value: {value!r:.60}")
-        if REFRESH in (value[0], value[3] if len(value) > 3 else None):
-            # The book as a whole; it replaces whatever came before and is not kept any more.
-            seq = value[-1].get("feed_seq") if isinstance(value[-1], dict) else None
-            if type(seq) is not int:
-                raise ProtocolError(f"no refresh: {value!r:.60}")
-            if self._last is not None and seq <= self._last and self._has_book:
-                return False
-            self._has_book = True
-            self._last = seq
-            return True
+        if value[0] == REFRESH:
+            return self._take_page(value[-1])
         seq = value[0]
-        if type(seq) is not int or self._last is None:
+        if type(seq) is not int:
+            raise ProtocolError(f"no feed value: {value!r:.60}")
+        if self._coming is not None:
+            self._coming.take(value)
+            return self._whole_book(self._coming)
+        if self._last is None:
             raise ProtocolError(f"no beginning of a feed: {value!r:.60}")
         if seq <= self._last:
-            return False
+            return None
         if seq > self._last + 1:
             raise ProtocolError(f"feed_seq {seq} came after {self._last}")
         self._last = seq
         self._has_book = True
-        return True
+        return value
 
-    _has_book = False  # something was delivered: an old refresh would throw the reader back
+    def _take_page(self, view: Any) -> Any:
+        """A page of the book as a whole; the node may also begin it anew."""
+        if self._coming is None or (isinstance(view, dict) and view.get("page") == 1):
+            self._coming = PagedBook()
+        self._coming.add_page(view)
+        return self._whole_book(self._coming)
+
+    def _whole_book(self, coming: PagedBook) -> Any:
+        """The book, once it is one state; it replaces whatever came before and is not kept."""
+        if not coming.is_whole:
+            return None
+        self._coming = None
+        if self._last is not None and coming.seq <= self._last and self._has_book:
+            return None
+        self._has_book = True
+        self._last = coming.seq
+        return (REFRESH, coming.view())
 
 
 class EntriesPosition(Position):
-    """`entries`: one value per entry index; gaps are Raft's own entries."""
+    """`entries`: the pages of one entry index after another; gaps are Raft's own entries."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         super().__init__(arguments)
         from_index = arguments.get("from_index")
-        self._last: int | None = None if from_index is None else from_index - 1
+        # Index and page of the last value; every node cuts an entry in the same places.
+        self._last: tuple[int, int] | None = None if from_index is None else (from_index, 0)
+        self._is_whole = False  # that was the entry's last page
 
     def arguments(self) -> dict[str, Any]:
-        from_index = None if self._last is None else self._last + 1
-        return {**self.asked, "from_index": from_index}
+        if self._last is None:
+            return {**self.asked, "from_index": None}
+        return {**self.asked, "from_index": self._last[0] + self._is_whole}
 
     def started(self, result: Mapping[str, Any]) -> None:
         applied = result.get("applied_index")
         if self._last is None and type(applied) is int:
-            self._last = applied
+            self._last, self._is_whole = (applied, 0), True
 
-    def take(self, value: Any) -> bool:
-        if type(value) is not tuple or not value or type(value[0]) is not int:
+    def take(self, value: Any) -> Any:
+        is_entry = type(value) is tuple and len(value) == 6
+        if not is_entry or type(value[0]) is not int or type(value[4]) is not int:
             raise ProtocolError(f"no entry: {value!r:.60}")
-        if self._last is not None and value[0] <= self._last:
-            return False
-        self._last = value[0]
-        return True
+        index, _, _, _, page, pages = value
+        if self._last is not None:
+            last_index, last_page = self._last
+            if index < last_index or (index == last_index and page <= last_page):
+                return None
+            if index == last_index and self._is_whole:
+                return None
+        before = self._last[1] if self._last is not None and index == self._last[0] else 0
+        if page != before + 1:
+            raise ProtocolError(f"page {page} of entry {index} came after {before}")
+        self._last, self._is_whole = (index, page), page == pages
+        return value
 
 
 class ReportsPosition(Position):
@@ -132,15 +164,15 @@ class ReportsPosition(Position):
                 "subscribe again and compare with orders()"
             )
 
-    def take(self, value: Any) -> bool:
+    def take(self, value: Any) -> Any:
         is_report = type(value) is tuple and len(value) > 3
         if not is_report or type(value[0]) is not int or type(value[3]) is not int:
             raise ProtocolError(f"no report: {value!r:.60}")
         place = (value[0], value[3])
         if self._last is not None and place <= self._last:
-            return False
+            return None
         self._last = place
-        return True
+        return value
 
 
 _POSITIONS: dict[str, type[Position]] = {
@@ -169,6 +201,7 @@ class SubscriptionFlow(Conversation):
         self._ref = 0
         self._subscription: int | None = None
         self._subscribe_until = NEVER
+        self._was_subscribed = False  # ever
         self._began = now
         self._until = now + settings.timeout_s  # to be subscribed, or to give up
         self._wake_by(self._until)
@@ -177,6 +210,10 @@ class SubscriptionFlow(Conversation):
     def is_subscribed(self) -> bool:
         """Whether values are coming from a node now."""
         return self._subscription is not None
+
+    @property
+    def give_up_at(self) -> float:
+        return self._until
 
     def pause(self) -> None:
         """Nobody reads values for now: the socket is not read either."""
@@ -203,8 +240,9 @@ class SubscriptionFlow(Conversation):
     def _on_message(self, message: tuple[Any, ...], now: float) -> None:
         kind, ref = message[0], message[1]
         if kind == m.PUSH:
-            if ref == self._subscription and self._position.take(message[2]):
-                self.values.append(message[2])
+            value = self._position.take(message[2]) if ref == self._subscription else None
+            if value is not None:
+                self.values.append(value)
         elif kind == m.RESULT and ref == self._ref:
             self._on_subscribed(message[2], now)
         elif kind == m.FAILURE and ref == self._ref:
@@ -225,10 +263,11 @@ class SubscriptionFlow(Conversation):
             self._end(error, now)
             return
         self._subscription = result["subscription"]
+        self._was_subscribed = True
         self._subscribe_until = self._until = NEVER
-        self.dialer.succeeded()
+        self.ring.succeeded()
 
-    def _on_dropped(self, now: float) -> None:
+    def _on_dropped(self, why: str, now: float) -> None:
         self._subscription = None
         self._subscribe_until = NEVER
         if self._until == NEVER:
@@ -236,14 +275,22 @@ class SubscriptionFlow(Conversation):
             self._until = now + self.settings.timeout_s
             self._wake_by(self._until)
 
+    def _on_all_refused(self, now: float) -> None:
+        # A stream that has begun waits for its node: it may be starting again.
+        if self.error is None and not self._was_subscribed:
+            self._give_up(now)
+
+    def _give_up(self, now: float) -> None:
+        was_heard = self.is_ready or self.answered_at >= self._began
+        kind = NotAccepted if was_heard else NoNodeReachable
+        self._end(kind(f"subscribe {self._name}: {self.troubles()}"), now)
+
     def _on_login_refused(self, error: Refused, now: float) -> None:
         self._end(error, now)
 
     def _on_wake(self, now: float) -> None:
         if self.error is None and now >= self._until and not self._is_paused:
-            reached = self.ever_welcomed_at >= self._began
-            kind = NotAccepted if reached else NoNodeReachable
-            self._end(kind(f"subscribe {self._name}: {self.dialer.describe()}"), now)
+            self._give_up(now)
         elif self.is_connected and now >= self._subscribe_until:
             self.drop("did not answer a subscription in time", now)
         if not self._is_paused:
@@ -253,5 +300,5 @@ class SubscriptionFlow(Conversation):
         self.error = error
         self._until = self._subscribe_until = NEVER
         if self.is_connected:
-            self.hang_up(now)
+            self.hang_up(str(error), now)
             self._until = NEVER

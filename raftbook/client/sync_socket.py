@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from raftbook.client.conversation import (
-    CONNECT_TIMEOUT_S,
-    NEVER,
-    Address,
-    Conversation,
-    why_unreachable,
-)
+from raftbook.client.conversation import CONNECT_TIMEOUT_S, Conversation, why_unreachable
+from raftbook.client.settings import NEVER, Address
 
 _PIECE_BYTES: Final = 262_144
 
@@ -94,11 +90,11 @@ class Runner:
                     self._on_progress(line)
 
     def _dial(self, address: Address, wait_max_s: float) -> None:
-        timeout_s = max(0.001, min(CONNECT_TIMEOUT_S, wait_max_s, self.flow.settings.timeout_s))
+        left_s = self.flow.give_up_at - now()
         try:
-            connection = socket.create_connection(address, timeout=timeout_s)
+            connection = _connected(address, now() + min(CONNECT_TIMEOUT_S, wait_max_s, left_s))
         except OSError as error:
-            self.flow.connect_failed(why_unreachable(error), now())
+            self.flow.connect_failed(error, now())
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setblocking(False)
@@ -139,3 +135,51 @@ class Runner:
     def _lost(self, why: str) -> None:
         self.close()
         self.flow.lost(why, now())
+
+
+def _connected(address: Address, deadline: float) -> socket.socket:
+    """A connection to the first of the address's hosts that takes one, by then.
+
+    Raises:
+        OSError: none did; TimeoutError: none in time.
+    """
+    trouble: OSError = TimeoutError("no answer")
+    for family, kind, protocol, _, place in _resolved(address, deadline):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(max(0.001, deadline - now()))
+            connection.connect(place)
+        except OSError as error:
+            connection.close()
+            trouble = error
+        else:
+            return connection
+    raise trouble
+
+
+def _resolved(address: Address, deadline: float) -> list[Any]:
+    """What `socket.getaddrinfo` says, by then: a name server that is silent has its own patience,
+    so a name is looked up in a thread that may be left behind.
+    """
+    host, port = address
+    try:
+        numeric = socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
+    except socket.gaierror:
+        pass  # a name
+    answer: list[Any] = []
+
+    def look_up() -> None:
+        try:
+            answer.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - now()))
+    if not answer:
+        raise TimeoutError(f"nobody says where {host} is")
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    return list(answer[0])

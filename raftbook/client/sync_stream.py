@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from raftbook.client.conversation import NEVER, Settings
+from raftbook.client.settings import NEVER, Settings
 from raftbook.client.subscription import SubscriptionFlow
 from raftbook.client.sync_socket import Runner, now
 

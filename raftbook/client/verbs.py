@@ -27,11 +27,9 @@ from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.types import OrderType, Reject, Side, TimeInForce
 from raftbook.errors import OutcomeUnknown, ProtocolError, RaftbookError
+from raftbook.wire import pages
 
 COMMANDS_PER_REQUEST: Final = 100
-
-FORGET_TIMEOUT_S: Final = 0.25
-"""How long `close` waits for the session to be forgotten; it is a courtesy, not a duty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +182,14 @@ class Verbs:
     def _read_instruments(
         self, arguments: dict[str, Any]
     ) -> Generator[Any, Any, dict[str, InstrumentSpec]]:
-        value = yield Query("instruments", arguments)
-        if not isinstance(value, tuple):
-            raise ProtocolError(f"no instruments: {value!r:.200}")
-        specs = [InstrumentSpec.from_wire(element) for element in value]
+        specs: list[InstrumentSpec] = []
+        while True:
+            value = yield Query("instruments", {**arguments, "from": len(specs)})
+            if not isinstance(value, tuple):
+                raise ProtocolError(f"no instruments: {value!r:.200}")
+            specs += [InstrumentSpec.from_wire(element) for element in value]
+            if len(value) < pages.INSTRUMENT_ROWS:
+                break
         self.specs = {spec.symbol: spec for spec in specs}
         return dict(self.specs)
 
@@ -229,14 +231,20 @@ class Verbs:
     def orders(
         self, symbol: str | None, *, open_only: bool, limit: int
     ) -> Generator[Any, Any, list[OrderView]]:
-        """Own orders."""
-        arguments = {"symbol": symbol, "open_only": open_only, "limit": limit}
-        value = yield Query("orders", arguments)
-        try:
-            listed = list(value["orders"])
-        except (KeyError, TypeError) as error:
-            raise ProtocolError(f"no orders: {value!r:.200}") from error
-        return (yield from self._order_views(listed))
+        """Own orders, the newest ones, page by page: each page is of its own moment."""
+        listed: list[Any] = []
+        before: int | None = None
+        while True:
+            wanted = min(limit - len(listed), pages.ROWS_MAX)
+            arguments = {"symbol": symbol, "open_only": open_only, "limit": wanted}
+            value = yield Query("orders", {**arguments, "before": before})
+            try:
+                listed[:0] = value["orders"]
+                before = value["before"]
+            except (KeyError, TypeError) as error:
+                raise ProtocolError(f"no orders: {value!r:.200}") from error
+            if before is None or not value["orders"] or len(listed) >= limit:
+                return (yield from self._order_views(listed))
 
     def _order_views(self, values: list[Any]) -> Generator[Any, Any, list[OrderView]]:
         try:

@@ -34,6 +34,12 @@ class SortedKeys:
     def __len__(self) -> int:
         return len(self._near) + len(self._far)
 
+    def below(self, key: int) -> Iterator[int]:
+        """Keys below `key`, which need not be there, greatest first. O(log keys) to begin."""
+        near = self._near
+        far = self._far.irange(maximum=key, inclusive=(True, False), reverse=True)
+        return chain(reversed(near[: bisect_left(near, key)]), far)
+
     def add(self, key: int) -> None:
         """Put in a key that is not there yet."""
         if self._far_best is not None and key < self._far_best:

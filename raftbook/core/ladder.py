@@ -95,6 +95,12 @@ class Ladder:
         for key in reversed(self._keys):
             yield levels[key]
 
+    def below(self, key: int) -> Iterator[Level]:
+        """Levels worse than `key`, best first; lazy, and void once the ladder changes."""
+        levels = self.levels
+        for worse in self._keys.below(key):
+            yield levels[worse]
+
     def append(self, order: Order, price: int) -> None:
         """Let `order` join the back of the queue at `price` (O(log levels) for a new price)."""
         key = price * self.sign

@@ -7,7 +7,9 @@ values only. Knows no sockets.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nlargest
+from itertools import islice
 from typing import Any, Final
 
 from raftbook.core.accounts import Account
@@ -19,12 +21,11 @@ from raftbook.core.versions import ENGINE_VERSION
 from raftbook.replica.fences import FenceKind
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
+from raftbook.wire import pages
 from raftbook.wire.packing import brief
 
 Arguments = dict[str, Any]
 
-ROWS_MAX: Final = 10_000
-"""Rows of one answer: levels, orders, trades or entries."""
 INDEX_MAX: Final = 2**62
 """Above any entry index or order id."""
 ABOUT_THE_NODE: Final = frozenset(("status", "digest", "events"))
@@ -134,23 +135,37 @@ class Queries:
         }
 
     def _events(self, arguments: Arguments) -> dict[str, Any]:
+        """Entries, as many pages as fit one answer; `next` tells where the next answer goes on."""
         recent = self._replica.machine.recent
         first = natural(arguments, "from_index", 0, high=INDEX_MAX)
+        first_page = natural(arguments, "from_page", 1, high=INDEX_MAX) if first else 1
         limit = natural(arguments, "limit", 100)
-        entries = [
-            (applied.index, applied.term, applied.time_ns, applied.replies)
-            for applied in recent
-            if applied.index >= first
-        ]
+        wanted = [applied for applied in recent if applied.index >= first]
+        wanted = wanted[:limit] if first else _last(wanted, limit)
+        told: list[tuple[Any, ...]] = []
+        following: tuple[int, int] | None = None
+        room = pages.EVENTS
+        for index, page in _pages_of(wanted):
+            if index == first and page[4] < first_page:
+                continue
+            size = sum(len(reply[4]) or 1 for reply in page[3])
+            if told and size > room:
+                following = (index, page[4])
+                break
+            told.append(page)
+            room -= size
         return {
             "first_kept": recent[0].index if recent else 0,
             "applied_index": self.applied_index,
-            "entries": entries[:limit] if first else _last(entries, limit),
+            "entries": told,
+            "next": following,
         }
 
     # -- about the market ---------------------------------------------------------------------
 
     def _instruments(self, arguments: Arguments) -> list[dict[str, Any]]:
+        """Instruments in the order they were created; they never go, so a place keeps its own."""
+        first = natural(arguments, "from", 0, high=INDEX_MAX)
         return [
             {
                 **book.terms._asdict(),
@@ -159,32 +174,23 @@ class Queries:
                 "last_price": book.last_price,
                 "resting_orders": book.resting_count,
             }
-            for book in self.exchange.books.values()
+            for book in islice(self.exchange.books.values(), first, first + pages.INSTRUMENT_ROWS)
         ]
 
     def _book(self, arguments: Arguments) -> dict[str, Any]:
         book = self._known_book(arguments)
-        depth = natural(arguments, "depth", 10) or ROWS_MAX
-        view = self._book_view(book, depth)
+        depth = natural(arguments, "depth", 10) or pages.ROWS_MAX
+        view = self.book_head(book)
+        view["bids"], view["asks"] = _levels(book.bids, depth), _levels(book.asks, depth)
         if arguments.get("orders"):
-            view["bid_orders"] = _level_orders(book.bids, depth, ROWS_MAX)
-            view["ask_orders"] = _level_orders(book.asks, depth, ROWS_MAX)
+            view["bid_orders"] = _level_orders(book.bids, depth, pages.ROWS_MAX)
+            view["ask_orders"] = _level_orders(book.asks, depth, pages.ROWS_MAX)
         return view
 
-    def whole_book(self, symbol: str) -> dict[str, Any]:
-        """The value of a `book` with all levels and all orders: what a feed begins with."""
-        book = self.exchange.books[symbol]
-        everything = book.resting_count
-        view = self._book_view(book, everything)
-        view["bid_orders"] = _level_orders(book.bids, everything, everything)
-        view["ask_orders"] = _level_orders(book.asks, everything, everything)
-        return view
-
-    def _book_view(self, book: Book, depth: int) -> dict[str, Any]:
+    def book_head(self, book: Book) -> dict[str, Any]:
+        """A `book` without its levels and orders."""
         return {
             "symbol": book.symbol,
-            "bids": _levels(book.bids, depth),
-            "asks": _levels(book.asks, depth),
             "feed_seq": book.feed_seq,
             "applied_index": self.applied_index,
             "node_id": self._replica.node_id,
@@ -226,21 +232,38 @@ class Queries:
         return _order_view(order)
 
     def _orders(self, arguments: Arguments, account: Account) -> dict[str, Any]:
+        """The newest orders below `before`, eldest first, as many as fit one answer."""
         symbol = _text(arguments, "symbol")
-        limit = natural(arguments, "limit", 1_000)
-        orders: list[Order] = []
-        for book in self.exchange.books.values():
-            if symbol is None or book.symbol == symbol:
-                for ladder in (book.bids, book.asks):
-                    orders += (
-                        order for level in ladder for order in level if order.account is account
-                    )
-        if not arguments.get("open_only"):
-            orders += (
-                order for order in account.closed if symbol is None or order.terms[3] == symbol
-            )
-        orders.sort(key=lambda order: int(order.terms[0]))
-        return {"orders": [_order_view(order) for order in _last(orders, limit)]}
+        limit = min(natural(arguments, "limit", 1_000), pages.ORDER_ROWS)
+        before = natural(arguments, "before", INDEX_MAX, high=INDEX_MAX)
+        open_only = bool(arguments.get("open_only"))
+        own = (
+            order
+            for order in self.exchange.orders.values()
+            if order.account is account
+            and (order.leaves_qty or not open_only)
+            and order.terms[0] < before
+            and (symbol is None or order.terms[3] == symbol)
+        )
+        # One more than is told says whether there are more.
+        found = nlargest(limit + 1, own, key=_order_id)
+        orders = found[:limit][::-1]
+        return {
+            "applied_index": self.applied_index,
+            "orders": [_order_view(order) for order in orders],
+            "before": _order_id(orders[0]) if orders and len(found) > limit else None,
+        }
+
+
+def _pages_of(entries: Iterable[Applied]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    for applied in entries:
+        entry = (applied.index, applied.term, applied.time_ns, applied.replies)
+        for page in pages.entry_pages(*entry):
+            yield applied.index, page
+
+
+def _order_id(order: Order) -> int:
+    return int(order.terms[0])
 
 
 def _fenced_role(kind: FenceKind) -> str:
@@ -289,7 +312,7 @@ def _text(arguments: Arguments, name: str) -> str | None:
     return value
 
 
-def natural(arguments: Arguments, name: str, default: int, *, high: int = ROWS_MAX) -> int:
+def natural(arguments: Arguments, name: str, default: int, *, high: int = pages.ROWS_MAX) -> int:
     """A whole number from 0 to `high` among the arguments; `default` when it is not given.
 
     Raises:

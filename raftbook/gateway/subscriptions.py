@@ -1,22 +1,29 @@
 """What a client can listen to: the market's feed, its own reports, or every entry.
 
-Owns where a subscription stands, so that each value is pushed once and in order. Knows no sockets.
+Owns where a subscription stands, so that each value is pushed once and in order. Values are packed
+as they are asked for: what a subscription begins with may be long. Knows no sockets.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, Final, Protocol
 
 from raftbook.core.accounts import Account
 from raftbook.core.events import TRADE, Event
 from raftbook.core.types import Reject
-from raftbook.feed.stream import FeedHistory
+from raftbook.feed.stream import FeedHistory, FeedMessage
 from raftbook.gateway.privacy import private_view
 from raftbook.gateway.queries import INDEX_MAX, Arguments, Queries, QueryError, natural
+from raftbook.gateway.refresh import refresh_pages
 from raftbook.replica.machine import Applied
-from raftbook.wire.packing import brief
+from raftbook.wire import pages
+from raftbook.wire.packing import brief, pack
+
+REFRESHES_MAX: Final = 3
+"""How often a feed begins with the book again because its reader was overtaken."""
 
 
 class Subscription(Protocol):
@@ -28,11 +35,11 @@ class Subscription(Protocol):
 
     result: dict[str, Any]
 
-    def first(self) -> Iterator[Any]:
-        """What is pushed at once."""
+    def first(self) -> Iterable[bytes]:
+        """What is pushed before anything else, packed; made as it is read."""
 
-    def next(self, applied: Applied) -> Iterator[Any]:
-        """What an applied entry adds."""
+    def next(self, applied: Applied) -> Iterable[bytes]:
+        """What an applied entry adds, packed: a list of it, or what is made as it is read."""
 
 
 def make_subscription(
@@ -65,44 +72,62 @@ def make_subscription(
 
 
 class _FeedSubscription:
+    """A feed begins with the book or with what the reader missed, made as it is read; only then
+    does it live, and takes what each entry adds."""
+
     def __init__(self, arguments: Arguments, queries: Queries, feed: FeedHistory) -> None:
         self.result: dict[str, Any] = {}
-        self._feed = feed
-        self._queries = queries
+        self._feed, self._queries = feed, queries
         from_seq = _optional(arguments, "from_seq")
         book = queries.answer("book", {"symbol": arguments.get("symbol"), "depth": 1}, None)
         self._symbol: str = book["symbol"]
         # from_seq is the first wanted; one that lies ahead was given by another node, wait for it
         self._seq: int | None = None if from_seq is None else max(0, from_seq - 1)
-        self._is_past = self._seq is not None and self._seq < book["feed_seq"]
+        self._is_live = self._seq is not None and self._seq >= book["feed_seq"]
 
-    def first(self) -> Iterator[Any]:
-        if self._seq is not None and not self._is_past:
-            return
-        missed = None if self._seq is None else self._feed.since(self._symbol, self._seq)
-        if missed is None:
-            yield from self._refresh()
-            return
-        for message in missed:
-            self._seq = message[0]
-            yield message
+    def first(self) -> Iterable[bytes]:
+        return [] if self._is_live else self._catch_up()
 
-    def _refresh(self) -> Iterator[Any]:
-        view = self._queries.whole_book(self._symbol)
-        self._seq = view["feed_seq"]
-        yield ("refresh", view)
-
-    def next(self, applied: Applied) -> Iterator[Any]:
-        assert self._seq is not None, "first() comes first"
-        news = self._feed.since(self._symbol, self._seq)
+    def next(self, applied: Applied) -> Iterable[bytes]:
+        if not self._is_live:
+            return []
+        news = self._missed()
         if news is None:
-            # Nothing was ever fed, or this one entry brought more than is kept.
-            if self._queries.exchange.books[self._symbol].feed_seq > self._seq:
-                yield from self._refresh()
-            return
-        for message in news:
-            self._seq = message[0]
-            yield message
+            # This one entry brought more than is kept.
+            self._is_live = False
+            return self._catch_up()
+        if news:
+            self._seq = news[-1][0]
+        return list(map(pack, news))
+
+    def _missed(self) -> list[FeedMessage] | None:
+        """What came after the last message; None if some of it is no longer kept."""
+        assert self._seq is not None, "a feed that has not begun misses nothing"
+        news = self._feed.since(self._symbol, self._seq)
+        if news is None and self._queries.exchange.books[self._symbol].feed_seq <= self._seq:
+            return []  # nothing was ever fed here
+        return news
+
+    def _catch_up(self) -> Iterator[bytes]:
+        """The book if need be, and everything after it; whoever is slower than the market begins
+        anew with the book, but not for ever."""
+        for _ in range(REFRESHES_MAX):
+            news = None if self._seq is None else self._missed()
+            if news is None:
+                for page in refresh_pages(self._queries, self._symbol):
+                    if page["page"] == 1:
+                        self._seq = page["feed_seq"]
+                    yield pack(("refresh", page))
+                news = self._missed()
+            while news:
+                for message in news:
+                    self._seq = message[0]
+                    yield pack(message)
+                news = self._missed()
+            if news is not None:
+                self._is_live = True
+                return
+        raise QueryError(Reject.TOO_STALE, f"the feed of {self._symbol} is faster than its reader")
 
 
 class _ReportSubscription:
@@ -116,23 +141,25 @@ class _ReportSubscription:
             "from_index": self._past.from_index,
         }
 
-    def first(self) -> Iterator[Any]:
-        for applied in self._past.kept():
-            yield from self.next(applied)
+    def first(self) -> Iterable[bytes]:
+        return chain.from_iterable(map(self.next, self._past.kept()))
 
-    def next(self, applied: Applied) -> Iterator[Any]:
-        if not self._past.is_wanted(applied):
-            return
+    def next(self, applied: Applied) -> list[bytes]:
+        return list(self._values(applied)) if self._past.is_wanted(applied) else []
+
+    def _values(self, applied: Applied) -> Iterator[bytes]:
         for session_id, request_seq, index, offset, events, poss_dup in applied.replies:
             if poss_dup:
                 continue
-            own = [event for event in events if self._concerns(event)]
-            if not own:
-                continue
+            own = [(at, event) for at, event in enumerate(events) if self._concerns(event)]
             # A counterparty's session would tell whom one trades with, time and again.
-            name = (session_id, request_seq) if self._is_own_request(own) else (0, 0)
-            own_view = private_view(own, self._account_name)
-            yield (index, applied.term, applied.time_ns, offset, *name, own_view)
+            is_own = self._is_own_request([event for _, event in own])
+            name = (session_id, request_seq) if is_own else (0, 0)
+            for start in range(0, len(own), pages.EVENTS):
+                page = own[start : start + pages.EVENTS]
+                place = offset + (page[0][0] if start else 0)
+                view = private_view([event for _, event in page], self._account_name)
+                yield pack((index, applied.term, applied.time_ns, place, *name, view))
 
     def _concerns(self, event: Event) -> bool:
         if event[0] == TRADE:
@@ -150,13 +177,14 @@ class _EntrySubscription:
         self._past = _Past(arguments, queries, kept_from)
         self.result = {"applied_index": self._past.applied_index}
 
-    def first(self) -> Iterator[Any]:
-        for applied in self._past.kept():
-            yield from self.next(applied)
+    def first(self) -> Iterable[bytes]:
+        return chain.from_iterable(map(self.next, self._past.kept()))
 
-    def next(self, applied: Applied) -> Iterator[Any]:
-        if self._past.is_wanted(applied):
-            yield (applied.index, applied.term, applied.time_ns, applied.replies)
+    def next(self, applied: Applied) -> list[bytes]:
+        if not self._past.is_wanted(applied):
+            return []
+        entry = (applied.index, applied.term, applied.time_ns, applied.replies)
+        return list(map(pack, pages.entry_pages(*entry)))
 
 
 class _Past:

@@ -8,13 +8,14 @@ Events travel as `raftbook.core.events` has them: ticks and lots, never decimals
                                                                 cluster_id, node_id, nonce
     LOGIN      ref, account, proof                     RESULT | FAILURE
     OPEN       ref, key                                RESULT (session_id, highest_seq) | FAILURE
-    REQUEST    session_id, request_seq, commands       REPLY | REFUSED
+    REQUEST    session_id, request_seq, commands       REPLY, after any REPLY_PAGE | REFUSED
     QUERY      ref, name, arguments                    RESULT | FAILURE
     SUBSCRIBE  ref, name, arguments                    RESULT (subscription) | FAILURE, then PUSH
     PING       ref                                     PONG ref
 
     REPLY      session_id, request_seq, entry_index, term, time_ns, event_offset, events, poss_dup,
-               leader_id
+               leader_id                               (term and time_ns are 0 with poss_dup)
+    REPLY_PAGE session_id, request_seq, events         (they come before those of the REPLY)
     REFUSED    session_id, request_seq, code, message      (MALFORMED, or codes >= 900)
     RESULT     ref, value
     FAILURE    ref, code, message
@@ -46,6 +47,7 @@ FAILURE: Final = 11
 PUSH: Final = 12
 PING: Final = 13
 PONG: Final = 14
+REPLY_PAGE: Final = 15
 
 _SHAPES: Final[dict[int, tuple[type | tuple[type, ...], ...]]] = {
     HELLO: (int, str),
@@ -62,6 +64,7 @@ _SHAPES: Final[dict[int, tuple[type | tuple[type, ...], ...]]] = {
     PUSH: (int, object),
     PING: (int,),
     PONG: (int,),
+    REPLY_PAGE: (int, int, tuple),
 }
 
 

@@ -144,19 +144,19 @@ def check_request(raw: bytes) -> None:
 
 
 def _is_request(value: Any) -> bool:
-    """Whether a value is `(session_id, request_seq, commands)`, each command flat and not empty.
-
-    Flat, because a command that is refused stands in its reject as it is: whoever prints or hashes
-    a nested one goes as deep as it does, and where that ends differs from one process to the next.
-    """
+    """Whether a value is `(session_id, request_seq, commands)`, each command flat."""
     if type(value) is not tuple or len(value) != 3:
         return False
     session_id, request_seq, commands = value
     if type(session_id) is not int or type(request_seq) is not int or type(commands) is not tuple:
         return False
-    for command in commands:
-        if type(command) is not tuple or not command:
-            return False
-        if not _NESTED.isdisjoint(map(type, command)):
-            return False
-    return True
+    return all(map(is_flat, commands))
+
+
+def is_flat(command: Any) -> bool:
+    """Whether a command is a tuple that is not empty and in which nothing is nested.
+
+    A command that is refused stands in its reject as it is: whoever prints or hashes a nested one
+    goes as deep as it does, and where that ends differs from one process to the next.
+    """
+    return type(command) is tuple and bool(command) and _NESTED.isdisjoint(map(type, command))

@@ -17,6 +17,7 @@ from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import Reject
 from raftbook.wire import client_messages as m
+from raftbook.wire import pages
 from raftbook.wire.framing import FrameReader, frame
 from raftbook.wire.packing import pack
 
@@ -69,7 +70,8 @@ class Cluster:
         )
         reply = self.exchange.apply(entry)[0]
         self.applied.append((session_id, request_seq, commands))
-        self.entries.append((entry.index, 1, entry.time_ns, ((*reply[:4], tuple(reply[4]), 0),)))
+        told = ((*reply[:4], tuple(reply[4]), 0),)
+        self.entries.append((entry.index, 1, entry.time_ns, told, 1, 1))
         if not reply[5]:
             for event in reply[4]:
                 if event[1]:
@@ -106,6 +108,7 @@ class Node:
         self.queries: list[tuple[str, dict[str, Any]]] = []
         self.subscribed: list[dict[str, Any]] = []
         self.push_limit: int | None = None  # then the connection is cut
+        self.page_rows = 10_000
         self.talks: list[Talk] = []
         self._server: asyncio.Server | None = None
 
@@ -246,7 +249,9 @@ class Talk(asyncio.Protocol):
         if name == "instruments":
             value: Any = [
                 {**each.terms._asdict(), "phase": each.phase, "last_price": each.last_price}
-                for each in exchange.books.values()
+                for each in list(exchange.books.values())[arguments["from"] :][
+                    : pages.INSTRUMENT_ROWS
+                ]
             ]
         elif name == "book" and book is not None:
             value = book_value(self.node, book, arguments["depth"], orders=arguments["orders"])
@@ -260,7 +265,11 @@ class Talk(asyncio.Protocol):
             account = exchange.accounts[self.account]
             orders = [o for o in exchange.orders.values() if o.account is account]
             if name == "orders":
-                value = {"orders": [order_value(o) for o in orders if o.leaves_qty]}
+                last = arguments["before"] or 1 << 60
+                rows = [o for o in orders if o.leaves_qty and o.terms[0] < last]
+                page = rows[-min(arguments["limit"], self.node.page_rows) :]
+                before = page[0].terms[0] if len(page) < len(rows) else None
+                value = {"orders": [order_value(o) for o in page], "before": before}
             else:
                 found = account.find(
                     arguments.get("order_id", 0), arguments.get("client_order_id", "")
@@ -290,7 +299,8 @@ class Talk(asyncio.Protocol):
         if name == "feed" and place is None:
             book = cluster.exchange.books[arguments["symbol"]]
             self.place = book.feed_seq
-            self.send(m.PUSH, 7, ("refresh", book_value(node, book, 0, orders=True)))
+            view = book_value(node, book, 0, orders=True)
+            self.send(m.PUSH, 7, ("refresh", {**view, "page": 1, "told": (), "more": False}))
         elif place is None:
             self.place = cluster.exchange.applied_index
         else:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftbook.client.conversation import BACKOFF_MAX_S, Dialer, Settings
 from raftbook.client.flow import Flow
+from raftbook.client.ring import NodeRing
 from raftbook.client.session import IN_FLIGHT_MAX, SessionNumbers
+from raftbook.client.settings import BACKOFF_MAX_S, Settings
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.events import ACCEPTED, SESSION_OPENED
@@ -96,12 +97,12 @@ def test_a_looker_opens_no_session() -> None:
 
 
 def test_the_first_round_costs_no_wait_and_the_next_ones_do() -> None:
-    dialer = Dialer(Settings([("a", 1), ("b", 2)], rng=random.Random(1)))
-    waits = [dialer.failed("refused") for _ in range(12)]
+    ring = NodeRing(Settings([("a", 1), ("b", 2)], rng=random.Random(1)))
+    waits = [ring.failed("refused") for _ in range(12)]
     assert waits[0] == 0.0
     assert all(0 < wait <= BACKOFF_MAX_S for wait in waits[1:])
     assert waits[-1] > waits[1]
-    assert dialer.describe() == "a:1: refused; b:2: refused"
+    assert ring.describe() == "a:1: refused; b:2: refused"
 
 
 def test_backoff_is_jittered_and_bounded() -> None:
@@ -183,7 +184,7 @@ def test_the_error_at_the_deadline_says_what_is_known() -> None:
     never_left = new_flow()
     operation = never_left.request([buy()], 0.0)
     assert never_left.dial(0.0) is not None
-    never_left.connect_failed("connection refused", 0.0)
+    never_left.connect_failed(ConnectionRefusedError(), 0.0)
     never_left.wake(5.0)
     assert isinstance(operation.error, NoNodeReachable)
     assert str(operation.error) == "no node answered: n1:1: connection refused"
@@ -193,6 +194,87 @@ def test_the_error_at_the_deadline_says_what_is_known() -> None:
     ready_without_session(not_opened)
     not_opened.wake(5.0)
     assert isinstance(operation.error, NotAccepted)
+    assert str(operation.error) == "not sent: node 1 did not open a session in time"
+
+
+def test_who_answered_before_the_others_hung_was_reachable() -> None:
+    # One node without a leader, then one that takes the connection and says nothing more.
+    flow = new_flow()
+    operation = flow.request([buy()], 0.0)
+    ready_without_session(flow)
+    (opening,) = said(flow)
+    hear(flow, 0.1, (m.FAILURE, opening[1], int(Reject.NO_LEADER), "no leader is known"))
+    assert flow.dial(0.2) == ("n2", 1)
+    flow.connected(0.2)
+    flow.wake(5.0)
+    assert type(operation.error) is NotAccepted
+    why = "node 1 could not open a session: no leader is known"
+    assert str(operation.error) == f"not sent: {why}"
+
+
+def test_a_node_that_hangs_is_what_nobody_answered_says() -> None:
+    flow = new_flow()
+    operation = flow.query("status", {}, 0.0)
+    assert flow.dial(0.0) == ("n1", 1)
+    flow.connected(0.0)
+    flow.wake(1.7)  # a third of the time is the most that one greeting may take
+    assert flow.dial(1.7) == ("n2", 1)
+    flow.wake(5.0)
+    assert isinstance(operation.error, NoNodeReachable)
+    troubles = "n1:1: did not greet in time; n2:1: no connection yet"
+    assert str(operation.error) == f"no node answered: {troubles}"
+
+
+def test_what_was_sent_and_lost_is_never_said_to_have_had_no_effect() -> None:
+    flow = new_flow()
+    operation = flow.request([buy()], 0.0)
+    ready(flow)
+    flow.lost("the connection was lost", 0.1)
+    ready(flow, 0.1)
+    hear(flow, 0.2, (m.REFUSED, 1, 1, int(Reject.NO_LEADER), "no leader is known"))
+    flow.wake(5.0)
+    assert isinstance(operation.error, OutcomeUnknown)
+    lost = "n1:1: the connection was lost"
+    assert str(operation.error) == f"request 1 was sent and not answered: {lost}"
+
+
+def test_one_deadline_ends_every_call() -> None:
+    flow = Flow(Settings([("n1", 1)], timeout_s=5.0, rng=random.Random(1)), ends_at=6.0)
+    first, second = flow.query("status", {}, 0.0), flow.query("book", {}, 4.0)
+    flow.wake(5.0)
+    assert first.is_done and not second.is_done
+    flow.wake(6.0)
+    assert isinstance(second.error, NoNodeReachable)
+
+
+def test_refused_by_every_node_is_an_answer_for_who_does_not_wait() -> None:
+    flow = new_flow(gives_up_when_refused=True)
+    operation = flow.query("status", {}, 0.0)
+    flow.dial(0.0)
+    flow.connect_failed(ConnectionRefusedError(), 0.0)
+    assert not operation.is_done  # the other one may be there
+    flow.dial(0.0)
+    flow.connect_failed(TimeoutError(), 0.5)
+    assert not operation.is_done  # and one that is slow is not one that refuses
+    for now in (2.0, 3.0):  # after the waits between two rounds
+        assert flow.dial(now) is not None
+        flow.connect_failed(ConnectionRefusedError(), now)
+    assert isinstance(operation.error, NoNodeReachable)
+    refused = "connection refused"
+    assert str(operation.error) == f"no node answered: n1:1: {refused}; n2:1: {refused}"
+
+
+def test_a_long_reply_comes_in_pages_and_begins_anew_with_the_connection() -> None:
+    flow = new_flow()
+    operation = flow.request([buy()], 0.0)
+    ready(flow)
+    hear(flow, 0.1, (m.REPLY_PAGE, 1, 1, ((1, 1),)))
+    flow.lost("gone", 0.1)
+    ready(flow, 0.1)
+    hear(flow, 0.2, (m.REPLY_PAGE, 1, 1, ((1, 1), (3, 2))), (m.REPLY_PAGE, 1, 1, ((3, 3),)))
+    assert not operation.is_done
+    hear(flow, 0.3, reply(1, events=((3, 4), (2, 5))))
+    assert operation.result.events == ((1, 1), (3, 2), (3, 3), (3, 4), (2, 5))
 
 
 @pytest.mark.parametrize("code", [Reject.NO_LEADER, Reject.OVERLOADED, Reject.NOT_READY])
@@ -335,7 +417,7 @@ class Storm:
             flow.should_close = False
         if flow.dial(self.now) is not None:
             if self.odds(4):
-                flow.connect_failed("refused", self.now)
+                flow.connect_failed(ConnectionRefusedError(), self.now)
             else:
                 self.connection += 1
                 self.reader = FrameReader(1 << 24)

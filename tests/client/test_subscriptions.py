@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raftbook.client import AsyncClient, Client, Refused, aio_stream
-from raftbook.client.conversation import Settings
+from raftbook.client.settings import Settings
 from raftbook.client.subscription import SubscriptionFlow
 from raftbook.core.commands import new_order
 from raftbook.core.types import Side
@@ -195,15 +195,117 @@ def test_a_gap_inside_a_connection_is_asked_for_again() -> None:
     assert subscribe(flow, {})[3] == {"symbol": "S", "from_seq": 7}
 
 
+LISTS = ("bids", "asks", "bid_orders", "ask_orders")
+
+
+def refresh_page(
+    feed_seq: int, page: int = 1, *, told: Any = (), more: bool = False, **lists: Any
+) -> tuple[Any, ...]:
+    own = {"feed_seq": feed_seq, "page": page, "told": told, "more": more}
+    return ("refresh", {**dict.fromkeys(LISTS, ()), **lists, **own})
+
+
 def test_an_older_book_does_not_throw_the_reader_back() -> None:
     flow = subscribed("feed", {}, symbol="S")
-    assert len(push(flow, ("refresh", {"feed_seq": 9}), (10, 1, 1, 1))) == 2
+    assert len(push(flow, refresh_page(9), (10, 1, 1, 1))) == 2
     flow.lost("gone", 0.0)
     subscribe(flow, {})
-    assert push(flow, ("refresh", {"feed_seq": 8}), (9, 1, 1, 1), (10, 1, 1, 1)) == []
+    assert push(flow, refresh_page(8), (9, 1, 1, 1), (10, 1, 1, 1)) == []
     assert push(flow, (11, 1, 1, 1)) == [(11, 1, 1, 1)]
-    newer = ("refresh", {"feed_seq": 20})
-    assert push(flow, newer, (21, 1, 1, 1)) == [newer, (21, 1, 1, 1)]
+    newer, next_one = push(flow, refresh_page(20), (21, 1, 1, 1))
+    assert (newer[0], newer[1]["feed_seq"], next_one[0]) == ("refresh", 20, 21)
+
+
+BUY, SELL = 1, 2
+
+
+def test_a_book_in_pages_is_delivered_whole_and_as_of_one_moment() -> None:
+    # Bids 5 and 4, asks 6 and 7; the market moves between the pages.
+    flow = subscribed("feed", {}, symbol="S")
+    pages = [
+        refresh_page(9, 1, told=(BUY, 5), more=True, bid_orders=((1, 5, 10), (2, 5, 20))),
+        # 10: order 1 is met for 4. 11: order 9 joins at 4, which is not told yet.
+        refresh_page(11, 2, told=(BUY, 4), more=True, bid_orders=((3, 4, 30), (9, 4, 1))),
+        # 12: order 3 leaves. 13: order 4 shrinks at 6, which is told now.
+        refresh_page(13, 3, told=(SELL, 6), more=True, ask_orders=((4, 6, 35),)),
+        # 14: order 1 leaves. 15: somebody joins at 8.
+        refresh_page(15, 4, told=(SELL, 8), ask_orders=((5, 7, 50), (10, 8, 2))),
+    ]
+    news = [
+        (10, 1, 1, "trade", 1, 5, 4, 1, SELL, 6),
+        (11, 1, 1, "add", 9, BUY, 4, 1),
+        (12, 1, 1, "delete", 3, BUY, 4, 30),
+        (13, 1, 1, "reduce", 4, SELL, 6, 35),
+        (14, 1, 1, "delete", 1, BUY, 5, 6),
+        (15, 1, 1, "add", 10, SELL, 8, 2),
+        (16, 1, 1, "add", 1, BUY, 5, 6),
+    ]
+    assert push(flow, *pages, *news[:5]) == []
+    (kind, book), following = push(flow, *news[5:])
+    assert (kind, following) == ("refresh", news[6])
+    assert book == {
+        "feed_seq": 15,
+        "bids": ((5, 20, 1), (4, 1, 1)),
+        "asks": ((6, 35, 1), (7, 50, 1), (8, 2, 1)),
+        "bid_orders": ((2, 5, 20), (9, 4, 1)),
+        "ask_orders": ((4, 6, 35), (5, 7, 50), (10, 8, 2)),
+    }
+
+
+def test_half_a_book_is_nothing_and_begins_anew_elsewhere() -> None:
+    flow = subscribed("feed", {}, symbol="S")
+    assert push(flow, refresh_page(9, more=True, bid_orders=((1, 5, 1),))) == []
+    flow.lost("gone", 0.0)
+    assert subscribe(flow, {})[3] == {"symbol": "S", "from_seq": None}
+    pages = [refresh_page(12, n, more=n < 2, bid_orders=((n, 5, 1),)) for n in (1, 2)]
+    ((_, book),) = push(flow, *pages)
+    assert book["bid_orders"] == ((1, 5, 1), (2, 5, 1))
+
+
+def test_a_node_may_begin_a_book_anew() -> None:
+    flow = subscribed("feed", {}, symbol="S")
+    overtaken = refresh_page(9, more=True, bid_orders=((1, 5, 1),))
+    ((_, book),) = push(flow, overtaken, refresh_page(90, bid_orders=((2, 5, 1),)))
+    assert (book["feed_seq"], book["bid_orders"]) == (90, ((2, 5, 1),))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (refresh_page(9, 2),),
+        (refresh_page(9, 1, more=True), refresh_page(9, 3)),
+        (refresh_page(9, 1, more=True), refresh_page(8, 2)),
+        (refresh_page(9, 1, more=True), (10, 1, 1, "phase", 1)),
+        (refresh_page(9, 1, more=True), refresh_page(11, 2), (11, 1, 1, "phase", 1)),
+        (refresh_page(9, 1, more=True), refresh_page(11, 2), (10, 1)),
+        (refresh_page(9, 1, more=True), refresh_page(11, 2), (10, 1, 1, "add", 1, 1, "5", 1)),
+        (("refresh", {"feed_seq": 9}),),
+        (refresh_page(9, bid_orders=5),),
+    ],
+    ids=str,
+)
+def test_pages_that_do_not_fit_together_end_the_connection(values: Any) -> None:
+    flow = subscribed("feed", {}, symbol="S")
+    assert push(flow, *values) == []
+    assert flow.should_close is True
+
+
+def test_entries_go_on_inside_an_entry() -> None:
+    flow = subscribed("entries", {"applied_index": 4})
+
+    def entry(index: int, page: int, pages: int) -> tuple[Any, ...]:
+        return (index, 1, 1, (), page, pages)
+
+    assert push(flow, entry(4, 1, 1)) == []
+    assert push(flow, entry(5, 1, 3), entry(5, 2, 3)) == [entry(5, 1, 3), entry(5, 2, 3)]
+    flow.lost("gone", 0.0)
+    assert subscribe(flow, {"applied_index": 9})[3] == {"from_index": 5}
+    again = [entry(5, page, 3) for page in (1, 2, 3)]
+    assert push(flow, *again, entry(7, 1, 1)) == [entry(5, 3, 3), entry(7, 1, 1)]
+    flow.lost("gone", 0.0)
+    assert subscribe(flow, {"applied_index": 9})[3] == {"from_index": 8}
+    assert push(flow, entry(8, 2, 2)) == []  # its beginning is missing
+    assert flow.should_close is True
 
 
 def test_reports_go_on_inside_an_entry() -> None:

@@ -10,6 +10,7 @@ from raftbook.core import commands as c
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Reject, SelfTradePrevention, Side, TimeInForce
 from raftbook.errors import NoNodeReachable, OutcomeUnknown
+from raftbook.wire import pages
 from tests.client.cluster import Cluster, client_of, in_loop
 
 both = pytest.mark.parametrize("kind", ["async", "sync"])
@@ -140,6 +141,24 @@ async def test_the_market_in_decimals(kind: str) -> None:
         filled = await client.order(order_id=1)
         assert (filled.ord_status, str(filled.avg_price)) == ("FILLED", "100.00")
         assert list(await client.instruments()) == ["BTC-USD", "ETH-USD"]
+
+
+@both
+@in_loop
+async def test_long_lists_are_asked_for_page_by_page(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "INSTRUMENT_ROWS", 1)
+    async with Cluster(1) as cluster, client_of(kind, cluster) as client:
+        node = cluster.nodes[0]
+        assert list(await client.instruments()) == ["BTC-USD", "ETH-USD"]
+        asked = [arguments["from"] for _, arguments in node.queries]
+        assert asked == [0, 1, 2]  # a full page may be the last one
+        node.page_rows = 3
+        await client.submit_many([OrderRequest("ETH-USD", "buy", 1, "1") for _ in range(10)])
+        assert [view.order_id for view in await client.orders()] == list(range(1, 11))
+        assert [view.order_id for view in await client.orders(limit=4)] == [7, 8, 9, 10]
+        assert [view.order_id for view in await client.orders(limit=3)] == [8, 9, 10]
 
 
 @both

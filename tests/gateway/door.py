@@ -10,7 +10,8 @@ from raftbook.core.exchange import Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.feed.stream import FeedHistory
-from raftbook.gateway.native import ClientBounds, ClientConnection, ClientServer
+from raftbook.gateway.connection import ClientConnection
+from raftbook.gateway.native import ClientBounds, ClientServer
 from raftbook.gateway.queries import Queries
 from raftbook.replica.machine import Machine
 from raftbook.replica.membership import Member, configured
@@ -149,8 +150,20 @@ class Caller:
         """What has arrived since the last call."""
         for _ in range(8):
             await asyncio.sleep(0)
-        pieces, self.transport.pieces = self.transport.pieces, []
+        pieces: list[bytes] = []
+        while piece := self.transport.read():
+            pieces += piece
+            for _ in range(8):
+                await asyncio.sleep(0)
         return [m.read_message(one) for piece in pieces for one in self._reader.feed(piece)]
+
+    async def glance(self) -> list[tuple[Any, ...]]:
+        """What the node has written so far; nothing more is waited for."""
+        return [
+            m.read_message(one)
+            for piece in self.transport.read()
+            for one in self._reader.feed(piece)
+        ]
 
     async def ask(self, *message: Any) -> tuple[Any, ...]:
         """Send one message and give the one answer."""
@@ -208,21 +221,44 @@ class Caller:
 
 
 class _Transport(asyncio.Transport):
-    """Keeps what is written; a full one stands for a client that does not read."""
+    """Keeps what is written; a full one stands for a client that does not read.
+
+    Attributes:
+        most: the most bytes that ever stood in it while it was full.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"peername": ("127.0.0.1", 50_000)})
         self.pieces: list[bytes] = []
         self.protocol: ClientConnection | None = None
         self.is_full = False
         self.was_aborted = False
+        self.most = 0
         self._is_closing = False
+        self._is_paused = False
+        self._high = 1 << 16
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high = high or self._high
 
     def write(self, data: Any) -> None:
         self.pieces.append(bytes(data))
+        size = self.get_write_buffer_size()
+        self.most = max(self.most, size)
+        if size > self._high and not self._is_paused and self.protocol is not None:
+            self._is_paused = True
+            self.protocol.pause_writing()
 
     def get_write_buffer_size(self) -> int:
         return sum(map(len, self.pieces)) if self.is_full else 0
+
+    def read(self) -> list[bytes]:
+        """Everything that was written, as a client that wakes up reads it."""
+        pieces, self.pieces = self.pieces, []
+        if self._is_paused and self.protocol is not None:
+            self._is_paused = False
+            self.protocol.resume_writing()
+        return pieces
 
     def is_closing(self) -> bool:
         return self._is_closing

@@ -179,7 +179,7 @@ def test_operators_read_entries_with_names_and_others_do_not(tmp_path: Path) -> 
     async def scene(door: Door) -> None:
         alice, op = await _market(door)
         value = await op.query("events", limit=1)
-        ((index, term, _, replies),) = value["entries"]
+        ((index, term, _, replies, _, _),) = value["entries"]
         assert (index, term) == (door.replica.raft.applied_index, 1)
         assert replies[0][4][1][5][1] == "alice"
         first = value["first_kept"]
@@ -213,7 +213,7 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     *(("status", {"at_least": value}) for value in NOT_COUNTS),
     ("nonsense", {}),
     ("", {}),
-    ("x" * 100_000, {}),
+    ("x" * 4_000, {}),
 ]
 
 
@@ -233,7 +233,7 @@ def test_a_bad_argument_is_malformed_and_never_ignored(
     at_the_door(tmp_path, scene)
 
 
-@pytest.mark.parametrize("symbol", [None, 1, "", "a", "A" * 99_999, (1,), {"A": 1}, b"A", math.nan])
+@pytest.mark.parametrize("symbol", [None, 1, "", "a", "A" * 4_000, (1,), {"A": 1}, b"A", math.nan])
 @pytest.mark.parametrize("name", ["book", "trades"])
 def test_an_unknown_instrument_is_said_with_those_there_are(
     tmp_path: Path, name: str, symbol: Any

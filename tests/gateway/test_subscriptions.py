@@ -9,8 +9,8 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core.types import Reject, Side, TimeInForce
-from raftbook.gateway import queries
 from raftbook.wire import client_messages as m
+from raftbook.wire import pages
 from tests.feed.feed_book import FeedBook
 from tests.gateway.door import BOUNDS, Caller, Door, at_the_door
 
@@ -131,7 +131,8 @@ def test_a_refresh_holds_the_whole_book_however_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A book without its far end would be told of the death of orders it never heard of.
-    monkeypatch.setattr(queries, "ROWS_MAX", 10)
+    monkeypatch.setattr(pages, "ROWS_MAX", 10)
+    monkeypatch.setattr(pages, "BOOK_ORDERS", 100)
 
     async def scene(door: Door) -> None:
         trader = await Trader.come(door, "alice")
@@ -284,16 +285,16 @@ def test_what_a_snapshot_covers_is_refused_rather_than_left_out(tmp_path: Path, 
         ("", "entries", {}, Reject.NOT_AUTHORIZED),
         ("alice", "entries", {}, Reject.NOT_AUTHORIZED),
         ("op", "nonsense", {}, Reject.MALFORMED),
-        ("op", "x" * 99_999, {}, Reject.MALFORMED),
+        ("op", "x" * 4_000, {}, Reject.MALFORMED),
         ("op", "feed", {}, Reject.UNKNOWN_INSTRUMENT),
         ("op", "feed", {"symbol": "Z"}, Reject.UNKNOWN_INSTRUMENT),
         *(
             ("op", "feed", {"symbol": "A", "from_seq": value}, Reject.MALFORMED)
-            for value in (-1, 1.5, math.nan, True, "1", (1,), {"a": 1}, b"x" * 9_999)
+            for value in (-1, 1.5, math.nan, True, "1", (1,), {"a": 1}, b"x" * 3_999)
         ),
         *(
             ("op", name, {"from_index": value}, Reject.MALFORMED)
-            for value in (-1, 1.5, math.nan, True, "1", (1,), {"a": 1}, b"x" * 9_999)
+            for value in (-1, 1.5, math.nan, True, "1", (1,), {"a": 1}, b"x" * 3_999)
             for name in ("entries", "reports")
         ),
     ],

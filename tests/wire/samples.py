@@ -77,6 +77,7 @@ CLIENT_MESSAGES: dict[str, tuple[Any, ...]] = {
     "PUSH": (m.PUSH, 1, (8_841, 12_874, _TIME_NS, "add", 3, 2, 10_125, 7)),
     "PING": (m.PING, 5),
     "PONG": (m.PONG, 5),
+    "REPLY_PAGE": (m.REPLY_PAGE, 12, 41, tuple(EVENTS.values())),
 }
 
 _FOUNDING, _JOURNAL = "0f" * 16, "1e" * 16

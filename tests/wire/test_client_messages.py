@@ -31,7 +31,7 @@ def test_any_bytes_are_a_message_or_a_protocol_error(payload: bytes) -> None:
         assert len(str(error)) < 300  # noqa: PT017
         return
     assert message == unpack(payload)
-    assert message[0] in range(m.HELLO, m.PONG + 1)
+    assert message[0] in range(m.HELLO, m.REPLY_PAGE + 1)
 
 
 @pytest.mark.parametrize("deep", DEEP, ids=len)
@@ -62,7 +62,7 @@ def test_a_field_of_a_wrong_type_is_refused(name: str, at: int, value: Any) -> N
         ((True, 1), "a message is an array that starts with its kind"),
         (("HELLO", 1, "x"), "a message is an array that starts with its kind"),
         ((0,), "unknown message kind 0"),
-        ((15, 1), "unknown message kind 15"),
+        ((16, 1), "unknown message kind 16"),
         ((2**64 - 1,), "unknown message kind 18446744073709551615"),
         ((13,), "message kind 13 has 1 fields, not 0"),
         ((13, 1, 2), "message kind 13 has 1 fields, not 2"),

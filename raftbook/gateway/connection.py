@@ -1,0 +1,213 @@
+"""One client's connection: its socket, its greeting, its timers.
+
+Owns what may be said when, and how long a frame may be: before the login, and in everything but a
+request, a frame is small, so a stranger can make a node hold no more. What is asked of the log is
+`requests.py`'s, what is asked of this node `questions.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from raftbook.core.types import Reject
+from raftbook.errors import ProtocolError
+from raftbook.gateway.caller import Caller
+from raftbook.gateway.outbox import Outbox
+from raftbook.gateway.questions import Questions
+from raftbook.gateway.requests import Requests
+from raftbook.gateway.subscriptions import Subscription
+from raftbook.replica.machine import Applied
+from raftbook.wire.client_messages import (
+    HELLO,
+    LOGIN,
+    OPEN,
+    PING,
+    PONG,
+    PROTOCOL_VERSION,
+    QUERY,
+    REQUEST,
+    RESULT,
+    SUBSCRIBE,
+    WELCOME,
+    login_proof,
+    read_message,
+)
+from raftbook.wire.framing import FrameReader
+from raftbook.wire.packing import brief
+
+if TYPE_CHECKING:
+    from raftbook.gateway.native import ClientServer
+
+_log = logging.getLogger(__name__)
+
+SMALL_FRAME_BYTES_MAX: Final = 4096
+"""A frame before the login, and any message but a REQUEST: none of them needs a tenth of it."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, server: ClientServer) -> None:
+        self._server = server
+        self._bounds = server.bounds
+        self._reader = FrameReader(min(SMALL_FRAME_BYTES_MAX, server.bounds.frame_bytes_max))
+        self._nonce = server.nonce()
+        self._greeted = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
+        self._is_ending = False
+        self._handlers: dict[int, Callable[..., None]] = {
+            HELLO: self._on_hello,
+            LOGIN: self._on_login,
+            PING: self._on_ping,
+        }
+
+    # -- asyncio ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._caller = Caller(_address(transport))
+        self._outbox = Outbox(transport, self._caller.address, self._bounds.buffer_bytes_max)
+        self._questions = Questions(self._server, self._caller, self._outbox)
+        requests = Requests(self._server, self._caller, self._outbox)
+        self._handlers |= {
+            OPEN: requests.on_open,
+            REQUEST: requests.on_request,
+            QUERY: self._questions.on_query,
+            SUBSCRIBE: self._questions.on_subscribe,
+        }
+        connections = self._server.connections
+        connections.add(self)
+        loop = asyncio.get_running_loop()
+        self._heard_at = loop.time()
+        if len(connections) > self._bounds.connections_max:
+            self._outbox.fail(0, Reject.OVERLOADED, "too many connections; use another node")
+            self.end()
+            return
+        self._timer = loop.call_later(self._bounds.handshake_timeout_s, self._look_at_silence)
+
+    def data_received(self, piece: bytes) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        if self._is_ending:
+            return
+        try:
+            for payload in self._reader.feed(piece):
+                self._receive(payload)
+        except ProtocolError as error:
+            self._outbox.fail(0, Reject.MALFORMED, str(error))
+            self.end()
+
+    def pause_writing(self) -> None:
+        self._outbox.pause()
+
+    def resume_writing(self) -> None:
+        self._outbox.resume()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_ending = True
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._outbox.give_up()
+        self._questions.give_up()
+
+    def end(self, *, gives_up: bool = False) -> None:
+        """Close after what was written has left, or soon if the client does not read it.
+
+        Args:
+            gives_up: what was not written yet is worth nothing any more.
+        """
+        if gives_up:
+            self._outbox.give_up()
+        self._outbox.empty()
+        self._is_ending = True
+        transport = self._transport
+        if transport.is_closing():
+            return
+        transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._bounds.handshake_timeout_s, transport.abort)
+
+    def _look_at_silence(self) -> None:
+        """End a connection on which the client says nothing, or takes nothing."""
+        loop = asyncio.get_running_loop()
+        idle_max_s = self._bounds.idle_timeout_s
+        idle_s = loop.time() - self._heard_at
+        if not self._greeted or idle_s >= idle_max_s:
+            self._outbox.fail(0, Reject.OVERLOADED, "silent for too long")
+            self.end()
+            return
+        stalled_at = self._outbox.stalled_at
+        stalled_s = 0.0 if stalled_at is None else loop.time() - stalled_at
+        if stalled_s >= idle_max_s:
+            _log.warning("client %s does not read, connection dropped", self._caller.address)
+            self._transport.abort()
+            return
+        wait_s = idle_max_s - max(idle_s, stalled_s)
+        self._timer = loop.call_later(wait_s, self._look_at_silence)
+
+    # -- messages -----------------------------------------------------------------------------
+
+    def _receive(self, payload: bytes) -> None:
+        kind, *fields = read_message(payload)
+        handler = self._handlers.get(kind)
+        if handler is None:
+            raise ProtocolError(f"message kind {kind} is not for a node")
+        if not self._greeted and kind != HELLO:
+            raise ProtocolError("the first message must be HELLO")
+        if len(payload) > SMALL_FRAME_BYTES_MAX and kind != REQUEST:
+            message = f"a message of {len(payload)} bytes; only a REQUEST may have over 4096"
+            ref = fields[0] if kind in (OPEN, QUERY, SUBSCRIBE) else 0
+            self._outbox.fail(ref, Reject.MALFORMED, message)
+            return
+        handler(*fields)
+
+    def _on_hello(self, version: int, client_name: str) -> None:
+        if version != PROTOCOL_VERSION:
+            raise ProtocolError(f"client protocol {version}; this node speaks {PROTOCOL_VERSION}")
+        self._greeted = True
+        name, cluster_id = self._server.cluster
+        node_id = self._server.replica.node_id
+        self._outbox.send(WELCOME, PROTOCOL_VERSION, name, cluster_id, node_id, self._nonce)
+
+    def _on_login(self, ref: int, name: str, proof: bytes) -> None:
+        account = self._server.queries.exchange.accounts.get(name)
+        secret = self._server.secrets.get(name)
+        expected = b"" if secret is None else login_proof(secret, name, self._nonce)
+        if account is None:
+            message = f"no account {brief(name)}; see cluster.toml"
+            self._outbox.fail(ref, Reject.UNKNOWN_ACCOUNT, message)
+        elif secret is not None and not hmac.compare_digest(proof, expected):
+            message = f"wrong secret for account {name!r}"
+            self._outbox.fail(ref, Reject.NOT_AUTHORIZED, message)
+        else:
+            self._caller.account_name = name
+            self._reader.widen(self._bounds.frame_bytes_max)
+            self._outbox.send(RESULT, ref, {"account": name, "operator": account.is_operator})
+
+    def _on_ping(self, ref: int) -> None:
+        self._outbox.send(PONG, ref)
+
+    # -- subscriptions ------------------------------------------------------------------------
+
+    @property
+    def subscriptions(self) -> Mapping[int, Subscription]:
+        """What it listens to, by number."""
+        return self._questions.subscriptions
+
+    def publish(self, applied: Applied) -> None:
+        """See `Questions.publish`."""
+        self._questions.publish(applied)
+
+
+def _address(transport: asyncio.Transport) -> str:
+    """Where a client calls from, for people."""
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) and len(name) > 1 else "unknown"

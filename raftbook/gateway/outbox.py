@@ -1,0 +1,165 @@
+"""What waits to be written to one client, in order, and how much of it there may be.
+
+Owns the socket's writing side. A message is packed when it is put in, and counts in bytes. A long
+answer is put in as an iterator of its pages: each is made when its turn comes and the client has
+read what went before, so it costs no memory however slowly it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+from raftbook.core.types import Reject
+from raftbook.gateway.queries import QueryError
+from raftbook.wire.client_messages import FAILURE
+from raftbook.wire.framing import frame
+from raftbook.wire.packing import pack
+
+_log = logging.getLogger(__name__)
+
+WRITE_BYTES: Final = 256 << 10
+"""About as much is written in one round of the loop, or waits before a new question is looked at,
+or a quarter of what may wait at all: others want their turn."""
+
+ROUND_S: Final = 0.004
+"""Longest time one round spends on making pages, but for the one that is being made."""
+
+MESSAGE_CHARS_MAX: Final = 250
+"""Longest text of a refusal: who sends megabytes need not get them back."""
+
+
+class Outbox:
+    """The writing side of one connection.
+
+    Args:
+        address: who it goes to, for the log.
+        bytes_max: a client for whom more waits is too slow, and is dropped.
+
+    Attributes:
+        stalled_at: since when the client has taken nothing of what waits, None while it reads.
+    """
+
+    def __init__(self, transport: asyncio.Transport, address: str, bytes_max: int) -> None:
+        self.stalled_at: float | None = None
+        self._transport = transport
+        self._address = address
+        self._bytes_max = bytes_max
+        self._write_bytes = min(WRITE_BYTES, bytes_max // 4)
+        transport.set_write_buffer_limits(self._write_bytes)
+        self._queue: deque[bytes | Iterator[bytes]] = deque()
+        self._queued_bytes = 0
+        self._is_scheduled = False
+        self._room = asyncio.Event()
+
+    # -- what is put in -----------------------------------------------------------------------
+
+    def send(self, *message: Any) -> None:
+        """One message; all that is sent in one round of the loop leaves in one write."""
+        self.put(frame(pack(message)))
+
+    def fail(self, ref: int, code: Reject, message: str) -> None:
+        """A FAILURE."""
+        self.send(FAILURE, ref, int(code), message[:MESSAGE_CHARS_MAX])
+
+    def put(self, framed: bytes) -> None:
+        """A frame that is packed already."""
+        if self._transport.is_closing():
+            return
+        self._queue.append(framed)
+        self._queued_bytes += len(framed)
+        if self._queued_bytes + self._transport.get_write_buffer_size() > self._bytes_max:
+            self._drop()
+        else:
+            self._schedule()
+
+    def put_pages(self, frames: Iterator[bytes]) -> None:
+        """Frames that are made one by one, each when it can be written."""
+        if not self._transport.is_closing():
+            self._queue.append(frames)
+            self._schedule()
+
+    async def room(self) -> None:
+        """Wait until little of what was put in is still to be written."""
+        while self.stalled_at is not None or self._queued_bytes > self._write_bytes:
+            self._room.clear()
+            await self._room.wait()
+
+    # -- what goes out ------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """The client does not keep up."""
+        self.stalled_at = asyncio.get_running_loop().time()
+
+    def resume(self) -> None:
+        """The client has read almost everything."""
+        self.stalled_at = None
+        self._room.set()
+        self._schedule()
+
+    def empty(self) -> None:
+        """Write what the client takes at once; the rest is given up."""
+        while self._queue and self.stalled_at is None and not self._transport.is_closing():
+            self._write()
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Forget what was not written."""
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self.stalled_at is None:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_scheduled = False
+        if self._transport.is_closing():
+            self.give_up()
+            return
+        if self.stalled_at is None and self._queue:
+            self._write()
+        if self._queue:
+            self._schedule()
+        if self._queued_bytes <= self._write_bytes:
+            self._room.set()
+
+    def _write(self) -> None:
+        queue = self._queue
+        pieces: list[bytes] = []
+        size = 0
+        clock = asyncio.get_running_loop().time
+        until = clock() + ROUND_S
+        while queue and size < self._write_bytes and clock() < until:
+            head = queue[0]
+            framed = head if isinstance(head, bytes) else self._next_page(head)
+            if framed is None or framed is head:
+                queue.popleft()
+            if framed is None:
+                continue
+            if framed is head:
+                self._queued_bytes -= len(framed)
+            pieces.append(framed)
+            size += len(framed)
+        if pieces:
+            self._transport.write(b"".join(pieces))
+
+    def _next_page(self, frames: Iterator[bytes]) -> bytes | None:
+        try:
+            return next(frames, None)
+        except QueryError as error:
+            _log.warning("client %s: %s, connection dropped", self._address, error)
+        except Exception:
+            _log.exception("client %s: a page could not be made, connection dropped", self._address)
+        # Whoever missed a page would wait for it for ever: let it begin again.
+        self._transport.abort()
+        return None
+
+    def _drop(self) -> None:
+        _log.warning("client %s reads too slowly, connection dropped", self._address)
+        self.give_up()
+        self._transport.abort()

@@ -1,0 +1,171 @@
+"""What one client asks and listens to: its queries and its subscriptions.
+
+Owns how many of them there may be, what they wait for, and that none is looked at before the client
+has read what it got. What they answer is `queries.py`'s and `subscriptions.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from raftbook.core.accounts import Account
+from raftbook.core.types import Reject
+from raftbook.gateway.caller import Caller
+from raftbook.gateway.outbox import Outbox
+from raftbook.gateway.queries import (
+    ABOUT_THE_NODE,
+    INDEX_MAX,
+    Arguments,
+    QueryError,
+    natural,
+)
+from raftbook.gateway.subscriptions import Subscription, make_subscription
+from raftbook.replica.machine import Applied
+from raftbook.wire.client_messages import PUSH, RESULT
+from raftbook.wire.framing import frame
+from raftbook.wire.packing import pack, pack_array
+
+if TYPE_CHECKING:
+    from raftbook.gateway.native import ClientServer
+
+_log = logging.getLogger(__name__)
+
+SUBSCRIPTIONS_MAX: Final = 64
+"""Subscriptions of one connection."""
+QUERIES_MAX: Final = 256
+"""Queries of one connection that wait for their answer."""
+WAIT_MS_MAX: Final = 600_000
+"""Longest time a `digest` query may wait for its index."""
+
+
+class Questions:
+    """The questions of one connection.
+
+    Attributes:
+        subscriptions: what it listens to, by number.
+    """
+
+    def __init__(self, server: ClientServer, caller: Caller, outbox: Outbox) -> None:
+        self.subscriptions: dict[int, Subscription] = {}
+        self._server, self._caller, self._outbox = server, caller, outbox
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last_subscription = 0
+
+    def give_up(self) -> None:
+        """Nobody waits for an answer any more."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _account(self) -> Account | None:
+        name = self._caller.account_name
+        return None if name is None else self._server.queries.exchange.accounts.get(name)
+
+    # -- QUERY --------------------------------------------------------------------------------
+
+    def on_query(self, ref: int, name: str, arguments: Arguments) -> None:
+        """Answer a question, now or when this node has come far enough."""
+        if len(self._tasks) >= QUERIES_MAX:
+            message = f"at most {QUERIES_MAX} queries at once"
+            self._outbox.fail(ref, Reject.OVERLOADED, message)
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(ref, name, arguments))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, ref: int, name: str, arguments: Arguments) -> None:
+        try:
+            if name in self._server.admin:
+                value = await self._administer(name, arguments)
+            else:
+                await self._reach(name, arguments)
+                await self._outbox.room()
+                value = self._server.queries.answer(name, arguments, self._account())
+        except QueryError as error:
+            self._outbox.fail(ref, error.code, error.message)
+        except Exception:
+            _log.exception("client %s: query %s failed", self._caller.address, name)
+            self._outbox.fail(ref, Reject.NOT_READY, "this node cannot answer that; see its log")
+        else:
+            self._outbox.send(RESULT, ref, value)
+
+    async def _administer(self, name: str, arguments: Arguments) -> Any:
+        account = self._account()
+        if account is None or not account.is_operator:
+            raise QueryError(Reject.NOT_AUTHORIZED, f"{name!r} needs the login of an operator")
+        return await self._server.admin[name](arguments)
+
+    async def _reach(self, name: str, arguments: Arguments) -> None:
+        """Wait until the local state is as new as the question asks."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._server.bounds.deadline_s
+        index = natural(arguments, "at_least", 0, high=INDEX_MAX)
+        if name == "digest":
+            index = natural(arguments, "index", index, high=INDEX_MAX)
+            deadline = loop.time() + natural(arguments, "wait_ms", 1_000, high=WAIT_MS_MAX) / 1_000
+        if arguments.get("linearizable"):
+            if self._caller.account_name is None:  # a barrier is an entry in the log
+                raise QueryError(Reject.NOT_AUTHORIZED, "linearizable reads need a login")
+            await self._server.barrier()
+        if not await self._server.wait_applied(index, deadline):
+            applied = self._server.replica.raft.applied_index
+            message = f"this node has applied {applied}, not yet {index}; ask again"
+            raise QueryError(Reject.TOO_STALE, message)
+        self._check_age(name, arguments)
+
+    def _check_age(self, name: str, arguments: Arguments) -> None:
+        """Refuse to show a market that this node has had no word of for long."""
+        default_ms = round(self._server.bounds.read_age_max_s * 1_000)
+        age_max_ms = natural(arguments, "max_age_ms", default_ms, high=INDEX_MAX)
+        age_ms = self._server.replica.age_ms()
+        if age_ms > age_max_ms and name not in ABOUT_THE_NODE:
+            message = f"this node last heard of a leader {age_ms / 1_000:.1f} s ago, more than "
+            message += f"{age_max_ms / 1_000:g} s; ask another, or take it as it is: max_age_ms"
+            raise QueryError(Reject.TOO_STALE, message)
+
+    # -- SUBSCRIBE ----------------------------------------------------------------------------
+
+    def on_subscribe(self, ref: int, name: str, arguments: Arguments) -> None:
+        """Begin a stream: what it begins with is made page by page, as it is read."""
+        if len(self.subscriptions) >= SUBSCRIPTIONS_MAX:
+            message = f"at most {SUBSCRIPTIONS_MAX} subscriptions"
+            self._outbox.fail(ref, Reject.OVERLOADED, message)
+            return
+        server = self._server
+        try:
+            subscription = make_subscription(
+                name,
+                arguments,
+                self._account(),
+                server.queries,
+                server.feed,
+                server.kept_from,
+            )
+        except QueryError as error:
+            self._outbox.fail(ref, error.code, error.message)
+            return
+        self._last_subscription = number = self._last_subscription + 1
+        self.subscriptions[number] = subscription
+        self._outbox.send(RESULT, ref, {"subscription": number, **subscription.result})
+        self._outbox.put_pages(_pushes(number, subscription.first()))
+
+    def publish(self, applied: Applied) -> None:
+        """Push what an applied entry means for this client's subscriptions."""
+        for number, subscription in self.subscriptions.items():
+            values = subscription.next(applied)
+            if isinstance(values, list):
+                for value in values:
+                    self._outbox.put(_push(number, value))
+            else:
+                self._outbox.put_pages(_pushes(number, values))
+
+
+def _pushes(number: int, values: Iterable[bytes]) -> Iterator[bytes]:
+    return (_push(number, value) for value in values)
+
+
+def _push(number: int, packed: bytes) -> bytes:
+    """The frame of a PUSH whose value is packed already."""
+    return frame(pack_array((pack(PUSH), pack(number), packed)))
