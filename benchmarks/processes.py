@@ -23,7 +23,7 @@ class Nodes:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.ports = free_ports(9)
+        self.ports = free_ports(6)
         self.config = directory / "cluster.toml"
         self.config.write_text(_config_text(self.ports))
         self.running: dict[int, subprocess.Popen[bytes]] = {}
@@ -101,9 +101,9 @@ def _config_text(ports: list[int]) -> str:
     lines = ['[cluster]\nname = "bench"\nid = "bench"\ndata_dir = "data"']
     lines.append('secret_file = "cluster.secret"\ndefault_account = "bench"\n')
     for position, node_id in enumerate(NODE_IDS):
-        raft, client, http = ports[position], ports[3 + position], ports[6 + position]
+        raft, client = ports[position], ports[3 + position]
         lines.append(f'[[nodes]]\nid = {node_id}\nhost = "127.0.0.1"\nraft_port = {raft}')
-        lines.append(f"client_port = {client}\nhttp_port = {http}\n")
+        lines.append(f"client_port = {client}\n")
     lines.append('[[instruments]]\nsymbol = "BTC-USD"\nbase = "BTC"\nquote = "USD"')
     lines.append('tick_size = "0.01"\nlot_size = "0.001"\n')
     lines.append('[[accounts]]\nname = "bench"\noperator = true\n')

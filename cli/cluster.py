@@ -86,13 +86,12 @@ def members(invocation: Invocation) -> None:
     invocation.printer.show(
         document,
         table=lambda: render_table(
-            ("NODE", "RAFT", "CLIENT", "HTTP", "ROLE", "CONNECTED", "MATCH", "SEEN"),
+            ("NODE", "RAFT", "CLIENT", "ROLE", "CONNECTED", "MATCH", "SEEN"),
             [
                 (
                     row["node_id"],
                     f"{row['host']}:{row['raft_port']}",
                     f"{row['host']}:{row['client_port']}",
-                    f"{row['host']}:{row['http_port']}",
                     _role(row, view),
                     "yes" if row["connected"] or row["node_id"] == source.node_id else "no",
                     "-" if row["match_index"] is None else row["match_index"],
@@ -296,7 +295,6 @@ def _node_document(node: NodeView) -> dict[str, Any]:
         "snapshot_index": said.get("snapshot_index"),
         "digest": said.get("digest"),
         "digest_index": said.get("digest_index"),
-        "http": f"{node.address.host}:{node.address.http_port}",
         "fenced": said.get("fenced"),
         "engine_version": said.get("engine_version"),
         "engine_version_supported": said.get("engine_version_supported"),
@@ -309,7 +307,7 @@ def status_table(view: ClusterView) -> str:
     newest = max((node.status["digest_index"] for node in view.reachable if node.status), default=0)
     return render_table(
         ("NODE", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT", "DIGEST",
-         "HTTP", "SEEN"),
+         "SEEN"),
         [_status_row(view, node, newest) for node in view.nodes],
         right=("TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT"),
     )  # fmt: skip
@@ -317,11 +315,10 @@ def status_table(view: ClusterView) -> str:
 
 def _status_row(view: ClusterView, node: NodeView, newest: int) -> tuple[object, ...]:
     raft = f"{node.address.host}:{node.address.raft_port}"
-    http = f"{node.address.host}:{node.address.http_port}"
     said = node.status
     if said is None:
         seen = _seen(view.seen_ms_ago(node.node_id))
-        return (node.node_id, raft, "unreachable", "-", "-", "-", "-", "-", "-", http, seen)
+        return (node.node_id, raft, "unreachable", "-", "-", "-", "-", "-", "-", seen)
     # Digests of different indexes cannot be compared, so only the newest is shown.
     digest = said["digest"][:DIGEST_CHARS] if said["digest_index"] == newest else "(behind)"
     return (
@@ -334,7 +331,6 @@ def _status_row(view: ClusterView, node: NodeView, newest: int) -> tuple[object,
         max(0, view.commit_index - said["applied_index"]),
         said["snapshot_index"],
         digest,
-        http,
         "now",
     )
 
@@ -366,8 +362,8 @@ def engine_line(view: ClusterView) -> str | None:
 
 
 def _member(member: dict[str, Any]) -> dict[str, Any]:
-    names = ("node_id", "host", "raft_port", "client_port", "http_port", "connected",
-             "seen_ms_ago", "match_index")  # fmt: skip
+    names = ("node_id", "host", "raft_port", "client_port", "connected", "seen_ms_ago",
+             "match_index")  # fmt: skip
     return {**{name: member.get(name) for name in names}, "voter": member.get("voter", True)}
 
 

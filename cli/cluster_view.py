@@ -184,7 +184,11 @@ def _members(views: Sequence[NodeView]) -> dict[NodeAddress, bool]:
     newest = max(told, key=lambda status: (status["role"] == "leader", status["commit_index"]))
     return {
         NodeAddress(
-            row["node_id"], row["host"], row["raft_port"], row["client_port"], row["http_port"]
+            row["node_id"],
+            row["host"],
+            row["raft_port"],
+            row["client_port"],
+            row["http_port"] or None,
         ): bool(row.get("voter", True))
         for row in newest["members"]
     }

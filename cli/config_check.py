@@ -5,7 +5,6 @@ Owns the summary. Must not know the rules of the file: those are `raftbook.confi
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import click
@@ -54,7 +53,7 @@ def _document(config: ClusterConfig) -> dict[str, Any]:
         "secret_file": str(config.secret_file),
         "default_account": config.default_account,
         "nodes": [
-            {field.name: getattr(node, field.name) for field in fields(node)}
+            {name: getattr(node, name) for name in ("node_id", "host", "raft_port", "client_port")}
             for node in config.nodes
         ],
         "instruments": [
@@ -80,12 +79,9 @@ def _document(config: ClusterConfig) -> dict[str, Any]:
 
 def _summary(config: ClusterConfig) -> str:
     nodes = render_table(
-        ("NODE", "HOST", "RAFT", "CLIENT", "HTTP"),
-        [
-            (node.node_id, node.host, node.raft_port, node.client_port, node.http_port)
-            for node in config.nodes
-        ],
-        right=("RAFT", "CLIENT", "HTTP"),
+        ("NODE", "HOST", "RAFT", "CLIENT"),
+        [(node.node_id, node.host, node.raft_port, node.client_port) for node in config.nodes],
+        right=("RAFT", "CLIENT"),
     )
     survives = (len(config.nodes) - 1) // 2
     return "\n".join(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import time
-import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -93,7 +91,7 @@ class Story:
     show_default=True,
     help=f"How long it all takes, at least {SECONDS_MIN}; 0 goes on until Ctrl-C.",
 )
-@click.option("--no-browser", is_flag=True, help="Do not open the page.")
+@click.option("--no-browser", is_flag=True, hidden=True, expose_value=False)  # no page yet
 @click.option(
     "--dir",
     "directory",
@@ -108,7 +106,6 @@ def demo(
     bot_count: int,
     seed: int,
     seconds: float,
-    no_browser: bool,
     directory: Path | None,
 ) -> None:
     """Watch a cluster survive its leader.
@@ -131,7 +128,7 @@ def demo(
     try:
         with DemoCluster(node_count, names, directory) as cluster:
             show = _Show(cluster, names, screen, tally, seed=seed)
-            asyncio.run(show.run(began, seconds, open_page=not no_browser))
+            asyncio.run(show.run(began, seconds))
             story = show.story
             screen.tell("stopping the nodes; looking for every acknowledged order in the journals")
             story.stopped_well = cluster.stop()
@@ -165,7 +162,7 @@ class _Show:
         self._orders_before = 0
         self._drawn_at = time.monotonic()
 
-    async def run(self, began: float, seconds: float, *, open_page: bool) -> None:
+    async def run(self, began: float, seconds: float) -> None:
         """Start, trade, kill, recover, verify."""
         cluster, screen, story = self._cluster, self._screen, self.story
         nodes = ", ".join(map(str, cluster.node_ids))
@@ -174,8 +171,6 @@ class _Show:
             cluster.start(node_id)
         await self._until(self._is_healthy, START_TIMEOUT_S, "the nodes did not find a leader")
         screen.tell(f"node {self._leader()} leads; {len(self._names)} bots begin to trade")
-        if open_page:
-            self._open_page()
         trading_began = time.monotonic()
         ending_s = max(ENDING_MIN_S, seconds * ENDING_S)
         trading_ends = began + seconds - ending_s if seconds else None
@@ -316,17 +311,6 @@ class _Show:
 
     def _leader(self) -> int | None:
         return None if self._view is None else self._view.leader_id
-
-    def _open_page(self) -> None:
-        """Opens the page of the first node, if it serves one."""
-        node = self._cluster.config.nodes[0]
-        try:
-            socket.create_connection((node.host, node.http_port), timeout=0.2).close()
-        except OSError:
-            return
-        url = f"http://{node.host}:{node.http_port}/"
-        self._screen.tell(f"the page: {url}")
-        webbrowser.open(url)
 
 
 def _is_caught_up(view: ClusterView, node_id: int) -> bool:

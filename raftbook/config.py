@@ -196,13 +196,20 @@ def _nodes(document: Mapping[str, object], file: str) -> tuple[NodeAddress, ...]
             host=_host(table),
             raft_port=table.integer("raft_port", low=1, high=PORT_MAX, example=7001),
             client_port=table.integer("client_port", low=1, high=PORT_MAX, example=7101),
-            http_port=table.integer("http_port", low=1, high=PORT_MAX, example=8001),
+            http_port=_http_port(table),
         )
         if any(other.node_id == node.node_id for other in nodes):
             raise table.error("id", "the id is taken twice", hint="give each node its own id")
         _take_ports(table, node, taken)
         nodes.append(node)
     return tuple(sorted(nodes, key=lambda node: node.node_id))
+
+
+def _http_port(table: Table) -> int | None:
+    """Reserved: it may be absent."""
+    if "http_port" not in table.values:
+        return None
+    return table.integer("http_port", low=1, high=PORT_MAX, example=8001)
 
 
 def _host(table: Table) -> str:
@@ -228,7 +235,9 @@ def _take_ports(
 ) -> None:
     """Refuses a port that somebody on the same host has; the loser is the later one."""
     for kind in ("raft", "client", "http"):
-        port: int = getattr(node, f"{kind}_port")
+        port: int | None = getattr(node, f"{kind}_port")
+        if port is None:
+            continue
         owner = taken.setdefault((node.host, port), (node.node_id, kind))
         if owner == (node.node_id, kind):
             continue

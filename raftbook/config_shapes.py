@@ -33,13 +33,17 @@ def _bounded(
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """Where one node is reached: by its peers, by clients, by browsers."""
+    """Where one node is reached: by its peers and by clients.
+
+    Attributes:
+        http_port: reserved: the key may be given, and nothing listens there yet.
+    """
 
     node_id: int
     host: str
     raft_port: int
     client_port: int
-    http_port: int
+    http_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

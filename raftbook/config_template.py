@@ -20,13 +20,16 @@ LOOPBACK_NODES: Final = tuple(
         host="127.0.0.1",
         raft_port=7000 + node_id,
         client_port=7100 + node_id,
-        http_port=8000 + node_id,
     )
     for node_id in (1, 2, 3)
 )
 FIRST_INSTRUMENTS: Final = (
-    InstrumentConfig("BTC-USD", "BTC", "USD", Decimal("0.01"), Decimal("0.001")),
-    InstrumentConfig("ETH-USD", "ETH", "USD", Decimal("0.01"), Decimal("0.01")),
+    InstrumentConfig(
+        "BTC-USD", "BTC", "USD", Decimal("0.01"), Decimal("0.001"), price_min=Decimal("0.01")
+    ),
+    InstrumentConfig(
+        "ETH-USD", "ETH", "USD", Decimal("0.01"), Decimal("0.01"), price_min=Decimal("0.01")
+    ),
 )
 FIRST_ACCOUNTS: Final = (
     AccountConfig("demo", operator=True),
@@ -56,16 +59,17 @@ default_account = {default_account}
 
 # The nodes: 1 to 9 of them, best an odd number; 3 survive the loss of 1, 5 of 2.
 # host is what the others dial. id is 1 to 255 and stays with the node's data for good.
-# raft_port is for the other nodes, client_port for the command line and the clients,
-# http_port is reserved. Peer traffic is authenticated but not encrypted: see SECURITY.md.
+# raft_port is for the other nodes, client_port for the command line and the clients.
+# Peer traffic is authenticated but not encrypted: see SECURITY.md.
 """
 
 _INSTRUMENTS_TEMPLATE = """\
 # The instruments that the cluster is born with; more can be added while it runs.
 # Numbers stand in quotes, so that they are exact. tick_size is the price step, lot_size the
-# quantity step. Optional: qty_max, price_min, price_max, band_low and band_high (an order
-# outside is refused), notional_max, collar (how far from the reference price a market order
-# may trade), reference_price (the reference until something has traded).
+# quantity step. Optional: qty_max, price_min and price_max (without price_min zero and negative
+# prices are admitted, as spreads and power have them), band_low and band_high (an order outside
+# is refused), notional_max, collar (how far from the reference price a market order may trade),
+# reference_price (the reference until something has traded).
 """
 
 _ACCOUNTS_TEMPLATE = """\
@@ -130,5 +134,5 @@ def _limits_text(shape: type[Timings] | type[Bounds], table: str, comment: str) 
     lines = [f"# {comment}", f"# [{table}]"]
     for limit in fields(shape):
         mark = "* " if limit.metadata["genesis"] else ""
-        lines.append(f"# {f'{limit.name} = {limit.default}':<38}# {mark}{limit.metadata['what']}")
+        lines.append(f"# {f'{limit.name} = {limit.default}':<40}# {mark}{limit.metadata['what']}")
     return "\n".join(lines) + "\n\n"

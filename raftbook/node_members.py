@@ -37,7 +37,7 @@ Answer = TypeVar("Answer")
 def configured_members(config: ClusterConfig) -> Membership:
     """The nodes of cluster.toml: who shall found the cluster."""
     return configured(
-        Member(node.node_id, node.host, node.raft_port, node.client_port, node.http_port)
+        Member(node.node_id, node.host, node.raft_port, node.client_port, node.http_port or 0)
         for node in config.nodes
     )
 

@@ -24,6 +24,13 @@ from raftbook.config import (
 )
 from raftbook.config_limits import BOUND_RULES, TIMING_RULES, LimitRule
 from raftbook.errors import ConfigError
+from raftbook.replica.proposer import FORWARD_BYTES_MAX
+from raftbook.replica.raft import APPEND_BYTES_MAX, APPEND_ENTRIES_MAX
+from raftbook.replica.shipping import PIECE_BYTES
+from raftbook.storage.snapshot_header import HEADER_BYTES
+from raftbook.wire import pages
+from raftbook.wire.entry import pack_request
+from raftbook.wire.packing import pack
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -84,13 +91,14 @@ def test_file_in_the_repository_is_the_rendered_default() -> None:
 def test_file_in_the_repository_starts_three_nodes_on_this_machine() -> None:
     config = load_config(ROOT / "cluster.toml")
     assert config.nodes == (
-        NodeAddress(1, "127.0.0.1", 7001, 7101, 8001),
-        NodeAddress(2, "127.0.0.1", 7002, 7102, 8002),
-        NodeAddress(3, "127.0.0.1", 7003, 7103, 8003),
+        NodeAddress(1, "127.0.0.1", 7001, 7101),
+        NodeAddress(2, "127.0.0.1", 7002, 7102),
+        NodeAddress(3, "127.0.0.1", 7003, 7103),
     )
+    cent = Decimal("0.01")  # spot markets: no order at zero or below
     assert config.instruments == (
-        InstrumentConfig("BTC-USD", "BTC", "USD", Decimal("0.01"), Decimal("0.001")),
-        InstrumentConfig("ETH-USD", "ETH", "USD", Decimal("0.01"), Decimal("0.01")),
+        InstrumentConfig("BTC-USD", "BTC", "USD", cent, Decimal("0.001"), price_min=cent),
+        InstrumentConfig("ETH-USD", "ETH", "USD", cent, cent, price_min=cent),
     )
     assert config.accounts == (
         AccountConfig("alice"),
@@ -197,6 +205,7 @@ def test_defaults_are_those_of_the_design() -> None:
         entry_bytes_max=256 * 1024,
         entry_requests_max=4096,
         requests_pending_max=65536,
+        requests_pending_bytes_max=256 * 1024 * 1024,
         connections_max=1024,
         sessions_max=10000,
         sessions_per_account_max=1000,
@@ -901,13 +910,24 @@ def test_bad_timings_are_refused(lines: str, message: str) -> None:
             "peer_buffer_bytes_max = 65536",
             "frame_bytes_max = 4194304 (the default) and peer_buffer_bytes_max = 65536 clash: "
             "a frame is buffered; "
-            "write frame_bytes_max = 65536 or less, or peer_buffer_bytes_max = 4194304 or more",
+            "write peer_buffer_bytes_max = 4194304 or more",
         ),
         (
             "client_buffer_bytes_max = 65536",
             "frame_bytes_max = 4194304 (the default) and client_buffer_bytes_max = 65536 clash: "
             "a frame is buffered; "
-            "write frame_bytes_max = 65536 or less, or client_buffer_bytes_max = 4194304 or more",
+            "write client_buffer_bytes_max = 4194304 or more",
+        ),
+        (
+            "frame_bytes_max = 1048576",
+            "frame_bytes_max = 1048576 is too small: nodes send each other pieces of 1 MiB, "
+            "and their framing; write frame_bytes_max = 2097152 or more",
+        ),
+        (
+            "requests_pending_bytes_max = 65536",
+            "entry_bytes_max = 262144 (the default) and requests_pending_bytes_max = 65536 clash: "
+            "a request is a part; "
+            "write entry_bytes_max = 65536 or less, or requests_pending_bytes_max = 262144 or more",
         ),
         (
             "snapshot_every_bytes = 65536",
@@ -940,6 +960,25 @@ def test_bad_bounds_are_refused(lines: str, message: str) -> None:
     assert str(error) == f"cluster.toml: [bounds] {message}"
 
 
+def test_smallest_frame_holds_whatever_a_peer_sends() -> None:
+    (frame,) = [limit for limit in fields(Bounds) if limit.name == "frame_bytes_max"]
+    low = frame.metadata["low"]
+    smallest_request = len(pack_request(1, 1, ((11,),)))
+    requests = (b"x" * smallest_request,) * (FORWARD_BYTES_MAX // smallest_request)
+    entries = (
+        (b"x" * (APPEND_BYTES_MAX // APPEND_ENTRIES_MAX), 2**63, 2**63),
+    ) * APPEND_ENTRIES_MAX
+    append = {"type": "append", "term": 2**63, "commit_index": 2**63, "prev_index": 2**63}
+    header = {"type": "install", "term": 2**63, "header": b"x" * HEADER_BYTES, "offset": 2**63}
+    for message in (
+        {"type": "forward", "requests": requests},
+        {**append, "prev_term": 2**63, "entries": entries},
+        {**header, "chunk": b"x" * PIECE_BYTES, "last": True},
+    ):
+        assert len(pack(message)) <= low, message["type"]
+    assert low >= pages.FRAME_BYTES_MAX, "a page must fit the smallest buffer of a client"
+
+
 def test_clash_hint_leaves_out_what_is_out_of_range() -> None:
     error = refusal(f"{MINIMAL}[timings]\nrequest_deadline_ms = 20\n")
     assert error.hint == "write request_deadline_ms = 601 or more"
@@ -965,3 +1004,8 @@ def test_more_accounts_than_their_bound_are_refused() -> None:
         "cluster.toml: [accounts] there are 2 accounts, more than [bounds] accounts_max = 1; "
         "write accounts_max = 2 or more"
     )
+
+
+def test_http_port_is_reserved_and_may_be_left_out() -> None:
+    config = parsed(MINIMAL.replace("http_port = 8001\n", ""))
+    assert config.nodes[0].http_port is None

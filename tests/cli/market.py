@@ -100,7 +100,6 @@ class Market:
                 "host": node.host,
                 "raft_port": node.raft_port,
                 "client_port": node.client_port,
-                "http_port": node.http_port,
                 "connected": node.node_id not in self.down,
                 "seen_ms_ago": 700 if node.node_id in self.down else 20,
                 "match_index": None if node.node_id == node_id else self.index,
