@@ -303,7 +303,8 @@ def test_a_node_too_old_stops_at_a_header_it_cannot_read(tmp_path: Path) -> None
     with mock.patch.object(snapshot_header, "FORMAT_VERSION", 2):
         block = encode_header(replace(header, index=header.index + 100))
     piece = {"type": "install", "term": cluster[1].raft.term, "header": block}
-    cluster[2].receive(1, {**piece, "offset": 0, "chunk": b"", "last": False})
+    piece |= {"offset": 0, "chunk": b"", "last": False}
+    cluster[2].receive(1, cluster.said_by(1, piece))
     cluster.turn(2)
     assert cluster[2].fence is not None and cluster[2].fence.kind is FenceKind.TOO_OLD
     assert "it has format 2, this build reads 1: upgrade this node" in cluster[2].fence.reason
