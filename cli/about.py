@@ -19,15 +19,19 @@ _INSTALL = {
 }
 
 
+_VERSION_LINE = f"raftbook {__version__} (Python {platform.python_version()})"
+
+version_option = click.version_option(__version__, message=_VERSION_LINE, help="Print the version.")
+"""`raftbook --version`, for whoever does not know the verb."""
+
+
 @click.command()
 @common_options
 @pass_invocation
 def version(invocation: Invocation) -> None:
     """Print the version."""
     document = {"version": __version__, "python": platform.python_version()}
-    invocation.printer.show(
-        document, table=lambda: f"raftbook {__version__} (Python {platform.python_version()})"
-    )
+    invocation.printer.show(document, table=lambda: _VERSION_LINE)
 
 
 @click.command(

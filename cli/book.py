@@ -14,10 +14,12 @@ from typing import Any, Final
 import click
 
 from raftbook.client.views import BookLevel, BookOrder, BookView
+from raftbook.wire.pages import ROWS_MAX
 
 from .invocation import Invocation, network_options, pass_invocation
 from .output.printer import Printer
-from .watching import repeat
+from .watching import Picture
+from .watching import watch as show_changes
 
 WATCH_EVERY_S: Final = 0.25
 STALE_MS: Final = 2_000
@@ -32,7 +34,7 @@ _WIDTHS_MIN: Final = (8, 8, 10)
 @click.command("book")
 @click.argument("symbol")
 @click.option(
-    "--depth", type=click.IntRange(0, 10_000), default=10, show_default=True, help="0 is all."
+    "--depth", type=click.IntRange(0, ROWS_MAX), default=10, show_default=True, help="0 is all."
 )
 @click.option("--orders", is_flag=True, help="Each order by itself, eldest first.")
 @click.option("--linearizable", is_flag=True, help="Wait until the answer is certainly current.")
@@ -65,13 +67,12 @@ def book(
 
     Bids stand left, asks right; totals add up from the best price.
     """
+    invocation.goes_on = watch
     printer = invocation.printer
     max_age_ms = None if max_age is None else max_age * 1_000
     with invocation.connect() as client:
-        shown = -1
 
-        def show() -> None:
-            nonlocal shown
+        def look() -> Picture:
             view = client.book(
                 symbol,
                 depth,
@@ -80,24 +81,14 @@ def book(
                 linearizable=linearizable,
                 max_age_ms=max_age_ms,
             )
-            if printer.is_table or view.feed_seq != shown:
-                show_book(printer, view, as_line=watch)
-            shown = view.feed_seq
+            # applied_index moves with every entry, and says nothing about this book.
+            state = (view.feed_seq, view.phase, view.age_ms > STALE_MS)
+            return Picture(state, book_document(view), lambda: book_picture(view, printer))
 
         if watch:
-            # Wrong questions end here; only later troubles are waited out.
-            show()
-            repeat(printer, show, every_s=WATCH_EVERY_S)
-        else:
-            show()
-
-
-def show_book(printer: Printer, view: BookView, *, as_line: bool = False) -> None:
-    """Prints a book; one line of JSON each when it comes again and again."""
-    if as_line and not printer.is_table:
-        printer.line(book_document(view))
-    else:
-        printer.show(book_document(view), table=lambda: book_picture(view, printer))
+            show_changes(invocation, look, every_s=WATCH_EVERY_S)
+        _, document, text = look()
+        printer.show(document, table=text)
 
 
 def book_document(view: BookView) -> dict[str, Any]:

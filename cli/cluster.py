@@ -15,11 +15,13 @@ from raftbook.errors import RaftbookError
 
 from .cluster_verify import verify_cluster
 from .cluster_view import ClusterView, NodeView, ask_all, require_reachable, view_cluster
+from .groups import VerbGroup
 from .invocation import Invocation, network_options, pass_invocation
 from .outcomes import CommandFailed, ExitCode, judge, worst
 from .output.printer import say
 from .output.tables import plural, render_table
-from .watching import repeat
+from .watching import Picture
+from .watching import watch as show_changes
 
 DIGEST_CHARS = 12
 CLIENT_PORT_OFFSET, HTTP_PORT_OFFSET, PORT_MAX = 100, 1_000, 65_535
@@ -27,7 +29,7 @@ CLIENT_PORT_OFFSET, HTTP_PORT_OFFSET, PORT_MAX = 100, 1_000, 65_535
 SEEN_NOW_MS = 100
 
 
-@click.group("cluster")
+@click.group("cluster", cls=VerbGroup)
 def cluster() -> None:
     """Look at the nodes, compare them, hand over leadership, change who belongs to it."""
 
@@ -39,10 +41,11 @@ def cluster() -> None:
 def status(invocation: Invocation, watch: bool) -> None:
     """Ask every node how it is. Exit 3 if none answers."""
     if watch:
-        repeat(invocation.printer, lambda: _show_status(invocation, view_cluster(invocation)))
-        return
+        invocation.goes_on = True
+        show_changes(invocation, lambda: _picture(view_cluster(invocation)))
     view = view_cluster(invocation)
-    _show_status(invocation, view)
+    _, document, text = _picture(view)
+    invocation.printer.show(document, table=text)
     require_reachable(view)
 
 
@@ -50,7 +53,10 @@ def status(invocation: Invocation, watch: bool) -> None:
 @network_options
 @pass_invocation
 def health(invocation: Invocation) -> None:
-    """Exit 0 exactly when there is a leader and a quorum follows it."""
+    """Exit 0 exactly when there is a leader and a quorum follows it.
+
+    Else exit 4, or 3 if no node answers.
+    """
     view = view_cluster(invocation)
     document = {
         "healthy": view.healthy,
@@ -116,7 +122,12 @@ def members(invocation: Invocation) -> None:
 @network_options
 @pass_invocation
 def verify(invocation: Invocation, index: int | None) -> None:
-    """Ask every node for the digest of its book at one index; exit 6 if they differ."""
+    """Compare the digests of all nodes' books at one index.
+
+    Exit 0 if a majority of the nodes answered and all that answered agree: a node that is down is
+    shown as "-" and listed in JSON as unreachable, it does not fail the comparison. Exit 6 if two
+    of them differ, 4 if too few answered to tell, 3 if none did.
+    """
     verdict = verify_cluster(invocation, index)
     invocation.printer.show(verdict.document(), table=verdict.text)
     verdict.require_agreement()
@@ -219,7 +230,7 @@ def snapshot(invocation: Invocation) -> None:
     codes = []
     for node_id, answer in answers.items():
         if isinstance(answer, RaftbookError):
-            code, line = judge(answer)
+            code, line = judge(answer, invocation, node_id=node_id)
             codes.append(code)
             say(f"raftbook: node {node_id}: {line}")
             rows.append({"node_id": node_id, "snapshot_index": None, "error": str(answer)})
@@ -261,17 +272,20 @@ def _leader(invocation: Invocation, what: str, *, voter_id: int | None = None) -
 # -- how it looks -----------------------------------------------------------------------------
 
 
-def _show_status(invocation: Invocation, view: ClusterView) -> None:
-    invocation.printer.show(
-        status_document(view), table=lambda: f"{status_table(view)}\n{health_line(view)}"
-    )
-    if invocation.printer.is_table:
-        for node in view.nodes:
-            if node.status is not None and node.status.get("fenced"):
-                say(f"node {node.node_id} is fenced: {node.status['fenced']}")
-        line = engine_line(view)
-        if line is not None:
-            say(line)
+def _picture(view: ClusterView) -> Picture:
+    document = status_document(view)
+
+    def text() -> str:
+        fenced = [
+            f"node {node.node_id} is fenced: {node.status['fenced']}"
+            for node in view.nodes
+            if node.status is not None and node.status.get("fenced")
+        ]
+        upgrade = engine_line(view)
+        last = [] if upgrade is None else [upgrade]
+        return "\n".join([status_table(view), health_line(view), *fenced, *last])
+
+    return Picture(document, document, text)
 
 
 def status_document(view: ClusterView) -> dict[str, Any]:

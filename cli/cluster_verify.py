@@ -5,6 +5,7 @@ Owns the choice of the index, and the verdict. Must not know how it is shown bey
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +14,13 @@ from typing import Any, Final
 from raftbook.client import Client
 from raftbook.errors import RaftbookError
 
-from .cluster_view import ClusterView, ask_all, require_reachable, view_cluster
+from .cluster_view import (
+    STATUS_TIMEOUT_S,
+    ClusterView,
+    ask_all,
+    require_reachable,
+    view_cluster,
+)
 from .invocation import Invocation
 from .outcomes import CommandFailed, ExitCode
 from .output.tables import plural
@@ -131,7 +138,9 @@ def verify_cluster(invocation: Invocation, index: int | None = None) -> Verdict:
         NoNodeReachable: nobody answered.
         CommandFailed: a node keeps no digest of the index that was asked for.
     """
-    view = view_cluster(invocation)
+    # A node that hangs must leave time to compare the others.
+    status_timeout_s = min(STATUS_TIMEOUT_S, invocation.time_limit_s / 3)
+    view = view_cluster(invocation, timeout_s=status_timeout_s)
     require_reachable(view)
     silent = {node.node_id: node.trouble for node in view.nodes if node.status is None}
     nodes = [node.address for node in view.reachable]
@@ -140,9 +149,10 @@ def verify_cluster(invocation: Invocation, index: int | None = None) -> Verdict:
         index = min(int(node.status["applied_index"]) for node in view.reachable if node.status)
     for _ in range(_TRIES):
         wanted = index
-        answers = ask_all(
-            invocation, _digest_question(wanted), nodes=nodes, timeout_s=WAIT_MS / 1000 + 1
-        )
+        left_s = min(WAIT_MS / 1000 + 1, invocation.ends_at - time.monotonic())
+        wait_ms = min(WAIT_MS, max(0, int(left_s * 500)))
+        question = _digest_question(wanted, wait_ms)
+        answers = ask_all(invocation, question, nodes=nodes, timeout_s=WAIT_MS / 1000 + 1)
         verdict, kept_from = _verdict(wanted, answers, silent, view)
         if kept_from is None:
             return replace(verdict, instruments=None, resting_orders=None) if given else verdict
@@ -162,9 +172,9 @@ def verify_cluster(invocation: Invocation, index: int | None = None) -> Verdict:
     )
 
 
-def _digest_question(index: int) -> Callable[[Client], dict[str, Any]]:
+def _digest_question(index: int, wait_ms: int) -> Callable[[Client], dict[str, Any]]:
     def ask(client: Client) -> dict[str, Any]:
-        answer: dict[str, Any] = client.query("digest", index=index, wait_ms=WAIT_MS)
+        answer: dict[str, Any] = client.query("digest", index=index, wait_ms=wait_ms)
         return answer
 
     return ask

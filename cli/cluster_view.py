@@ -142,15 +142,15 @@ def ask_all(
     return {node.node_id: answer for node, answer in zip(wanted, answers, strict=True)}
 
 
-def view_cluster(invocation: Invocation) -> ClusterView:
+def view_cluster(invocation: Invocation, *, timeout_s: float | None = None) -> ClusterView:
     """Asks every node of cluster.toml for its status, then those that came later."""
-    views = _ask_for_status(invocation, invocation.config.nodes)
+    views = _ask_for_status(invocation, invocation.config.nodes, timeout_s)
     members = _members(views)
     if not members:
         return ClusterView(tuple(views))
     known = {view.address: view for view in views}
     unknown = [address for address in members if address not in known]
-    known |= {view.address: view for view in _ask_for_status(invocation, unknown)}
+    known |= {view.address: view for view in _ask_for_status(invocation, unknown, timeout_s)}
     return ClusterView(
         tuple(
             replace(known[address], is_voter=is_voter)
@@ -159,10 +159,12 @@ def view_cluster(invocation: Invocation) -> ClusterView:
     )
 
 
-def _ask_for_status(invocation: Invocation, nodes: Sequence[NodeAddress]) -> list[NodeView]:
+def _ask_for_status(
+    invocation: Invocation, nodes: Sequence[NodeAddress], timeout_s: float | None
+) -> list[NodeView]:
     if not nodes:
         return []
-    answers = ask_all(invocation, lambda client: client.status(), nodes=nodes)
+    answers = ask_all(invocation, lambda client: client.status(), nodes=nodes, timeout_s=timeout_s)
     views = []
     for node in nodes:
         answer = answers[node.node_id]

@@ -12,12 +12,13 @@ import click
 from raftbook.config import ClusterConfig
 from raftbook.config_shapes import decimal_text
 
+from .groups import VerbGroup
 from .invocation import Invocation, common_options, pass_invocation
 from .output.printer import say
 from .output.tables import plural, render_table
 
 
-@click.group("config")
+@click.group("config", cls=VerbGroup)
 def config_group() -> None:
     """Look at cluster.toml."""
 
@@ -29,13 +30,17 @@ def check(invocation: Invocation) -> None:
     """Read cluster.toml as a node would; exit 2 and say what is wrong if it would refuse."""
     config = invocation.config
     invocation.printer.show(_document(config), table=lambda: _summary(config))
-    if not config.secret_file.exists():
-        nodes_need_it = f"{config.secret_file} does not exist: no node will start without it"
-        say(f"warning: {nodes_need_it}; `raftbook init` in a new folder makes one")
-    open_accounts = [account.name for account in config.accounts if account.secret is None]
     loopback = all(
-        node.host.startswith("127.") or node.host == "localhost" for node in config.nodes
+        node.host.startswith("127.") or node.host in ("localhost", "::1") for node in config.nodes
     )
+    if not config.secret_file.exists():
+        what = (
+            "the first node of a new cluster makes it, one with data will not start without it"
+            if loopback
+            else "no node will start without it; `raftbook init` in a new folder makes one"
+        )
+        say(f"warning: {config.secret_file} does not exist: {what}")
+    open_accounts = [account.name for account in config.accounts if account.secret is None]
     if open_accounts and not loopback:
         say(
             f"warning: anyone who reaches a client port may use {', '.join(open_accounts)}; "

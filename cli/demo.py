@@ -157,6 +157,7 @@ class _Show:
         self._invocation = Invocation(environ={})
         self._invocation.config_name = str(cluster.config.path)
         self._invocation.timeout_s = NODE_TIMEOUT_S
+        self._invocation.goes_on = True
         self._view: ClusterView | None = None
         self._book: BookView | None = None
         self._orders_before = 0

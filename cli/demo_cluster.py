@@ -110,7 +110,8 @@ class DemoCluster:
                     ExitCode.NOT_ACCEPTED,
                     f"demo: node {node_id} ended with {code}: "
                     f"{' | '.join(lines[-LOG_LINES_SHOWN:])}",
-                    hint="run it alone to see more: raftbook node --id 1",
+                    hint=f"run it alone to see more: raftbook node --id {node_id} "
+                    f"--config {self.config.path}{' (keep it with --dir)' * self._is_temporary}",
                 )
 
     def stop(self) -> bool:

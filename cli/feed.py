@@ -6,24 +6,26 @@ Owns the two verbs. Must not know how a subscription survives the loss of its no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import click
 
+from raftbook.client import Client
 from raftbook.client.values import InstrumentSpec
 from raftbook.client.views import MarketTrade
+from raftbook.core.events import ACCEPTED, SESSION_OPENED
+from raftbook.wire.pages import ROWS_MAX
 
 from .invocation import Invocation, network_options, pass_invocation
 from .lookup import known_spec
-from .naming import event_document, event_symbol
+from .naming import event_document, event_symbol, fields_text
 from .output.printer import Printer, say
 from .output.tables import render_table, rfc3339
 
-ENTRIES_MAX: Final = 10_000
-"""As many entries as a node answers with at once."""
-
-ROWS_MAX: Final = 10_000
 ENTRIES_DEFAULT: Final = 20
+ORDERS_KNOWN_MAX: Final = 100_000
+"""Names of orders that `events -f` remembers."""
 
 _TRADE_HEADERS: Final = ("TIME", "TRADE", "SIDE", "QTY", "PRICE", "MAKER", "TAKER", "ENTRY")
 
@@ -39,6 +41,7 @@ def trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -> Non
 
     Eldest first; SIDE is that of the order which came in.
     """
+    invocation.goes_on = follow
     printer = invocation.printer
     with invocation.connect() as client:
         spec = known_spec(client, symbol)
@@ -164,6 +167,7 @@ def events(
 
     All accounts' orders are among them, so this is for operators.
     """
+    invocation.goes_on = follow
     printer = invocation.printer
     with invocation.connect() as client:
         instruments = client.instruments()
@@ -172,21 +176,24 @@ def events(
         if follow:
             answer = client.query("events", limit=1)
             first = answer["applied_index"] + 1 if first is None else _kept(first, answer)
+            known = _KnownOrders()
             for entry in client.subscribe("entries", from_index=first):
                 if _has_unknown_instrument(entry, instruments):
                     instruments = client.instruments()
-                for document in entry_documents(entry, instruments, symbol):
+                for document in known.documents(entry, instruments, symbol):
                     _print_event(printer, document)
             return
         # Of an instrument, the entries that concern it are wanted: look through all that is kept.
-        asked = limit if symbol is None else ENTRIES_MAX
-        answer = client.query("events", from_index=first or 0, limit=asked)
+        asked = limit if symbol is None else ROWS_MAX
+        answer, entries = _entries(client, first or 0, asked)
     if first is not None:
         _kept(first, answer)
-    told = [entry_documents(entry, instruments, symbol) for entry in answer["entries"]]
-    told = [documents for documents in told if documents]
-    told = told[:limit] if first is not None else told[-limit:]
-    documents = [document for documents in told for document in documents]
+    known = _KnownOrders()
+    told = [known.documents(entry, instruments, symbol) for entry in entries]
+    # An entry's pages stand beside each other.
+    indexes = sorted({each[0]["entry_index"] for each in told if each})
+    chosen = set(indexes[:limit] if first is not None else indexes[-limit:])
+    documents = [each for page in told for each in page if each["entry_index"] in chosen]
     printer.show(
         {
             "first_kept": answer["first_kept"],
@@ -209,30 +216,72 @@ def _kept(first: int, answer: Mapping[str, Any]) -> int:
     return max(first, first_kept)
 
 
-def entry_documents(
-    entry: Sequence[Any], instruments: Mapping[str, InstrumentSpec], symbol: str | None
-) -> list[dict[str, Any]]:
-    """The events of one entry, of one instrument if asked; repeated replies are left out."""
-    index, term, time_ns, replies = entry
-    documents = []
-    for session_id, request_seq, _, offset, replied, poss_dup in replies:
-        if poss_dup:
-            continue
-        for number, event in enumerate(replied):
-            if symbol is None or event_symbol(event) == symbol:
-                documents.append(
-                    {
-                        "entry_index": index,
-                        "term": term,
-                        "time": rfc3339(time_ns),
-                        "time_ns": time_ns,
-                        "event_offset": offset + number,
-                        "session_id": session_id,
-                        "request_seq": request_seq,
-                        **event_document(event, instruments),
-                    }
-                )
-    return documents
+def _entries(client: Client, first: int, limit: int) -> tuple[Mapping[str, Any], list[Any]]:
+    """The first answer about so many entries, and their pages, however many answers they take."""
+    answer = following = client.query("events", from_index=first, limit=limit)
+    entries = list(answer["entries"])
+    while following["next"] is not None:
+        index, page = following["next"]
+        left = limit - len({entry[0] for entry in entries} - {index})
+        following = client.query("events", from_index=index, from_page=page, limit=left)
+        if not following["entries"]:
+            break  # no longer kept
+        entries += following["entries"]
+    return answer, entries
+
+
+class _KnownOrders:
+    """The instruments of the orders that events have told about: an amend names an order only."""
+
+    def __init__(self) -> None:
+        # By order_id, and by account and client_order_id; at most ORDERS_KNOWN_MAX.
+        self._symbols: dict[int | tuple[str, str], str] = {}
+        self._accounts: dict[int, str] = {}  # by session_id
+
+    def documents(
+        self, entry: Sequence[Any], instruments: Mapping[str, InstrumentSpec], symbol: str | None
+    ) -> list[dict[str, Any]]:
+        """The events of one page of an entry, of one instrument if asked; repeated replies are
+        left out."""
+        index, term, time_ns, replies, _, _ = entry
+        documents = []
+        for session_id, request_seq, _, offset, replied, poss_dup in replies:
+            if poss_dup:
+                continue
+            for number, event in enumerate(replied):
+                self._learn(session_id, event)
+                if symbol is None or event_symbol(event) == symbol:
+                    symbol_of = partial(self._symbol_of, session_id)
+                    documents.append(
+                        {
+                            "entry_index": index,
+                            "term": term,
+                            "time": rfc3339(time_ns),
+                            "time_ns": time_ns,
+                            "event_offset": offset + number,
+                            "session_id": session_id,
+                            "request_seq": request_seq,
+                            **event_document(event, instruments, symbol_of),
+                        }
+                    )
+        return documents
+
+    def _learn(self, session_id: int, event: Sequence[Any]) -> None:
+        if event[0] == SESSION_OPENED:
+            self._accounts[event[2]] = event[3]
+        elif event[0] == ACCEPTED:
+            order_id, account, client_order_id, symbol = event[2][:4]
+            self._accounts[session_id] = account
+            self._symbols[order_id] = self._symbols[account, client_order_id] = symbol
+        while len(self._symbols) > ORDERS_KNOWN_MAX:
+            del self._symbols[next(iter(self._symbols))]
+        while len(self._accounts) > ORDERS_KNOWN_MAX:
+            del self._accounts[next(iter(self._accounts))]
+
+    def _symbol_of(self, session_id: int, order_id: int, client_order_id: str) -> str | None:
+        if order_id:
+            return self._symbols.get(order_id)
+        return self._symbols.get((self._accounts.get(session_id, ""), client_order_id))
 
 
 _QUIET: Final = frozenset(
@@ -243,16 +292,8 @@ _QUIET: Final = frozenset(
 
 def event_line(document: Mapping[str, Any]) -> str:
     """An event on one line: where, what, and every field that says something."""
-    told = []
-    for name, value in document.items():
-        if name in _QUIET or value in (None, "", False):
-            continue
-        if isinstance(value, dict):
-            value = " ".join(f"{key}={inner}" for key, inner in value.items() if inner)
-            value = f"({value})"
-        told.append(f"{name}={value}")
     place = f"{document['entry_index']}.{document['event_offset']}"
-    return f"{place:<10} {document['event']:<18} {' '.join(told)}".rstrip()
+    return f"{place:<10} {document['event']:<18} {fields_text(document, _QUIET)}".rstrip()
 
 
 def _print_event(printer: Printer, document: Mapping[str, Any]) -> None:

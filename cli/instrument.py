@@ -13,21 +13,19 @@ import click
 
 from raftbook.client.rejects import explain_reject
 from raftbook.client.values import InstrumentSpec
+from raftbook.config import InstrumentConfig
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.events import INSTRUMENT_CREATED, PHASE_CHANGED
-from raftbook.core.instrument import (
-    PRICE_MAX_DEFAULT,
-    QTY_MAX_DEFAULT,
-    InstrumentTerms,
-    terms_error,
-    to_units,
-)
+from raftbook.core.instrument import InstrumentTerms, terms_error, to_units
 from raftbook.core.types import INT64_MAX, Phase
+from raftbook.genesis import instrument_terms
 
 from .amounts import DECIMAL
+from .groups import VerbGroup
 from .invocation import Invocation, network_options, pass_invocation
-from .outcomes import CommandFailed, ExitCode, exit_code_of_refusal, refusal_hint
+from .lookup import known_spec
+from .outcomes import CommandFailed, exit_code_of_refusal, refusal_hint
 from .output.tables import render_table
 
 _PRICE_LIMITS: Final = (
@@ -40,7 +38,7 @@ _PRICE_LIMITS: Final = (
 )
 
 
-@click.group("instrument")
+@click.group("instrument", cls=VerbGroup)
 def instrument() -> None:
     """See what is traded; add, halt and resume it (operators)."""
 
@@ -66,14 +64,8 @@ def list_instruments(invocation: Invocation) -> None:
 def show(invocation: Invocation, symbol: str) -> None:
     """Show the terms of one instrument: sizes, limits, phase."""
     with invocation.connect() as client:
-        specs = client.instruments()
-    if symbol not in specs:
-        raise CommandFailed(
-            ExitCode.REFUSED,
-            f"no instrument {symbol!r}; known: {', '.join(specs) or 'none'}",
-            hint="add one with: raftbook instrument add",
-        )
-    document = instrument_document(specs[symbol]) | _limits_document(specs[symbol])
+        spec = known_spec(client, symbol)
+    document = instrument_document(spec) | _limits_document(spec)
     invocation.printer.show(
         document,
         table=lambda: "\n".join(
@@ -189,41 +181,25 @@ def terms_of(
     for name, size in (("--tick", tick_size), ("--lot", lot_size)):
         if size <= 0:
             raise click.UsageError(f"{name} must be positive, not {size:f}")
-    units = {name: _units(name, limits[name], tick_size, "ticks") for name in _PRICE_LIMITS}
-    qty_max = _units("qty_max", limits["qty_max"], lot_size, "lots")
-    notional = limits["notional_max"]
-    terms = InstrumentTerms(
-        symbol=symbol,
-        base=base,
-        quote=quote,
-        tick_size=f"{tick_size:f}",
-        lot_size=f"{lot_size:f}",
-        qty_max=QTY_MAX_DEFAULT if qty_max is None else qty_max,
-        price_min=-PRICE_MAX_DEFAULT if units["price_min"] is None else units["price_min"],
-        price_max=PRICE_MAX_DEFAULT if units["price_max"] is None else units["price_max"],
-        band_low=units["band_low"],
-        band_high=units["band_high"],
-        # The limit need not be a whole number of tick-lots: what is below it is allowed.
-        notional_max=None if notional is None else int(notional / (tick_size * lot_size)),
-        collar=units["collar"],
-        reference_price=units["reference_price"],
-    )
+    for name in _PRICE_LIMITS:
+        _check_units(name, limits[name], tick_size, "ticks")
+    _check_units("qty_max", limits["qty_max"], lot_size, "lots")
+    terms = instrument_terms(InstrumentConfig(symbol, base, quote, tick_size, lot_size, **limits))
     error = c.form_error(c.create_instrument(terms)) or terms_error(terms)
     if error is not None:
         raise click.UsageError(f"these terms cannot be traded: {error}")
     return terms
 
 
-def _units(name: str, amount: Decimal | None, unit: Decimal, units: str) -> int | None:
+def _check_units(name: str, amount: Decimal | None, unit: Decimal, units: str) -> None:
     if amount is None:
-        return None
+        return
     count = to_units(amount, unit)
     option = "--" + name.replace("_", "-")
     if count is None:
         raise click.UsageError(f"{option} {amount:f} is not a whole number of {units} of {unit:f}")
     if abs(count) > INT64_MAX:
         raise click.UsageError(f"{option} {amount:f} is too large")
-    return count
 
 
 def _set_phase(invocation: Invocation, symbol: str, phase: Phase) -> None:
@@ -253,7 +229,7 @@ def _administer(
         raise CommandFailed(
             exit_code_of_refusal(code),
             f"refused: {explain_reject(code)}",
-            hint=refusal_hint(code),
+            hint=refusal_hint(code, symbol=str(command[1])),
         )
     return event, reply.entry_index
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -28,6 +29,7 @@ from raftbook.errors import ConfigError
 from .output.printer import FORMATS, Printer
 
 TIMEOUT_DEFAULT_S: Final = 5.0
+TIMEOUT_MAX_S: Final = 3600
 ACCOUNT_DEFAULT: Final = "demo"
 
 Address = tuple[str, int]
@@ -40,6 +42,10 @@ class Invocation:
     Args:
         connect, connect_async: make a client; a test gives its own.
         environ: where RAFTBOOK_… is looked up.
+
+    Attributes:
+        goes_on: the verb has no end of its own, so --timeout is for each call, not for all of them.
+        waits: a node that refuses the connection is tried again until --timeout.
     """
 
     def __init__(
@@ -58,6 +64,9 @@ class Invocation:
         self.node: str | None = None
         self.account_name: str | None = None
         self.timeout_s: float | None = None
+        self.waits = False
+        self.goes_on = False
+        self._began = time.monotonic()
         self._config: ClusterConfig | None = None
 
     # -- settings -----------------------------------------------------------------------------
@@ -127,6 +136,11 @@ class Invocation:
     def time_limit_s(self) -> float:
         return TIMEOUT_DEFAULT_S if self.timeout_s is None else self.timeout_s
 
+    @property
+    def ends_at(self) -> float:
+        """When this run must end (`time.monotonic`): one deadline, whatever it has to ask."""
+        return math.inf if self.goes_on else self._began + self.time_limit_s
+
     # -- reaching nodes -----------------------------------------------------------------------
 
     def addresses(self) -> list[Address]:
@@ -153,28 +167,56 @@ class Invocation:
 
     def connect(self, *, session_key: str = "") -> Client:
         """A client of the cluster."""
-        return self._connect(self.addresses(), session_key=session_key, **self._identity())
+        return self._connect(self.addresses(), session_key=session_key, **self._settings())
 
     def connect_async(self, *, session_key: str = "") -> AsyncClient:
         """The same for asyncio."""
-        return self._connect_async(self.addresses(), session_key=session_key, **self._identity())
+        return self._connect_async(self.addresses(), session_key=session_key, **self._settings())
 
     def connect_to(
         self, node: NodeAddress, *, session_key: str = "", timeout_s: float | None = None
     ) -> Client:
         """A client of this one node, for what only it can answer."""
-        identity = self._identity()
+        settings = self._settings(is_one_node=True)
         if timeout_s is not None:
-            identity["timeout_s"] = timeout_s
-        return self._connect([(node.host, node.client_port)], session_key=session_key, **identity)
+            settings["timeout_s"] = timeout_s
+        return self._connect([(node.host, node.client_port)], session_key=session_key, **settings)
 
-    def _identity(self) -> dict[str, Any]:
+    def _settings(self, *, is_one_node: bool = False) -> dict[str, Any]:
+        """What every client of this run is told. Of one node a refusal is an answer; of a whole
+        cluster it may be that the nodes are just starting."""
+        is_one_node = is_one_node or self.node_name is not None
         return {
             "account": self.account,
             "secret": self.secret or "",
             "client_name": "raftbook-cli",
             "timeout_s": self.time_limit_s,
+            "ends_at": self.ends_at,
+            "gives_up_when_refused": is_one_node and not self.waits,
         }
+
+    def how_to_start(self, node_id: int | None = None) -> str:
+        """The command that starts a node this run could not reach: this one, that of --node, any.
+
+        "" if the configuration tells of none.
+        """
+        try:
+            config = self._config_if_any()
+            named = None if self.node_name is None else self.address_of(self.node_name)
+        except (ConfigError, click.UsageError):
+            return ""
+        if config is None:
+            return "is the address a client_port, and the node up?"
+        option = f" --config {config.path}" if self.config_name else ""
+        ids = [
+            node.node_id
+            for node in config.nodes
+            if named in (None, (node.host, node.client_port)) and node_id in (None, node.node_id)
+        ]
+        if not ids:
+            return "is the address a client_port, and the node up?"
+        which = "one" if len(ids) > 1 else "it"
+        return f"start {which} with: raftbook node --id {ids[0]}{option}"
 
     def _config_if_any(self) -> ClusterConfig | None:
         """None only when a node is named by address and no configuration exists."""
@@ -224,13 +266,21 @@ def common_options(command: Command) -> Command:
     return command
 
 
-class _Seconds(click.FloatRange):
-    """A finite number: every comparison with NaN is false, so a range alone lets it pass."""
+class _Seconds(click.ParamType[float]):
+    """How long somebody is willing to wait."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        # Every comparison with NaN is false.
+        if not 0 < seconds <= TIMEOUT_MAX_S:
+            self.fail(f"{value} is not a number of seconds above 0, {TIMEOUT_MAX_S} at most")
         return seconds
 
 
@@ -239,11 +289,19 @@ def network_options(command: Command) -> Command:
     for decorate in (
         click.option(
             "--timeout",
-            type=_Seconds(min=0, min_open=True, max=3600),
+            type=_Seconds(),
             metavar="SECONDS",
             expose_value=False,
             callback=_setter("timeout_s"),
-            help=f"Give up after this long. [default: {TIMEOUT_DEFAULT_S:g}]",
+            help=f"Give up after this long, whatever is asked. [default: {TIMEOUT_DEFAULT_S:g}]",
+        ),
+        click.option(
+            "--wait",
+            is_flag=True,
+            default=None,
+            expose_value=False,
+            callback=_setter("waits"),
+            help="Try until --timeout though the node of --node refuses the connection.",
         ),
         click.option(
             "--account",

@@ -5,25 +5,27 @@ Owns the verbs and the search for the first difference. Must not know files: `da
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import starmap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from raftbook.client.values import InstrumentSpec
-from raftbook.core.exchange import Exchange, Genesis
-from raftbook.core.types import Phase
-from raftbook.errors import ProtocolError
+from raftbook.core.exchange import Genesis
 from raftbook.storage.directory import JOURNAL_NAME
 from raftbook.storage.journal_file import FIRST_INDEX
-from raftbook.wire.entry import REGULAR, unpack_entry
 
-from .data_directory import DataDirectory, LogEntry
+from .groups import VerbGroup
 from .invocation import Invocation, common_options, pass_invocation
-from .naming import command_document, event_document
+from .log_entries import EntryReader, entry_text
 from .outcomes import CommandFailed, ExitCode
 from .output.printer import say
-from .output.tables import rfc3339
+
+if TYPE_CHECKING:
+    from .data_directory import DataDirectory
+
+SNAPSHOTS_NAME = "snapshots"
 
 _directory = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -33,7 +35,7 @@ _until = click.option(
 )
 
 
-@click.group("log")
+@click.group("log", cls=VerbGroup)
 def log() -> None:
     """Read the data directories of stopped nodes.
 
@@ -54,13 +56,13 @@ def log() -> None:
 def dump(
     invocation: Invocation, directory: Path, first: int | None, until: int | None, raw: bool
 ) -> None:
-    """Print each entry as one line of JSON: what was asked, and what the book answered."""
+    """Print each entry: what was asked, and what the book answered."""
     source = _open(directory)
     last = min(until or source.last, source.last)
-    printer = invocation.printer
+    reader = EntryReader()
+    show = partial(invocation.printer.show_each, key="entries", text=entry_text)
     if raw:
-        for entry in source.entries(first or 1, last):
-            printer.line(_raw_document(entry))
+        show(map(reader.asked, source.entries(first or 1, last)))
         return
     genesis = _genesis(invocation, source)
     low, _ = source.reach
@@ -72,17 +74,7 @@ def dump(
             f"{directory}: entries before {start} are compacted away",
             hint=f"start with --from {start}",
         )
-    specs: dict[str, InstrumentSpec] = {}
-    for entry, applied, exchange in source.replay(start, last, genesis):
-        if len(exchange.books) != len(specs):
-            specs = _specs(exchange)
-        document = _raw_document(entry, specs)
-        if applied is not None:
-            document["time"] = rfc3339(applied.time_ns)
-            for request, reply in zip(document["requests"], applied.replies, strict=True):
-                request["events"] = [event_document(event, specs) for event in reply[4]]
-                request["poss_dup"] = bool(reply[5])
-        printer.line(document)
+    show(starmap(reader.done, source.replay(start, last, genesis)))
     _say_skipped(source)
 
 
@@ -202,9 +194,19 @@ def _digest_at(source: DataDirectory, index: int, genesis: Genesis) -> str:
 
 
 def _open(directory: Path) -> DataDirectory:
-    inner = sorted(path.parent.name for path in directory.glob(f"*/{JOURNAL_NAME}"))
-    if inner and not (directory / JOURNAL_NAME).exists():
-        raise click.UsageError(f"{directory} holds {', '.join(inner)}: name one of them")
+    # Here and not above: it loads Raft, which no other verb of a plain client needs.
+    from .data_directory import DataDirectory
+
+    if not (directory / JOURNAL_NAME).exists():
+        inner = sorted(path.parent.name for path in directory.glob(f"*/{JOURNAL_NAME}"))
+        if inner:
+            raise click.UsageError(f"{directory} holds {', '.join(inner)}: name one of them")
+        # A node's directory that lost its journal is for DataDirectory to explain.
+        if not (directory / SNAPSHOTS_NAME).is_dir():
+            raise click.UsageError(
+                f"{directory} is no node's directory, it holds no {JOURNAL_NAME}: "
+                "name one such as data/node-1"
+            )
     return DataDirectory(directory)
 
 
@@ -225,36 +227,3 @@ def _genesis(invocation: Invocation, source: DataDirectory) -> Genesis:
 def _say_skipped(source: DataDirectory) -> None:
     for name, problem in source.skipped.items():
         say(f"passed over {name}: {problem}")
-
-
-def _specs(exchange: Exchange) -> dict[str, InstrumentSpec]:
-    """Instruments of a state, for decimals."""
-    return {
-        symbol: InstrumentSpec.from_wire({**book.terms._asdict(), "phase": Phase(book.phase).name})
-        for symbol, book in exchange.books.items()
-    }
-
-
-def _raw_document(
-    entry: LogEntry, specs: dict[str, InstrumentSpec] | None = None
-) -> dict[str, Any]:
-    document: dict[str, Any] = {"index": entry.index, "term": entry.term}
-    if entry.payload[:1] != REGULAR:
-        return document | {"raft": True}
-    try:
-        content = unpack_entry(entry.index, entry.payload[1:])
-    except ProtocolError as error:
-        return document | {"malformed": str(error), "requests": []}
-    requests: list[dict[str, Any]] = [
-        {
-            "session_id": session_id,
-            "request_seq": request_seq,
-            "commands": [command_document(command, specs or {}) for command in commands],
-        }
-        for session_id, request_seq, commands in content.requests
-    ]
-    return document | {
-        "time": rfc3339(content.time_ns),
-        "time_ns": content.time_ns,
-        "requests": requests,
-    }

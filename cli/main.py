@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 import click
 
-from .about import completion, version
+from .about import completion, version, version_option
 from .book import book
 from .cluster import cluster
 from .config_check import config_group
 from .demo import demo
 from .feed import events, trades
+from .groups import VerbGroup
 from .init import init
 from .instrument import instrument
 from .invocation import Invocation, common_options, pass_invocation
@@ -36,10 +37,12 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(
 
 
 @click.group(
+    cls=VerbGroup,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @common_options
+@version_option
 @pass_invocation
 def cli(invocation: Invocation) -> None:
     """A limit order book replicated by Raft.
@@ -91,7 +94,7 @@ def run(arguments: Sequence[str] | None = None, *, invocation: Invocation | None
         # such as head, has seen enough. The latter is no trouble.
         return int(end.code or 0) if _COMPLETING in os.environ else ExitCode.OK
     except Exception as error:
-        code, line = judge(error)
+        code, line = judge(error, invocation)
         if line:
             say(f"raftbook: {line}")
         return code

@@ -6,14 +6,14 @@ the instrument is known, else integers under `price_ticks` and `qty_lots`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
 from raftbook.client.values import InstrumentSpec
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.instrument import InstrumentTerms, terms_error
 from raftbook.core.types import (
     OrderType,
     Phase,
@@ -25,6 +25,9 @@ from raftbook.core.types import (
 
 Named = dict[str, Any]
 Instruments = Mapping[str, InstrumentSpec]
+SymbolOf = Callable[[int, str], str | None]
+"""The instrument of an order by its order_id or, when that is 0, its client_order_id; None if it is
+not known."""
 
 _COMMAND_NAMES: Final = {
     c.NEW_ORDER: "new_order",
@@ -69,8 +72,14 @@ def name_of(kind: type[IntEnum], number: Any) -> Any:
         return number
 
 
-def command_document(command: Sequence[Any], instruments: Instruments) -> Named:
-    """A command with its fields named; one that is malformed is shown as it stands."""
+def command_document(
+    command: Sequence[Any], instruments: Instruments, symbol_of: SymbolOf | None = None
+) -> Named:
+    """A command with its fields named; one that is malformed is shown as it stands.
+
+    Args:
+        symbol_of: the instrument of an order, for the decimals of an amend.
+    """
     if c.is_engine_switch(tuple(command)):
         kind, engine_version, written_by = command
         said = {"engine_version": engine_version, "written_by": written_by}
@@ -87,22 +96,29 @@ def command_document(command: Sequence[Any], instruments: Instruments) -> Named:
     elif kind in (c.CANCEL_ORDER, c.AMEND_ORDER):
         named |= {"order_id": fields[0], "client_order_id": fields[1]}
         if kind == c.AMEND_ORDER:
-            named |= _amounts(None, order_qty=fields[2], price=fields[3])
+            symbol = symbol_of(fields[0], fields[1]) if symbol_of is not None else None
+            spec = None if symbol is None else instruments.get(symbol)
+            named |= _amounts(spec, order_qty=fields[2], price=fields[3])
     elif kind == c.OPEN_SESSION:
         named |= {"account": fields[0], "key": fields[1]}
     elif kind == c.CREATE_INSTRUMENT:
-        named |= InstrumentTerms(*fields)._asdict()
+        named |= terms_document(fields)
     elif kind == c.SET_PHASE:
         named |= {"symbol": fields[0], "phase": name_of(Phase, fields[1])}
     return named
 
 
-def event_document(event: Sequence[Any], instruments: Instruments) -> Named:
-    """An event with its fields named."""
+def event_document(
+    event: Sequence[Any], instruments: Instruments, symbol_of: SymbolOf | None = None
+) -> Named:
+    """An event with its fields named; `symbol_of` as for `command_document`."""
     kind, feed_seq, *fields = event
     named: Named = {"event": _EVENT_NAMES.get(kind, str(kind)), "feed_seq": feed_seq}
     describe = _DESCRIBE.get(kind)
-    if describe is not None:
+    if kind in (e.REJECTED, e.CANCEL_REJECTED):
+        named["reason"] = name_of(Reject, fields[0])
+        named["refused"] = command_document(fields[1], instruments, symbol_of)
+    elif describe is not None:
         named |= describe(fields, instruments)
     elif kind in _AFTER_TERMS:
         spec = instruments.get(fields[0][3])
@@ -129,6 +145,35 @@ def event_symbol(event: Sequence[Any]) -> str | None:
         is_about_one = command[0] in (c.NEW_ORDER, c.CREATE_INSTRUMENT, c.SET_PHASE)
         symbol = command[1] if is_about_one else None
     return symbol if isinstance(symbol, str) else None
+
+
+def terms_document(fields: Sequence[Any]) -> Named:
+    """The terms of an instrument; its limits as decimals, which its own sizes give."""
+    terms = InstrumentTerms(*fields)
+    if terms_error(terms) is not None:
+        return {name: repr(value)[:200] for name, value in terms._asdict().items()}
+    spec = InstrumentSpec.from_wire({**terms._asdict(), "phase": Phase.CONTINUOUS.name})
+    named: Named = {}
+    for name, value in terms._asdict().items():
+        if name == "notional_max" and value is not None:
+            named[name] = f"{value * spec.tick_size * spec.lot_size:f}"
+        elif type(value) is int:
+            named[name] = f"{spec.qty(value) if name == 'qty_max' else spec.price(value):f}"
+        else:
+            named[name] = value
+    return named
+
+
+def fields_text(document: Mapping[str, Any], leave_out: Collection[str]) -> str:
+    """Every field that says something, as name=value."""
+    told = []
+    for name, value in document.items():
+        if name in leave_out or value in (None, "", False):
+            continue
+        if isinstance(value, Mapping):
+            value = f"({fields_text(value, ())})"
+        told.append(f"{name}={value}")
+    return " ".join(told)
 
 
 def order_document(terms: Sequence[Any], instruments: Instruments) -> Named:
@@ -207,13 +252,6 @@ def _replaced(fields: Sequence[Any], instruments: Instruments) -> Named:
     }
 
 
-def _refused(fields: Sequence[Any], instruments: Instruments) -> Named:
-    return {
-        "reason": name_of(Reject, fields[0]),
-        "refused": command_document(fields[1], instruments),
-    }
-
-
 def _session_opened(fields: Sequence[Any], instruments: Instruments) -> Named:
     return {"session_id": fields[0], "account": fields[1], "highest_seq": fields[2]}
 
@@ -223,7 +261,7 @@ def _session_closed(fields: Sequence[Any], instruments: Instruments) -> Named:
 
 
 def _instrument_created(fields: Sequence[Any], instruments: Instruments) -> Named:
-    return InstrumentTerms(*fields[0])._asdict()
+    return terms_document(fields[0])
 
 
 def _phase_changed(fields: Sequence[Any], instruments: Instruments) -> Named:
@@ -237,8 +275,6 @@ def _engine_version_set(fields: Sequence[Any], instruments: Instruments) -> Name
 _DESCRIBE: Final[dict[int, Callable[[Sequence[Any], Instruments], Named]]] = {
     e.TRADE: _trade,
     e.REPLACED: _replaced,
-    e.REJECTED: _refused,
-    e.CANCEL_REJECTED: _refused,
     e.SESSION_OPENED: _session_opened,
     e.SESSION_CLOSED: _session_closed,
     e.INSTRUMENT_CREATED: _instrument_created,

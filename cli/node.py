@@ -5,9 +5,13 @@ Owns the options. Must not know how a node is built: that is `raftbook.node`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 import click
+
+from raftbook.storage.directory import JOURNAL_NAME
 
 from .invocation import Invocation, common_options, pass_invocation
 from .outcomes import CommandFailed, ExitCode
@@ -15,13 +19,16 @@ from .output.printer import say
 
 SECRET_NAME = "cluster.secret"
 
+_NODE_DIRECTORY: Final = re.compile(r"node-[0-9]+")
+
 
 @click.command()
 @click.option("--id", "node_id", type=int, required=True, help="Which [[nodes]] entry to be.")
 @click.option(
     "--data-dir",
+    metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where this node keeps its journal and snapshots. [default: from the configuration]",
+    help="Instead of data_dir in cluster.toml: the node's files are in DIR/node-ID.",
 )
 @click.option(
     "--join",
@@ -50,6 +57,8 @@ def node(
         _join(invocation, node_id, member)
     config = invocation.config
     config.node(node_id)
+    if data_dir is not None:
+        _check_data_dir(data_dir, node_id)
     code = run(config, node_id, data_dir=data_dir, log_format=log_format)
     if code:
         raise CommandFailed(ExitCode(code))
@@ -65,3 +74,14 @@ def _join(invocation: Invocation, node_id: int, member: str) -> None:
         return
     config = join(path, node_id, invocation.parse_address(member), path.parent / SECRET_NAME)
     say(f"wrote {path}: node {node_id} of cluster {config.name}")
+
+
+def _check_data_dir(data_dir: Path, node_id: int) -> None:
+    """Refuses a node's own directory: a fresh one inside it would be another, empty, node."""
+    is_journal = (data_dir / JOURNAL_NAME).exists()
+    if is_journal or _NODE_DIRECTORY.fullmatch(data_dir.name):
+        why = f"holds {JOURNAL_NAME} itself" if is_journal else "is named as one node's directory"
+        raise click.UsageError(
+            f"--data-dir {data_dir} {why}; name the folder above it, "
+            f"where node {node_id} has node-{node_id}: --data-dir {data_dir.parent}"
+        )

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import click
 
 from raftbook.client import Client
+from raftbook.client.rejects import Refused
 from raftbook.client.values import InstrumentSpec, OrderResult, order_results
+from raftbook.client.views import OrderView
 from raftbook.core.commands import Command, is_id
-from raftbook.core.types import ID_CHARS_MAX, Side
+from raftbook.core.types import ID_CHARS_MAX, Reject, Side
 from raftbook.errors import OutcomeUnknown
+from raftbook.wire.pages import ROWS_MAX
 
 from .amounts import DECIMAL, parse_qty_and_price
+from .groups import VerbGroup
 from .invocation import Invocation, network_options, pass_invocation
 from .lookup import known_spec
 from .order_lines import (
     ORDER_TYPES,
     STP_MODES,
     TIMES_IN_FORCE,
+    Change,
     EdgeReject,
     OrderSpec,
     amend_command,
@@ -35,19 +41,19 @@ from .order_lines import (
 from .order_once import SESSION_KEY_PREFIX, submit_once
 from .order_results import result_document, result_text, view_document, views_table
 from .order_stream import order_stream
-from .outcomes import CommandFailed, ExitCode, exit_code_of, refusal_hint, worst
+from .outcomes import CommandFailed, ExitCode, exit_code_of, hint_after, worst
 from .output.printer import say
 from .output.tables import plural
 
 CANCELS_PER_REQUEST: Final = 100
-LIST_MAX: Final = 1000
+LIST_DEFAULT: Final = 1000
 
 _NEGATIVE: Final = re.compile(r"-[\d.]")
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
-@click.group("order")
+@click.group("order", cls=VerbGroup)
 def order() -> None:
     """Buy, sell, cancel, amend, show and list orders."""
 
@@ -185,7 +191,7 @@ def _show_result(
         say("poss_dup: this command took effect earlier; that is its original result")
     code = exit_code_of(result)
     if code:
-        raise CommandFailed(code, f"refused: {result.text}", hint=refusal_hint(result.reject_code))
+        raise CommandFailed(code, f"refused: {result.text}", hint=hint_after(result))
 
 
 # -- orders that exist ------------------------------------------------------------------------
@@ -249,14 +255,30 @@ def amend(
     if qty is None and price is None:
         raise click.UsageError("nothing to change: give --qty, --price or both")
     with invocation.connect() as client:
+        try:
+            view = _view(client, target)
+        except Refused as error:
+            if error.code != Reject.UNKNOWN_ORDER:
+                raise
+            _show_result(invocation, EdgeReject(Reject.UNKNOWN_ORDER, Change(target, "")).result())
+            return
         instruments = client.instruments()
-        instrument = instruments[_view(client, target).symbol]
+        instrument = instruments[view.symbol]
         try:
             command = amend_command(target, qty=qty, price=price, instrument=instrument)
         except EdgeReject as reject:
             result = reject.result()
         else:
             result = _change(client, command, instruments)
+    if result.is_rejected:
+        # The refusal names what was sent; that order is known by more.
+        result = replace(
+            result,
+            order_id=view.order_id,
+            client_order_id=view.client_order_id,
+            symbol=view.symbol,
+            side=view.side,
+        )
     _show_result(invocation, result, price=price, tick_size=instrument.tick_size)
 
 
@@ -274,7 +296,7 @@ def show(invocation: Invocation, order_id: int | None, client_id: str | None) ->
 @order.command("list")
 @click.argument("symbol", required=False)
 @click.option("--open", "open_only", is_flag=True, help="Open orders only.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=LIST_MAX, show_default=True)
+@click.option("--limit", type=click.IntRange(1, ROWS_MAX), default=LIST_DEFAULT, show_default=True)
 @network_options
 @pass_invocation
 def list_orders(invocation: Invocation, symbol: str | None, open_only: bool, limit: int) -> None:
@@ -283,6 +305,8 @@ def list_orders(invocation: Invocation, symbol: str | None, open_only: bool, lim
     Open ones, and closed ones that are still remembered.
     """
     with invocation.connect() as client:
+        if symbol is not None:
+            known_spec(client, symbol)
         views = client.orders(symbol, open_only=open_only, limit=limit)
     invocation.printer.show(
         {"orders": [view_document(view) for view in views]},
@@ -296,7 +320,7 @@ def list_orders(invocation: Invocation, symbol: str | None, open_only: bool, lim
 order.add_command(order_stream)
 
 
-def _view(client: Client, target: int | str) -> Any:
+def _view(client: Client, target: int | str) -> OrderView:
     if isinstance(target, int):
         return client.order(order_id=target)
     return client.order(client_order_id=target)
@@ -324,7 +348,7 @@ def _cancel_all(invocation: Invocation, symbol: str) -> None:
         instruments = client.instruments()
         asked: set[int] = set()
         while True:
-            views = client.orders(symbol, open_only=True, limit=LIST_MAX)
+            views = client.orders(symbol, open_only=True, limit=LIST_DEFAULT)
             targets = [view.order_id for view in views if view.order_id not in asked]
             if not targets:
                 break

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -54,10 +55,17 @@ class OrderSpec(NamedTuple):
     client_order_id: str = ""
 
 
+class Change(NamedTuple):
+    """An order that is to be changed, named by our id or by the client's."""
+
+    target: int | str
+    symbol: str
+
+
 class EdgeReject(Exception):
     """Refused before it was sent: the amounts fit no tick or lot, or there is no instrument."""
 
-    def __init__(self, code: Reject, spec: OrderSpec | None = None) -> None:
+    def __init__(self, code: Reject, spec: OrderSpec | Change) -> None:
         super().__init__(explain_reject(code))
         self.code = code
         self.spec = spec
@@ -65,11 +73,21 @@ class EdgeReject(Exception):
     def result(self) -> OrderResult:
         """The same shape as when the book had refused it."""
         spec = self.spec
-        return OrderResult(
-            client_order_id=spec.client_order_id if spec else "",
-            symbol=spec.symbol if spec else "",
-            side=spec.side.name if spec else "",
-            order_qty=spec.qty if spec else None,
+        if isinstance(spec, Change):
+            named = OrderResult(
+                order_id=spec.target if isinstance(spec.target, int) else 0,
+                client_order_id=spec.target if isinstance(spec.target, str) else "",
+                symbol=spec.symbol,
+            )
+        else:
+            named = OrderResult(
+                client_order_id=spec.client_order_id,
+                symbol=spec.symbol,
+                side=spec.side.name,
+                order_qty=spec.qty,
+            )
+        return replace(
+            named,
             reject_code=int(self.code),
             reject_name=self.code.name,
             text=explain_reject(self.code),
@@ -127,11 +145,12 @@ def amend_command(
     Raises:
         EdgeReject: amounts between ticks or lots.
     """
+    change = Change(target, instrument.symbol)
     return c.amend_order(
         order_id=target if isinstance(target, int) else 0,
         client_order_id=target if isinstance(target, str) else "",
-        order_qty=None if qty is None else _lots(qty, instrument),
-        price=None if price is None else _ticks(price, instrument),
+        order_qty=None if qty is None else _lots(qty, instrument, change),
+        price=None if price is None else _ticks(price, instrument, change),
     )
 
 
@@ -152,10 +171,11 @@ def command_of_line(
         ValueError: the line is not one; says why.
     """
     try:
-        line = json.loads(text, parse_float=Decimal)
-    except (json.JSONDecodeError, RecursionError) as error:
-        why = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
-        raise ValueError(f"not JSON: {why}") from None
+        line = json.loads(text, parse_float=Decimal, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("not JSON: it is nested too deeply") from None
     if not isinstance(line, dict):
         raise ValueError("not a JSON object")
     if "cancel" in line:
@@ -171,6 +191,16 @@ def command_of_line(
         return _checked(amend_command(target, **amounts, instrument=instrument))
     _refuse_unknown(line, _NEW_FIELDS)
     return _checked(new_order_command(_order_of_line(line, default_symbol), instruments))
+
+
+def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets a name stand twice and the last one win: whoever wrote two sides meant neither."""
+    line = dict(fields)
+    if len(line) < len(fields):
+        names = [name for name, _ in fields]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice} stands twice")
+    return line
 
 
 def _order_of_line(line: Mapping[str, Any], default_symbol: str) -> OrderSpec:
@@ -243,7 +273,7 @@ def _choice(line: Mapping[str, Any], name: str, known: Mapping[str, Any]) -> Any
     return found
 
 
-def _lots(qty: Decimal, instrument: InstrumentSpec, spec: OrderSpec | None = None) -> int:
+def _lots(qty: Decimal, instrument: InstrumentSpec, spec: OrderSpec | Change) -> int:
     lots = instrument.lots(qty)
     if lots is None:
         raise EdgeReject(Reject.LOT_SIZE, spec)
@@ -252,7 +282,7 @@ def _lots(qty: Decimal, instrument: InstrumentSpec, spec: OrderSpec | None = Non
     return lots
 
 
-def _ticks(price: Decimal, instrument: InstrumentSpec, spec: OrderSpec | None = None) -> int:
+def _ticks(price: Decimal, instrument: InstrumentSpec, spec: OrderSpec | Change) -> int:
     ticks = instrument.ticks(price)
     if ticks is None:
         raise EdgeReject(Reject.TICK_SIZE, spec)

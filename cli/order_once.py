@@ -77,6 +77,10 @@ def _request(
         say(f"outcome unknown: {_sentence(error)} The order may still execute.")
         say(f"retry safely with:  {retry_line(invocation.arguments, client_order_id)}")
         raise CommandFailed(ExitCode.OUTCOME_UNKNOWN) from None
+    except KeyboardInterrupt:
+        say("the order may have been sent, and may still execute")
+        say(f"retry safely with:  {retry_line(invocation.arguments, client_order_id)}")
+        raise
     except NotAccepted as error:
         # Give the id away all the same: it is what makes the next attempt safe as well.
         line = retry_line(invocation.arguments, client_order_id)

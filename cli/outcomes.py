@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,6 +24,9 @@ from raftbook.errors import (
     RaftbookError,
     StorageError,
 )
+
+if TYPE_CHECKING:
+    from .invocation import Invocation
 
 
 class ExitCode(IntEnum):
@@ -65,7 +68,7 @@ _BY_SEVERITY: Final = (
 _BY_ERROR: Final[tuple[tuple[type[RaftbookError], ExitCode, str], ...]] = (
     (ConfigError, ExitCode.USAGE, ""),
     (StorageError, ExitCode.USAGE, ""),
-    (NoNodeReachable, ExitCode.UNREACHABLE, "start a node with: raftbook node --id 1"),
+    (NoNodeReachable, ExitCode.UNREACHABLE, "is it up?"),
     (NotAccepted, ExitCode.NOT_ACCEPTED, "it had no effect: safe to retry"),
     (OutcomeUnknown, ExitCode.OUTCOME_UNKNOWN, "it may still take effect: look before a retry"),
     (ProtocolError, ExitCode.UNREACHABLE, "is that address a raftbook client_port?"),
@@ -78,19 +81,20 @@ _IDENTITY: Final = frozenset({Reject.NOT_AUTHORIZED, Reject.UNKNOWN_ACCOUNT})
 
 _REFUSAL_HINTS: Final[dict[int, str]] = {
     Reject.UNKNOWN_INSTRUMENT: "see them with: raftbook instrument list",
-    Reject.INSTRUMENT_HALTED: "an operator resumes it with: raftbook instrument resume SYMBOL",
+    Reject.INSTRUMENT_HALTED: "an operator resumes it with: raftbook instrument resume {symbol}",
     Reject.UNKNOWN_ACCOUNT: "name another with --account or RAFTBOOK_KEY",
     Reject.NOT_AUTHORIZED: "name an account that may with --account, its secret in RAFTBOOK_SECRET",
-    Reject.DUPLICATE_CLIENT_ORDER_ID: "see it with: raftbook order show --client-id ID",
-    Reject.LOT_SIZE: "see lot_size with: raftbook instrument show SYMBOL",
-    Reject.TICK_SIZE: "see tick_size with: raftbook instrument show SYMBOL",
-    Reject.QTY_TOO_LARGE: "see qty_max with: raftbook instrument show SYMBOL",
-    Reject.BAD_PRICE: "see price_min and price_max with: raftbook instrument show SYMBOL",
-    Reject.PRICE_BAND: "see the band with: raftbook instrument show SYMBOL",
+    Reject.DUPLICATE_CLIENT_ORDER_ID: "see it with: raftbook order show --client-id {client_id}",
+    Reject.LOT_SIZE: "see lot_size with: raftbook instrument show {symbol}",
+    Reject.TICK_SIZE: "see tick_size with: raftbook instrument show {symbol}",
+    Reject.QTY_TOO_LARGE: "see qty_max with: raftbook instrument show {symbol}",
+    Reject.BAD_PRICE: "see price_min and price_max with: raftbook instrument show {symbol}",
+    Reject.PRICE_BAND: "see the band with: raftbook instrument show {symbol}",
+    Reject.NOTIONAL_LIMIT: "see notional_max with: raftbook instrument show {symbol}",
     Reject.POST_ONLY_WOULD_CROSS: "choose a price that does not cross, or leave out --post-only",
     Reject.NO_REFERENCE_PRICE: "write a limit: QTY@PRICE",
     Reject.UNKNOWN_ORDER: "see yours with: raftbook order list",
-    Reject.TOO_LATE: "see it with: raftbook order show ID",
+    Reject.TOO_LATE: "see it with: raftbook order show {order}",
     Reject.RATE_LIMIT: "many orders go in one session through: raftbook order -",
     Reject.AMEND_NOT_ALLOWED: "give --qty, --price or both",
 }
@@ -109,8 +113,14 @@ class CommandFailed(Exception):
         self.code = code
 
 
-def judge(error: Exception) -> tuple[ExitCode, str]:
+def judge(
+    error: Exception, invocation: Invocation | None = None, *, node_id: int | None = None
+) -> tuple[ExitCode, str]:
     """The exit code and the line for an exception that ends the program.
+
+    Args:
+        invocation: the run that ends, so that a hint names a node there is.
+        node_id: the one node that it is about.
 
     Raises:
         Exception: the same one, when it is none of ours: a bug must show its traceback.
@@ -120,10 +130,11 @@ def judge(error: Exception) -> tuple[ExitCode, str]:
     if isinstance(error, click.UsageError):
         return ExitCode.USAGE, _usage_line(error)
     if isinstance(error, click.ClickException):
-        return ExitCode.USAGE, error.format_message()
+        return ExitCode.USAGE, _one_line(error.format_message())
     if isinstance(error, Refused) and error.code < Reject.NO_LEADER:
-        hint = _REFUSAL_HINTS.get(error.code, "")
-        return exit_code_of_refusal(error.code), _line(str(error), hint)
+        return exit_code_of_refusal(error.code), _line(str(error), refusal_hint(error.code))
+    if isinstance(error, NoNodeReachable) and invocation is not None:
+        return ExitCode.UNREACHABLE, _line(str(error), invocation.how_to_start(node_id))
     for kind, code, hint in _BY_ERROR:
         if isinstance(error, kind):
             return code, _line(str(error), hint)
@@ -146,9 +157,28 @@ def exit_code_of(result: OrderResult) -> ExitCode:
     return ExitCode.OK
 
 
-def refusal_hint(code: int) -> str:
-    """What to try after the book refused with this code; "" when the sentence says it all."""
-    return _REFUSAL_HINTS.get(code, "")
+def refusal_hint(code: int, *, symbol: str = "", order: str = "", client_id: str = "") -> str:
+    """What to try after the book refused with this code; "" when the sentence says it all.
+
+    Args:
+        symbol, order, client_id: what was refused, as far as it is known: a hint names nothing
+            that nobody can type.
+    """
+    known = {"symbol": symbol, "order": order, "client_id": client_id}
+    hint = _REFUSAL_HINTS.get(code, "")
+    missing = any(f"{{{name}}}" in hint for name, value in known.items() if not value)
+    return "" if missing else hint.format_map(known)
+
+
+def hint_after(result: OrderResult) -> str:
+    """What to try after this order was refused."""
+    by_client = f"--client-id {result.client_order_id}" if result.client_order_id else ""
+    return refusal_hint(
+        result.reject_code,
+        symbol=result.symbol,
+        order=str(result.order_id) if result.order_id else by_client,
+        client_id=result.client_order_id,
+    )
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
@@ -160,7 +190,12 @@ def _line(text: str, hint: str) -> str:
     return f"{text.rstrip('.')}; {hint}" if hint else text
 
 
+def _one_line(text: str) -> str:
+    """click lists choices on lines of their own."""
+    return " ".join(text.split())
+
+
 def _usage_line(error: click.UsageError) -> str:
-    message = error.format_message().rstrip(".?")
+    message = _one_line(error.format_message()).rstrip(".?")
     path = error.ctx.command_path if error.ctx is not None else "raftbook"
     return f"{message}; try: {path} --help"

@@ -27,6 +27,7 @@ from raftbook.errors import NoNodeReachable, NotAccepted, OutcomeUnknown, Raftbo
 
 from .cluster_view import ask_all
 from .invocation import Invocation, network_options, pass_invocation
+from .lookup import known_spec
 from .outcomes import CommandFailed, ExitCode
 from .output.printer import Progress, say
 from .output.tables import plural
@@ -38,6 +39,8 @@ COMMANDS_PER_REQUEST: Final = 500
 ATTEMPT_TIMEOUT_S: Final = 5.0
 GIVE_UP_S: Final = 30.0
 """A request that no node settles for this long ends the replay; an election takes one second."""
+
+ROUND_PAUSE_S: Final = 0.1
 
 DIGEST_WAIT_MS: Final = 10_000
 
@@ -57,7 +60,7 @@ class Account:
     def skip(self, message: Message) -> None:
         self.skipped[message.skipped] += 1
         if message.problem and len(self.problems) < EXAMPLES_MAX:
-            self.problems.append(f"message {self.read}: {message.problem}")
+            self.problems.append(f"line {message.line}: {message.problem}")
 
     def take(self, commands: Sequence[Command], reply: RequestReply) -> None:
         self.sent += len(commands)
@@ -117,16 +120,12 @@ def replay(
 
     The same file into a fresh cluster gives the same digest, whatever nodes it went through.
     """
+    invocation.goes_on = True
     if speed == "1x" and form != "lobster":
         raise click.UsageError(f"--speed 1x needs times, and {form} has none")
     with invocation.connect() as client:
+        known_spec(client, symbol)
         instruments = client.instruments()
-    if symbol not in instruments:
-        raise CommandFailed(
-            ExitCode.REFUSED,
-            f"no instrument {symbol!r}; known: {', '.join(instruments) or 'none'}",
-            hint="add one with: raftbook instrument add",
-        )
     nodes = _chosen_nodes(invocation, node_names)
     sender = Sender(invocation, nodes, session_key_of(file))
     account = Account()
@@ -192,6 +191,8 @@ class Sender:
         is_final = isinstance(error, Refused) and error.code < 900
         if is_final or time.monotonic() >= give_up:
             raise error
+        if isinstance(error, NoNodeReachable) and self._turn % len(self._clients) == 0:
+            time.sleep(ROUND_PAUSE_S)  # each node was tried; one that refuses costs no time
         if isinstance(error, OutcomeUnknown):
             if self._request_seq is None and error.request_seq is None:
                 raise error
@@ -337,6 +338,8 @@ def _report_text(document: dict[str, Any]) -> str:
             f"skipped   {sum(document['skipped'].values())}{f'  ({skipped})' if skipped else ''}",
             f"trades    {document['trades']}",
             f"time      {document['seconds']} s, {plural(document['orders_per_s'], 'order')}/s",
-            f"digest    {document['digest']}  at index {document['applied_index']}",
+            f"digest    {document['digest']}  at index {document['applied_index']}"
+            if document["applied_index"]
+            else "digest    -  (nothing was sent)",
         )
     )

@@ -49,6 +49,18 @@ from .order_lines import (
 
 CSV_HEADER: Final = ("type", "client_order_id", "side", "price", "qty")
 LOBSTER_PRICE_SCALE: Final = Decimal(10_000)
+MALFORMED: Final = "malformed"
+
+WRITTEN_AS: Final = {
+    "lobster": "lobster (time_s,type,order_id,size,price,direction)",
+    "csv": f"csv ({','.join(CSV_HEADER)})",
+    "jsonl": 'jsonl ({"side": "buy", "qty": "7", "price": "101.50"})',
+}
+"""How a message of each format is written, for whoever named the wrong one."""
+
+BEGINNING_MAX: Final = 20
+"""So many malformed lines at the beginning, and nothing else, are another format."""
+
 EXAMPLES_MAX: Final = 3
 """Malformed lines that are quoted; the others are only counted."""
 
@@ -60,6 +72,7 @@ class Message(NamedTuple):
     skipped: str = ""
     time_s: Decimal | None = None
     problem: str = ""
+    line: int = 0
 
 
 Parser = Callable[[str], Message]
@@ -222,26 +235,48 @@ def messages_of(
         form: lobster, csv or jsonl.
 
     Raises:
-        ValueError: the file begins with something else.
+        ValueError: the file is of another format: nothing in its beginning is a message of this
+            one; or it is empty.
     """
     instrument = instruments[symbol]
     parse: Parser
+    first = 1
     if form == "lobster":
         parse = LobsterParser(instrument)
     elif form == "csv":
         _take_header(lines)
+        first = 2
         parse = CsvParser(instrument)
     else:
         parse = JsonLinesParser(instrument, instruments)
-    for text in lines:
-        if text.strip():
-            yield parse(text)
+    messages = (
+        parse(text)._replace(line=number)
+        for number, text in enumerate(lines, start=first)
+        if text.strip()
+    )
+    yield from _beginning(messages, form)
+    yield from messages
+
+
+def _beginning(messages: Iterator[Message], form: str) -> list[Message]:
+    """The first messages, up to one that is well formed."""
+    beginning: list[Message] = []
+    for message in messages:
+        beginning.append(message)
+        if message.skipped != MALFORMED:
+            return beginning
+        if len(beginning) == BEGINNING_MAX:
+            break
+    if not beginning:
+        raise ValueError(f"it holds no message; one is {WRITTEN_AS[form]}")
+    line, problem = beginning[0].line, beginning[0].problem
+    raise ValueError(f"line {line} is not {WRITTEN_AS[form]}, nor is what follows: {problem}")
 
 
 def _take_header(lines: Iterator[str]) -> None:
     header = tuple(field.strip() for field in next(lines, "").split(","))
     if header != CSV_HEADER:
-        raise ValueError(f"the first line must be {','.join(CSV_HEADER)}")
+        raise ValueError(f"line 1 is not the header of csv: {','.join(CSV_HEADER)}")
 
 
 def _checked(command: Command) -> Message:
@@ -250,4 +285,4 @@ def _checked(command: Command) -> Message:
 
 
 def _malformed(problem: str) -> Message:
-    return Message(skipped="malformed", problem=problem)
+    return Message(skipped=MALFORMED, problem=problem)

@@ -31,7 +31,7 @@ def genesis_of(config: ClusterConfig) -> Genesis:
         ConfigError: an instrument cannot be traded as it is configured.
     """
     return Genesis(
-        instruments=tuple(_terms(config, instrument) for instrument in config.instruments),
+        instruments=tuple(_checked_terms(config, each) for each in config.instruments),
         accounts=tuple((account.name, account.operator) for account in config.accounts),
         limits=_limits(config.bounds),
     )
@@ -57,7 +57,9 @@ def _limits(bounds: Bounds) -> Limits:
     )
 
 
-def _terms(config: ClusterConfig, instrument: InstrumentConfig) -> InstrumentTerms:
+def instrument_terms(instrument: InstrumentConfig) -> InstrumentTerms:
+    """An instrument in decimals as terms in ticks and lots; whether they can be traded is for
+    `terms_error` to say. Its amounts must be whole numbers of ticks and lots."""
     tick, lot = instrument.tick_size, instrument.lot_size
 
     def ticks(price: Decimal | None) -> int | None:
@@ -67,7 +69,7 @@ def _terms(config: ClusterConfig, instrument: InstrumentConfig) -> InstrumentTer
     if instrument.qty_max is not None:
         qty_max = to_units(instrument.qty_max, lot) or 0
     price_min, price_max = ticks(instrument.price_min), ticks(instrument.price_max)
-    terms = InstrumentTerms(
+    return InstrumentTerms(
         symbol=instrument.symbol,
         base=instrument.base,
         quote=instrument.quote,
@@ -82,6 +84,10 @@ def _terms(config: ClusterConfig, instrument: InstrumentConfig) -> InstrumentTer
         collar=ticks(instrument.collar),
         reference_price=ticks(instrument.reference_price),
     )
+
+
+def _checked_terms(config: ClusterConfig, instrument: InstrumentConfig) -> InstrumentTerms:
+    terms = instrument_terms(instrument)
     problem = terms_error(terms)
     if problem is not None:
         raise ConfigError(

@@ -134,7 +134,7 @@ class Node:
         self.config = config
         self.node_id = node_id
         config.node(node_id)
-        self._secret = load_secret(config)
+        self._secret = load_secret(config, data_dir)
         self._started = time.monotonic()
         digest = genesis_digest(config)
         self._directory = directory = node_directory(config, node_id, data_dir)

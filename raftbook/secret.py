@@ -15,11 +15,12 @@ from typing import Final
 from raftbook.config import ClusterConfig
 from raftbook.errors import ConfigError
 from raftbook.storage.atomic import create_exclusive, fsync_directory
+from raftbook.storage.directory import JOURNAL_NAME
 
 _SECRET_BYTES_MIN: Final = 16
 
 
-def load_secret(config: ClusterConfig) -> bytes:
+def load_secret(config: ClusterConfig, data_dir: Path | None = None) -> bytes:
     """The cluster secret; made on first use when all nodes are on this machine.
 
     Raises:
@@ -27,6 +28,7 @@ def load_secret(config: ClusterConfig) -> bytes:
     """
     path = config.secret_file
     if not path.exists() and all(_is_loopback(node.host) for node in config.nodes):
+        _refuse_second_secret(config, data_dir)
         with contextlib.suppress(FileExistsError):
             _create_secret(path)
     return read_secret(path, file=str(config.path))
@@ -57,6 +59,25 @@ def read_secret(path: Path, *, file: str) -> bytes:
             "make one with `raftbook init` and copy it",
         )
     return secret
+
+
+def _refuse_second_secret(config: ClusterConfig, data_dir: Path | None) -> None:
+    """A secret that is missing beside data was lost, or is looked for in the wrong place: a new one
+    would part this node from those that hold the old one."""
+    path = config.secret_file
+    found = [
+        journal.parent
+        for folder in (config.data_dir, data_dir)
+        if folder is not None
+        for journal in sorted(folder.glob(f"node-*/{JOURNAL_NAME}"))
+    ]
+    if found and not path.exists():  # another node that starts now makes the secret first
+        raise _secret_error(
+            str(config.path),
+            f"{path} is missing, though {found[0]} holds a node that had one",
+            "put it back, every node has the same; if all have lost it, stop them and make one "
+            f"for all: (umask 077; openssl rand -hex 32 > {path})",
+        )
 
 
 def _create_secret(path: Path) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from textwrap import indent
 from typing import Any, Final, TextIO
 
 SCHEMA: Final = "raftbook/v1"
@@ -62,6 +63,29 @@ class Printer:
             print(json.dumps({"schema": SCHEMA, **document}, indent=2))
         sys.stdout.flush()
 
+    def show_each(
+        self, items: Iterable[Document], *, key: str, text: Callable[[Document], str]
+    ) -> None:
+        """As many documents as there are, one after the other: json makes one of them, under `key`.
+
+        Args:
+            text: makes the text of one for people.
+        """
+        if self.output != "json":
+            for item in items:
+                if self.is_table:
+                    print(text(item))
+                else:
+                    self.line(item, flush=False)
+            sys.stdout.flush()
+            return
+        print(f'{{\n  "schema": "{SCHEMA}",\n  "{key}": [', end="")
+        separator = "\n"
+        for item in items:
+            print(separator + indent(json.dumps(item, indent=2), "    "), end="")
+            separator = ",\n"
+        print("]\n}" if separator == "\n" else "\n  ]\n}", flush=True)
+
     def line(self, item: Document, *, flush: bool = True) -> None:
         """One JSON document on one line, whatever the format: streams are lines."""
         print(json.dumps({"schema": SCHEMA, **item}), flush=flush)
@@ -74,6 +98,17 @@ class Printer:
 def say(text: str) -> None:
     """Talk: to stderr, so that it never mixes with data."""
     print(text, file=sys.stderr, flush=True)
+
+
+def drop_stdout() -> None:
+    """Nobody reads stdout any more: what is still in its buffer must not fail a second time."""
+    try:
+        stdout = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return  # no file behind it
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stdout)
+    os.close(nowhere)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -1,13 +1,15 @@
 """Decimals at the edge: an instrument's ticks and lots, and amounts as programs write them.
 
-Owns the exactness: nothing is rounded but an average price. Must not know orders or replies.
+Owns the exactness: nothing is rounded but an average price, and that to documented places. Must
+not know orders or replies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from fractions import Fraction
 from typing import Any, Final
 
 from raftbook.core.instrument import to_units
@@ -20,6 +22,9 @@ Amount = Decimal | str | int
 _EXACT: Final = Context(prec=200, traps=[Inexact])
 """64 bits times a unit of 64 characters always fits. The same as `core.instrument.from_units`, at
 a fraction of its cost: a client makes several decimals for every order."""
+
+AVG_PRICE_EXTRA_PLACES: Final = 4
+"""An average price has at most so many decimal places more than the tick size."""
 
 _EXPONENT_MAX: Final = 60
 """Amounts beyond 1e60 or below 1e-60 fit no instrument; exact arithmetic on them takes long."""
@@ -102,17 +107,32 @@ def decimal(amount: Amount) -> Decimal:
 def average_price(notional: int, qty: int, spec: InstrumentSpec) -> Decimal | None:
     """Average price of `qty` lots that cost `notional` tick-lots; None for no lots.
 
-    Not always exact: rounded to 28 significant digits, trailing zeros beyond the tick's places cut.
+    Exact if it has at most AVG_PRICE_EXTRA_PLACES decimal places more than the tick, else rounded
+    to so many, half to even. Trailing zeros beyond the tick's own places are cut.
     """
     if not qty:
         return None
     whole, rest = divmod(notional, qty)
     if not rest:
         return spec.price(whole)
-    with localcontext(prec=28):
-        average = (Decimal(notional) * spec.tick_size / qty).normalize()
-        # normalize writes 150 as 1.5E+2.
-        return average if average % 1 else average.quantize(Decimal(1))
+    places = _places(spec.tick_size)
+    scale = 10 ** (places + AVG_PRICE_EXTRA_PLACES)
+    average = Fraction(notional, qty) * Fraction(spec.tick_size)
+    digits = round(average * scale)  # half to even
+    for _ in range(AVG_PRICE_EXTRA_PLACES):
+        if digits % 10:
+            break
+        digits //= 10
+        scale //= 10
+    return _EXACT.divide(Decimal(digits), Decimal(scale)).quantize(
+        Decimal(1) / scale, context=_EXACT
+    )
+
+
+def _places(size: Decimal) -> int:
+    exponent = size.as_tuple().exponent
+    assert isinstance(exponent, int), f"{size} is no size"
+    return max(0, -exponent)
 
 
 def _units(amount: Decimal, unit: Decimal) -> int | None:

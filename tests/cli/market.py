@@ -22,6 +22,7 @@ from raftbook.genesis import genesis_of
 from raftbook.replica.machine import Machine
 from raftbook.wire.entry import REGULAR, pack_entry, pack_request
 from raftbook.wire.packing import pack, unpack
+from raftbook.wire.pages import entry_pages
 
 FIRST_TIME_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 ENTRY_EVERY_NS = 1_000_000
@@ -198,7 +199,9 @@ class FakeClient(Client):
             yield ("refresh", {})
         for applied in self._market.machine.recent:
             if name == "entries" and applied.index >= arguments["from_index"]:
-                yield (applied.index, applied.term, applied.time_ns, applied.replies)
+                yield from entry_pages(
+                    applied.index, applied.term, applied.time_ns, applied.replies
+                )
         raise KeyboardInterrupt
 
 

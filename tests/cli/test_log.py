@@ -155,13 +155,14 @@ def test_dump_names_what_was_asked_and_answered(
 ) -> None:
     market = market_with_orders(config, 100)
     directory = write_journal(config, 1, [NOOP, *market.payloads])
-    code, out, _ = answer(capsys, "dump", str(directory))
+    code, out, _ = answer(capsys, "dump", str(directory), "-o", "jsonl")
     noop, opened, ordered = map(json.loads, out.splitlines())
     assert code == 0
     assert noop == {"schema": "raftbook/v1", "index": 2, "term": 1, "raft": True}
     assert opened["requests"][0]["events"][0]["event"] == "session_opened"
     (request,) = ordered["requests"]
     assert ordered["time"] == "2026-01-01T00:00:00.004000000Z"
+    assert ordered["time_ns"] == 1_767_225_600_004_000_000
     assert request["commands"][0]["price"] == "1.00"
     assert request["commands"][0]["order_qty"] == "0.001"
     assert request["events"][0]["event"] == "accepted"
@@ -174,11 +175,33 @@ def test_raw_dump_needs_no_configuration(
     market = market_with_orders(config, 100, 101)
     directory = write_journal(config, 1, [NOOP, *market.payloads])
     config.path.unlink()
-    code, out, _ = answer(capsys, "dump", str(directory), "--raw", "--from", "4", "--until", "4")
+    only = ("--from", "4", "--until", "4", "-o", "jsonl")
+    code, out, _ = answer(capsys, "dump", str(directory), "--raw", *only)
     (line,) = map(json.loads, out.splitlines())
     assert code == 0
     assert line["index"] == 4
     assert "events" not in line["requests"][0]
+
+
+def test_dump_is_one_document_or_lines_as_it_is_asked_for(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = market_with_orders(config, 100)
+    market.append(1, 2, [(3, 1, "", 5, 99)])  # amends: more, and a tick less
+    market.append(1, 3, [(3, 0, "o1", None, 10**12)])  # by its client's name, beyond every price
+    directory = write_journal(config, 1, [NOOP, *market.payloads])
+    _, lines, _ = answer(capsys, "dump", str(directory), "-o", "jsonl")
+    _, whole, _ = answer(capsys, "dump", str(directory), "-o", "json")
+    document = json.loads(whole)
+    entries = [json.loads(line) for line in lines.splitlines()]
+    for entry in entries:
+        del entry["schema"]
+    assert document == {"schema": "raftbook/v1", "entries": entries}
+    _, nothing, _ = answer(capsys, "dump", str(directory), "--from", "9", "-o", "json", "--raw")
+    assert json.loads(nothing) == {"schema": "raftbook/v1", "entries": []}
+    code, out, err = answer(capsys, "dump", str(directory))
+    assert (code, err) == (0, "")
+    assert out == (Path(__file__).parent / "log_dump.txt").read_text()
 
 
 def test_equal_logs_are_equal_as_far_as_both_reach(
@@ -226,7 +249,10 @@ def test_wrong_directories_are_explained(
     Path("empty").mkdir()
     code, _, err = answer(capsys, "digest", "empty")
     assert code == 2
-    assert "empty: holds no journal; name a node's data directory" in err
+    assert (
+        "empty is no node's directory, it holds no journal.sqlite3: name one such as data/node-1"
+        in err
+    )
     assert answer(capsys, "diff", "node-1")[0] == 2
 
 

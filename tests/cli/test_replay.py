@@ -78,6 +78,17 @@ def test_broken_lobster_line_stops_nothing(line: str) -> None:
     assert messages[-1].command is not None
 
 
+@pytest.mark.parametrize("form", ["lobster", "csv", "jsonl"])
+def test_file_of_another_format_is_refused_before_anything_is_sent(form: str) -> None:
+    header = "type,client_order_id,side,price,qty\n" if form == "csv" else ""
+    for lines in ("hello world\n", "hello world\n" * 50, "\n\nhello world\n"):
+        with pytest.raises(ValueError, match=rf"line \d is not {form} \(.*nor is what follows: "):
+            parsed(header + lines, form)
+    for nothing in ("", "\n \n"):
+        with pytest.raises(ValueError, match="holds no message; one is"):
+            parsed(header + nothing, form)
+
+
 def test_each_csv_type_has_its_meaning() -> None:
     text = """\
 type,client_order_id,side,price,qty
@@ -128,7 +139,7 @@ limit,j
 
 
 def test_csv_without_its_header_is_refused() -> None:
-    with pytest.raises(ValueError, match="the first line must be type,client_order_id"):
+    with pytest.raises(ValueError, match="line 1 is not the header of csv: type,client_order_id"):
         parsed("limit,a,buy,10.00,5\n", "csv")
 
 
@@ -176,7 +187,7 @@ def test_every_message_is_accounted_for(market: Market, capsys: pytest.CaptureFi
     assert told["trades"] == 1
     assert told["digest"] == market.machine.exchange.digest.value()
     assert told["applied_index"] == market.index
-    assert err == "skipped message 10: 3 fields instead of 6\n"
+    assert err == "skipped line 10: 3 fields instead of 6\n"
 
 
 def test_same_file_gives_same_digest_whatever_nodes_it_went_through(
@@ -228,7 +239,7 @@ def test_second_replay_is_refused_order_by_order(
         (("--symbol", "NOPE"), "no instrument 'NOPE'; known: BTC-USD, ETH-USD, AAPL"),
         (("--nodes", "x"), "--nodes takes all, or node ids such as 1,3"),
         (("--nodes", "7"), "there is no node 7"),
-        (("--format", "csv"), "the first line must be type"),
+        (("--format", "csv"), "line 1 is not the header of csv: type"),
         (("--format", "csv", "--speed", "1x"), "--speed 1x needs times, and csv has none"),
     ],
 )
