@@ -74,7 +74,11 @@ class Bounds:
 
     # The wire.
     frame_bytes_max: int = _bounded(
-        4 * MIB, 4 * KIB, 64 * MIB, "one frame; between nodes at least 2 MiB"
+        4 * MIB,
+        2 * MIB,
+        64 * MIB,
+        "one frame on any port",
+        why_low="nodes send each other pieces of 1 MiB, and their framing",
     )
     connections_max: int = _bounded(1_024, 1, 65_536, "open connections of one port")
     peer_buffer_bytes_max: int = _bounded(

@@ -40,10 +40,9 @@ def replica_bounds(config: ClusterConfig) -> ReplicaBounds:
     )
 
 
-PEER_FRAME_BYTES_MIN: Final = 2 << 20
 PEER_BUFFER_BYTES_MIN: Final = 16 << 20
-"""Between nodes: above what `replica` puts into one message, and what it has under way to a peer.
-Smaller ones would end every connection over which a peer is caught up."""
+"""Above what `replica` has under way to a peer: a smaller one would end every connection over which
+a peer is caught up."""
 
 
 def link_settings(config: ClusterConfig) -> LinkSettings:
@@ -53,7 +52,7 @@ def link_settings(config: ClusterConfig) -> LinkSettings:
         handshake_timeout_s=timings.handshake_timeout_ms / 1_000,
         reconnect_min_s=timings.reconnect_min_ms / 1_000,
         reconnect_max_s=timings.reconnect_max_ms / 1_000,
-        frame_bytes_max=max(bounds.frame_bytes_max, PEER_FRAME_BYTES_MIN),
+        frame_bytes_max=bounds.frame_bytes_max,
         buffer_bytes_max=max(bounds.peer_buffer_bytes_max, PEER_BUFFER_BYTES_MIN),
     )
 

@@ -24,8 +24,8 @@ from raftbook.config import (
 )
 from raftbook.config_limits import BOUND_RULES, TIMING_RULES, LimitRule
 from raftbook.errors import ConfigError
+from raftbook.replica.appends import APPEND_BYTES_MAX, APPEND_ENTRIES_MAX
 from raftbook.replica.proposer import FORWARD_BYTES_MAX
-from raftbook.replica.raft import APPEND_BYTES_MAX, APPEND_ENTRIES_MAX
 from raftbook.replica.shipping import PIECE_BYTES
 from raftbook.storage.snapshot_header import HEADER_BYTES
 from raftbook.wire import pages
