@@ -85,5 +85,5 @@ def test_elections_leaders_snapshots_and_fences_are_each_said_once(
     assert events["snapshot_started"] == events["snapshot_written"] == 2
     assert events["leading"] == 2  # node 1, and who came after it; the third has no quorum
     assert events["following"] == 3
-    assert ("leading", "node 1 leads term 1 from entry 2 on") in said
+    assert ("leading", "node 1 leads term 1 from entry 3 on") in said
     assert ("following", "node 3 follows node 1 in term 1") in said
