@@ -190,7 +190,7 @@ def _members(views: Sequence[NodeView]) -> dict[NodeAddress, bool]:
             row["host"],
             row["raft_port"],
             row["client_port"],
-            row["http_port"] or None,
+            row.get("http_port") or None,
         ): bool(row.get("voter", True))
         for row in newest["members"]
     }

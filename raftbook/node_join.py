@@ -69,7 +69,12 @@ def answer_joiner(config: ClusterConfig, membership: Membership, node_id: int) -
             f"raftbook cluster add {node_id} HOST:PORT, with the address of the new machine",
             "",
         )
-    nodes = tuple(NodeAddress(each.node_id, *each.address()) for each in membership.members)
+    nodes = tuple(
+        NodeAddress(
+            each.node_id, each.host, each.raft_port, each.client_port, each.http_port or None
+        )
+        for each in membership.members
+    )
     return JoinAnswer("", render_whole(replace(config, nodes=nodes)))
 
 
