@@ -205,7 +205,6 @@ def test_defaults_are_those_of_the_design() -> None:
         entry_bytes_max=256 * 1024,
         entry_requests_max=4096,
         requests_pending_max=65536,
-        requests_pending_bytes_max=256 * 1024 * 1024,
         connections_max=1024,
         sessions_max=10000,
         sessions_per_account_max=1000,
@@ -924,10 +923,10 @@ def test_bad_timings_are_refused(lines: str, message: str) -> None:
             "and their framing; write frame_bytes_max = 2097152 or more",
         ),
         (
-            "requests_pending_bytes_max = 65536",
-            "entry_bytes_max = 262144 (the default) and requests_pending_bytes_max = 65536 clash: "
-            "a request is a part; "
-            "write entry_bytes_max = 65536 or less, or requests_pending_bytes_max = 262144 or more",
+            "pending_bytes_max = 65536",
+            "entry_bytes_max = 262144 (the default) and pending_bytes_max = 65536 clash: "
+            "one request may fill it; "
+            "write entry_bytes_max = 65536 or less, or pending_bytes_max = 262144 or more",
         ),
         (
             "snapshot_every_bytes = 65536",

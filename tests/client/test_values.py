@@ -109,7 +109,7 @@ def test_a_taker_is_told_its_trades_and_average() -> None:
     assert (result.order_id, result.client_order_id, result.symbol) == (3, "x", "A")
     assert (result.side, result.ord_status, result.reject_code) == ("BUY", "PARTIALLY_FILLED", 0)
     assert (result.order_qty, result.cum_qty, result.leaves_qty) == (4, 3, 1)
-    assert result.avg_price == Decimal("0.01666666666666666666666666667")
+    assert result.avg_price == Decimal("0.016667")
     assert [(t.trade_id, str(t.price), t.qty, t.maker_order_id) for t in result.trades] == [
         (1, "0.01", 1, 1),
         (2, "0.02", 2, 2),
