@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import random
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
 
 SYMBOL = "BTC-USD"
-CONFORMANCE_FLOW = Path(__file__).parents[2] / "shared" / "data" / "s23_normal_50k_messages.csv.gz"
+_DATA = os.environ.get("RAFTBOOK_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data"
+CONFORMANCE_FLOW = Path(_DATA) / "s23_normal_50k_messages.csv.gz"
 
 
 def genesis() -> Genesis:

@@ -11,8 +11,8 @@ import os
 import sys
 import threading
 from collections import deque
-from concurrent.futures import CancelledError
 from io import BufferedIOBase
+from queue import Full, Queue
 from typing import Any, Final, NamedTuple, cast
 
 import click
@@ -42,7 +42,8 @@ LINE_BYTES_MAX: Final = 10_000
 PIECE_BYTES: Final = 65_536
 PIECES_AHEAD: Final = 4
 
-ENDING_S: Final = 0.2
+LOOK_EVERY_S: Final = 0.1
+ENDING_S: Final = 1.0
 """A thread that is only handing over what it read is given this long to see that all is over."""
 
 
@@ -84,7 +85,7 @@ def order_stream(invocation: Invocation) -> None:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
         say(f"interrupted: {progress.in_words()}")
-    if not reader.has_ended():
+    if not reader.stop():
         # A thread still waits for a line, and the interpreter would not end beside it.
         sys.stderr.flush()
         os._exit(code)
@@ -129,6 +130,8 @@ class _LineReader:
     def __init__(self, source: BufferedIOBase) -> None:
         self._source = source
         self._thread = threading.Thread(target=self._read, daemon=True)
+        self._is_stopped = threading.Event()
+        self._queue: Queue[list[bytes]] = Queue(PIECES_AHEAD)
         self._lines: deque[bytes] = deque()
         self._number = 0
         self._ended = False
@@ -136,11 +139,12 @@ class _LineReader:
     def start(self) -> None:
         """Daemonic: a terminal that never ends its line must not keep the program alive."""
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[list[bytes]] = asyncio.Queue(PIECES_AHEAD)
+        self._has_arrived = asyncio.Event()
         self._thread.start()
 
-    def has_ended(self) -> bool:
-        """Whether nobody waits for input any more, or will not in a moment."""
+    def stop(self) -> bool:
+        """Read no more; False if the thread waits for input that may never come."""
+        self._is_stopped.set()
         if self._thread.is_alive():
             self._thread.join(ENDING_S)
         return not self._thread.is_alive()
@@ -152,7 +156,7 @@ class _LineReader:
             if not self._lines:
                 if self._ended or (batch and self._queue.empty()):
                     break
-                piece = await self._queue.get()
+                piece = await self._piece()
                 self._ended = not piece
                 self._lines.extend(piece)
                 continue
@@ -162,10 +166,17 @@ class _LineReader:
                 batch.append((self._number, line.decode("utf-8", "replace")))
         return batch
 
+    async def _piece(self) -> list[bytes]:
+        while self._queue.empty():
+            self._has_arrived.clear()
+            if self._queue.empty():
+                await self._has_arrived.wait()
+        return self._queue.get_nowait()
+
     def _read(self) -> None:
         rest = b""
         try:
-            while not self._loop.is_closed() and (piece := self._source.read1(PIECE_BYTES)):
+            while not self._is_stopped.is_set() and (piece := self._source.read1(PIECE_BYTES)):
                 *lines, rest = (rest + piece).split(b"\n")
                 # What is longer than any order is kept as far as needed to say that it is none.
                 rest = rest[:LINE_BYTES_MAX]
@@ -178,11 +189,15 @@ class _LineReader:
         self._put([])
 
     def _put(self, lines: list[bytes]) -> None:
-        putting = self._queue.put(lines)
-        try:
-            asyncio.run_coroutine_threadsafe(putting, self._loop).result()
-        except (RuntimeError, CancelledError):
-            putting.close()  # the loop has ended: nobody wants the rest
+        while not self._is_stopped.is_set():
+            try:
+                self._queue.put(lines, timeout=LOOK_EVERY_S)
+                self._loop.call_soon_threadsafe(self._has_arrived.set)
+            except Full:
+                continue
+            except RuntimeError:
+                pass  # the loop is closed: nobody wants the rest
+            return
 
 
 class _Pipe:

@@ -2,15 +2,12 @@
 
 The first 50,000 messages of the canonical workload (seed 23, scenario "normal") of
 flash1-dev/matching-engine-benchmark, with the reports and books four independent engines agree on.
-The files are not part of the project: whoever has them puts them into ../shared/data.
+The files are not part of the project: `tests/outside_data.py` says where they are looked for.
 """
 
 import gzip
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
@@ -20,20 +17,16 @@ from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.invariants import check
 from raftbook.core.types import Side, TimeInForce
+from tests.outside_data import DIRECTORY, needs
 
-FOLDER = Path(__file__).parents[2].parent / "shared" / "data"
 NAME = "s23_normal_50k_{}.csv.gz"
 REPORTS_SHA256 = "ba4295ed611a885017b5055aa51f950d0c8bfb8b01383676353c52ba03672b1f"
 
-pytestmark = pytest.mark.skipif(
-    not all((FOLDER / NAME.format(part)).exists() for part in ("messages", "reports", "probes")),
-    reason="the conformance flow is not shipped: put s23_normal_50k_{messages,reports,probes}"
-    ".csv.gz into ../shared/data beside the checkout",
-)
+pytestmark = needs(*(NAME.format(part) for part in ("messages", "reports", "probes")))
 
 
 def read(part: str) -> str:
-    return gzip.decompress((FOLDER / NAME.format(part)).read_bytes()).decode()
+    return gzip.decompress((DIRECTORY / NAME.format(part)).read_bytes()).decode()
 
 
 class Flow:

@@ -2,24 +2,23 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.cluster import Cluster, running_cluster
+from tests.outside_data import DIRECTORY, needs
 
-REAL_FLOW = (
-    Path(__file__).parents[3] / "shared" / "data" / "AAPL_2012-06-21_first999_message_10.csv"
-)
+REAL_FLOW = "AAPL_2012-06-21_first999_message_10.csv"  # its owner licenses no redistribution
 COMMAND_TIMEOUT_S = 180
+COMMAND = (sys.executable, "-m", "raftbook_cli.main")
 
 
 def raftbook(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line; both outputs are captured."""
-    command = [sys.executable, "-m", "raftbook_cli.main", *arguments]
+    command = [*COMMAND, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
 
 
@@ -97,9 +96,69 @@ def test_a_replayed_flow_gives_the_same_digest_in_every_cluster(tmp_path: Path) 
     check_twice(tmp_path, seeded_flow(tmp_path / "flow.csv"))
 
 
-@pytest.mark.skipif(
-    not REAL_FLOW.exists(),
-    reason=f"{REAL_FLOW.name} is not beside the project (its owner licenses no redistribution)",
-)
+@needs(REAL_FLOW)
 def test_real_order_flow_gives_the_same_digest_in_every_cluster(tmp_path: Path) -> None:
-    check_twice(tmp_path, REAL_FLOW)
+    check_twice(tmp_path, DIRECTORY / REAL_FLOW)
+
+
+def test_orders_stop_when_nobody_reads_their_results(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        line = '{"side": "buy", "symbol": "BTC-USD", "qty": "1", "price": "10"}\n'
+        (tmp_path / "orders").write_text(line * 30_000)
+        config = ("--config", str(cluster.config.path))
+        with (
+            open(tmp_path / "orders", "rb") as orders,
+            subprocess.Popen(
+                [*COMMAND, *config, "order", "-"],
+                stdin=orders, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            ) as process,
+        ):  # fmt: skip
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline().startswith(b"line 1: order 1  NEW")
+            process.stdout.close()
+            said = process.stderr.read().decode()
+            assert process.wait(COMMAND_TIMEOUT_S) == 5
+        assert "nobody reads the results any more: " in said
+        assert "Traceback" not in said and "Exception" not in said, said
+        (sent,) = re.findall(r"nothing after line (\d+) was sent", said)
+        assert 0 < cluster.query(1, "status")["orders"] <= int(sent) < 30_000
+
+
+def test_an_order_says_truly_what_became_of_it_while_nodes_hang(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        leader = cluster.wait_leader()
+        others = [node_id for node_id in cluster.ids if node_id != leader]
+        config = ("--config", str(cluster.config.path))
+        for node_id in others:
+            cluster.freeze(node_id)
+        for where in ((), ("--node", str(leader))):
+            done = raftbook(*config, "order", "buy", "BTC-USD", "1@10", *where)
+            assert done.returncode == 4, done.stderr
+            assert "not accepted: not sent: " in done.stderr
+            assert "may" not in done.stderr.partition("retry with")[0]
+        hung = raftbook(*config, "order", "buy", "BTC-USD", "1@10", "--node", str(others[0]))
+        assert hung.returncode == 3, hung.stderr
+        assert "did not greet in time" in hung.stderr
+        for node_id in others:
+            cluster.thaw(node_id)
+        cluster.wait_leader()
+        assert cluster.query(leader, "status")["orders"] == 0
+
+
+def test_verify_with_a_node_down_compares_the_others(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        config = ("--config", str(cluster.config.path), "-o", "json")
+        cluster.kill(3)
+        cluster.wait_leader(1, 2)
+        done = raftbook(*config, "cluster", "verify")
+        verdict = json.loads(done.stdout)
+        assert done.returncode == 0, done.stderr
+        assert (verdict["ok"], sorted(verdict["digests"])) == (True, ["1", "2"])
+        assert verdict["unreachable"] == [3]
+        cluster.kill(2)
+        done = raftbook(*config, "cluster", "verify")
+        assert done.returncode == 4
+        assert json.loads(done.stdout)["ok"] is False
+        cluster.kill(1)
+        assert raftbook(*config, "cluster", "verify").returncode == 3

@@ -3,6 +3,8 @@
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,32 @@ def test_a_secret_that_others_can_read_is_refused(written: Cluster) -> None:
 def test_a_secret_that_is_too_short_is_refused(written: Cluster) -> None:
     written.config.secret_file.write_text("short\n")
     _refused(written, 1, "holds 5 bytes; a secret has at least 16")
+
+
+def test_a_secret_that_is_missing_beside_data_is_not_made_anew(written: Cluster) -> None:
+    secret = written.config.secret_file
+    kept = secret.read_bytes()
+    secret.unlink()
+    node = written.directory(1)
+    _refused(written, 1, f"{secret} is missing, though {node} holds a node", "put it back")
+    assert not secret.exists()
+    secret.write_bytes(kept)
+    secret.chmod(0o600)
+    _comes_back(written)
+
+
+def test_a_nodes_own_directory_is_no_data_dir(written: Cluster) -> None:
+    own = written.directory(1)
+    for mistaken in (own, own.parent / "node-7"):
+        program = [sys.executable, "-m", "raftbook_cli.main", "node", "--id", "1"]
+        done = subprocess.run(
+            [*program, "--config", str(written.path), "--data-dir", str(mistaken)],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == USAGE, done.stderr
+        assert "name the folder above it" in done.stderr
+        assert f"--data-dir {own.parent}" in done.stderr
+        assert not (mistaken / "node-1").exists()
 
 
 def test_a_missing_secret_is_only_made_when_all_nodes_are_on_this_machine(tmp_path: Path) -> None:
