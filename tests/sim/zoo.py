@@ -207,18 +207,6 @@ def _f4() -> list[Patch]:
     return [_put(Raft, "_on_append", cut)]
 
 
-def _f12() -> list[Patch]:
-    on_append_reply = Raft._on_append_reply
-
-    def count_any(self: Raft, node: Any, message: Any) -> None:
-        if message["term"] < self.term:
-            message = {**message, "term": self.term}
-            message["index"] = min(message["index"], self._log.last_index)
-        on_append_reply(self, node, message)
-
-    return [_put(Raft, "_on_append_reply", count_any)]
-
-
 def _f12_votes() -> list[Patch]:
     on_vote = Raft._on_vote
 
@@ -450,6 +438,7 @@ CAGES: tuple[Cage, ...] = (
         "a message that proves nothing moves the commit index",
         "pieces of a snapshot raise it over the follower's own tail",
         _f2,
+        seed=37,
     ),
     Cage("F3", "nothing is synced before an acknowledgement", "sync only writes", _f3),
     Cage(
@@ -459,13 +448,20 @@ CAGES: tuple[Cage, ...] = (
         _f3_order,
     ),
     Cage("F3 vote", "the vote is not durable", "the vote is left out of the transaction", _f3_vote),
-    Cage("F4", "a follower truncates on every overlap", "cut after prev_index, then appended", _f4),
+    Cage(
+        "F4",
+        "a follower truncates on every overlap",
+        "cut after prev_index, then appended",
+        _f4,
+        seed=10,
+    ),
     Cage("F5", "compaction rewrites the file", "trim clears and writes again in two steps", _f5),
     Cage(
         "F7",
         "the log is trimmed although no snapshot was written",
         "a failed snapshot counts as written",
         _f7,
+        seed=16,
     ),
     Cage(
         "F8",
@@ -497,14 +493,7 @@ CAGES: tuple[Cage, ...] = (
         "snapshots are not verified",
         "no checksum at load; a state that cannot be read is an empty one",
         _f11_unverified,
-    ),
-    Cage(
-        "F12",
-        "replies carry no term",
-        "old replies count as this term's",
-        _f12,
-        kinds=LATE,
-        nodes=5,
+        seed=16,
     ),
     Cage(
         "F12 votes",
@@ -518,19 +507,32 @@ CAGES: tuple[Cage, ...] = (
         "the stored commit index is trusted over a shorter log",
         "the commit index outlives the process, unsynced log or not",
         _f13,
+        seed=86,
     ),
     Cage("F14", "requests never end", "no deadline and no second forward", _f14),
-    Cage("S8", "a full disk is not an error", "a failed write counts as synced", _s8),
+    Cage("S8", "a full disk is not an error", "a failed write counts as synced", _s8, seed=2),
     Cage("S10", "a returning node deposes the leader", "no pre-vote", _s10),
     Cage(
-        "S13", "a snapshot moves the state backwards", "no comparison with the applied index", _s13
+        "S13",
+        "a snapshot moves the state backwards",
+        "no comparison with the applied index",
+        _s13,
+        seed=79,
     ),
-    Cage("S14", "entries near k times the batch size are cut", "their last bytes are lost", _s14),
+    Cage(
+        "S14",
+        "entries near k times the batch size are cut",
+        "their last bytes are lost",
+        _s14,
+        seed=6,
+    ),
     Cage("P2", "a retried request takes effect again", "no dedupe in the session", _dedupe),
-    Cage("P3", "linearizable reads from local state", "no barrier entry", _barrier),
+    Cage("P3", "linearizable reads from local state", "no barrier entry", _barrier, seed=2),
 )
 
 ELSEWHERE = {
+    "F12": "old append replies got away for 200 seeds (they must cross two changes of leader on "
+    "one connection); tests/replica/zoo/test_agreement.py scripts them. Old votes: F12 votes",
     "F6": "no overlapping membership changes: membership is fixed here (see the membership tests)",
     "F15": "no members in the log to restore: membership is fixed here (see the membership tests)",
     "S4": "a listener that runs out of descriptors: tests/replica/zoo/test_port.py, real sockets",
