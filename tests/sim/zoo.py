@@ -506,7 +506,7 @@ CAGES: tuple[Cage, ...] = (
 
 ELSEWHERE = {
     "F12": "votes and replies of an earlier term: each got away for 200 aimed seeds, since they "
-    "must cross a change of leader on one connection; tests/replica/zoo/test_agreement.py scripts them",
+    "must cross a change of leader on one connection; see tests/replica/zoo/test_agreement.py",
     "F6": "no overlapping membership changes: membership is fixed here (see the membership tests)",
     "F15": "no members in the log to restore: membership is fixed here (see the membership tests)",
     "S4": "a listener that runs out of descriptors: tests/replica/zoo/test_port.py, real sockets",
