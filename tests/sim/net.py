@@ -121,6 +121,8 @@ class Pipe:
         data = b"".join(chunks)
         self.size -= len(data)
         target = self._target
+        if target.other.is_open:
+            target.other.drained()
         if not target.is_open:
             return
         if data:
@@ -134,13 +136,26 @@ class Pipe:
 class End(asyncio.Transport):
     """One side of a connection: the parts of asyncio.Transport that production code uses."""
 
-    __slots__ = ("is_open", "loop", "name", "network", "other", "outgoing", "peer", "protocol")
+    __slots__ = (
+        "_high_bytes",
+        "_is_told_to_wait",
+        "is_open",
+        "loop",
+        "name",
+        "network",
+        "other",
+        "outgoing",
+        "peer",
+        "protocol",
+    )
 
     def __init__(self, network: Network, loop: HostLoop, name: str, peer: str) -> None:
         super().__init__()
         self.network, self.loop, self.name, self.peer = network, loop, name, peer
         self.protocol: Any = None
         self.is_open = True
+        self._high_bytes = 64 << 10
+        self._is_told_to_wait = False
         self.other: End
         self.outgoing: Pipe
 
@@ -154,12 +169,24 @@ class End(asyncio.Transport):
         """All that has not arrived, as if the kernel held nothing."""
         return self.outgoing.size
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high_bytes = 64 << 10 if high is None else high
+
+    def drained(self) -> None:
+        """Something has arrived: who was told to wait may go on when little is left."""
+        if self._is_told_to_wait and self.outgoing.size <= self._high_bytes // 4:
+            self._is_told_to_wait = False
+            self.loop.call_soon(self.protocol.resume_writing)
+
     def write(self, data: Any) -> None:
         if not self.is_open:
             return
         self.loop.point("net.write")
         departure = max(self.network.clockwork.now, self.loop.frozen_until)
         self.outgoing.push(departure, bytes(data))
+        if self.outgoing.size > self._high_bytes and not self._is_told_to_wait:
+            self._is_told_to_wait = True
+            self.protocol.pause_writing()
         if not self.other.is_open or self.outgoing.is_blocked:
             self.network.watch_unacked(self)
 
