@@ -24,8 +24,8 @@ from .watching import Picture
 from .watching import watch as show_changes
 
 DIGEST_CHARS = 12
-CLIENT_PORT_OFFSET, HTTP_PORT_OFFSET, PORT_MAX = 100, 1_000, 65_535
-"""Where a new node's other ports are, as in the cluster.toml that `raftbook init` writes."""
+CLIENT_PORT_OFFSET, PORT_MAX = 100, 65_535
+"""Where a new node's client port is, as in the cluster.toml that `raftbook init` writes."""
 SEEN_NOW_MS = 100
 
 
@@ -173,9 +173,11 @@ def add(
         client_host, client_port = invocation.parse_address(client_address)
         if client_host != host:
             raise click.UsageError("one node has one host: both addresses must begin with it")
-    http_port = raft_port + HTTP_PORT_OFFSET
-    if max(client_port, http_port) > PORT_MAX:
-        raise click.UsageError(f"port {raft_port} leaves no room for the others; take a lower one")
+    if client_port > PORT_MAX:
+        raise click.UsageError(
+            f"there is no port {client_port}, {CLIENT_PORT_OFFSET} above {raft_port}, for clients: "
+            "name theirs, or take a lower one"
+        )
     leader = _leader(invocation, "add")
     with invocation.connect_to(leader) as client:
         answer = client.query(
@@ -184,7 +186,6 @@ def add(
             host=host,
             raft_port=raft_port,
             client_port=client_port,
-            http_port=http_port,
         )
     _show_change(
         invocation,

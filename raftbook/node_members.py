@@ -155,7 +155,7 @@ def _member(arguments: Arguments) -> Member:
         host,
         raft_port=_number(arguments, "raft_port", PORT_MAX),
         client_port=_number(arguments, "client_port", PORT_MAX),
-        http_port=_number(arguments, "http_port", PORT_MAX),
+        http_port=_number(arguments, "http_port", PORT_MAX) if arguments.get("http_port") else 0,
     )
 
 
