@@ -7,6 +7,8 @@ the standing itself (`doTick`); which nodes may, and whose votes count, is decid
   - Votes are counted per node and journal, of the voters of the membership in force (F12).
   - A node that hears a live leader answers neither pre-votes nor votes with yes, and does not
     raise its term for them, unless that leader itself asked the candidate to stand (S10).
+  - The end of the connection to the leader is heard at once when a process dies: who sees it asks
+    soon. Where only that connection died, the others still hear the leader and say no.
 """
 
 from __future__ import annotations
@@ -38,13 +40,14 @@ class Elections(RaftBase):
     """
 
     _hand_over: _HandOver | None = None
+    _SyncObj__raftElectionDeadline: float
 
     def _begin_elections(self) -> None:
         self.heard_at = self._turned_at = self._node.now
         self._late_s = self.timings.election_min_s / 2
         self._votes: set[int] = set()
         self._vote_term = 0
-        self._may_stand = self._is_asked_to_stand = False
+        self._may_stand = self._is_asked_to_stand = self._is_leader_lost = False
         self._pre_votes = PreVotes()
 
     def _elections_turn(self) -> None:
@@ -77,8 +80,21 @@ class Elections(RaftBase):
     def _hears_leader(self) -> bool:
         quiet_s = self._node.now - self.heard_at
         return self.is_leader or (
-            self.leader_id is not None and quiet_s < self.timings.election_min_s
+            self.leader_id is not None
+            and not self._is_leader_lost
+            and quiet_s < self.timings.election_min_s
         )
+
+    def _lose_leader(self) -> None:
+        """The connection to the leader ended: ask once the others have seen it too, and one after
+        the other, so that votes are not split."""
+        self._is_leader_lost = True
+        turn = sum(
+            peer_id < self.node_id for peer_id in self._others() if peer_id != self.leader_id
+        )
+        soon = self._node.now + self.timings.election_min_s * (0.1 + 0.2 * turn)
+        if self._SyncObj__raftElectionDeadline > soon:
+            self._SyncObj__raftElectionDeadline = soon
 
     def _may_vote_for(self, candidate: Message) -> bool:
         """Whether the past of a candidate and that of this node go together."""

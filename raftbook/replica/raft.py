@@ -149,7 +149,10 @@ class Raft(Elections):
 
     def disconnected(self, peer_id: int) -> None:
         """The connection to a peer is gone."""
+        activate(self._node)
         self._SyncObj__onNodeDisconnected(Node(peer_id))
+        if peer_id == self.leader_id:
+            self._lose_leader()
         if self.shipping is not None:
             self.shipping.forget(peer_id)
 
@@ -206,6 +209,7 @@ class Raft(Elections):
         self._SyncObj__raftLeader = node
         self._SyncObj__setState(FOLLOWER)
         self.heard_at = self._node.now
+        self._is_leader_lost = False
         return True
 
     def _on_append(self, node: Node, message: Message) -> None:
