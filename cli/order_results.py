@@ -149,14 +149,19 @@ def views_table(views: Sequence[OrderView]) -> str:
 
 
 def _way(result: OrderResult) -> str:
-    """Which way the order went: "(entry 12874, term 4, via node 1 -> leader 2, 1.6 ms)"."""
+    """Which way the order went: "(entry 12874, term 4, via node 1 -> leader 2, 1.6 ms)".
+
+    Of an original result the term is not known any more.
+    """
     if not result.entry_index:
         return ""
     via = f"via node {result.node_id}"
     if result.leader_id and result.leader_id != result.node_id:
         via += f" -> leader {result.leader_id}"
     again = ", original result" if result.poss_dup else ""
-    place = f"entry {result.entry_index}, term {result.term}"
+    place = f"entry {result.entry_index}"
+    if result.term:
+        place += f", term {result.term}"
     return f"  ({place}, {via}, {result.elapsed_ms:.1f} ms{again})"
 
 

@@ -42,7 +42,7 @@ class RequestReply:
         session_id: the session it was made in.
         request_seq: its number there; the same number again gets this same reply.
         entry_index: index of the log entry that holds it.
-        term: Raft term of that entry.
+        term: Raft term of that entry; 0 with poss_dup, as it is not remembered. So is the next.
         time_ns: the entry's time, nanoseconds since 1970 UTC.
         event_offset: events of the same entry that came before these.
         events: raw events as in `raftbook/core/events.py`, all commands' after one another.
@@ -111,12 +111,14 @@ class OrderResult:
         order_qty: total, in base; None if unknown, as after a refused cancel. So are the next two.
         cum_qty: traded so far.
         leaves_qty: still open.
-        avg_price: of all that traded so far; None if nothing did, or if the reply does not tell
-            (a cancel or an amend of an order that traded earlier).
+        avg_price: of all that traded so far, rounded half to even to the tick's decimal places
+            plus AVG_PRICE_EXTRA_PLACES; None if nothing did, or if the reply does not tell (a
+            cancel or an amend of an order that traded earlier).
         reject_code: a `types.Reject`: why it was refused, or why its rest was ended; 0 for none.
         reject_name: the code's name, "" for none.
         text: the code in one sentence, "" for none.
         entry_index: index of its log entry; 0 if it was refused before it was sent.
+        term: of that entry; 0 with poss_dup, as it is not remembered.
         node_id: the node that answered; 0 if none was asked.
         leader_id: the leader as that node knew it.
         request_seq: number of the request that held it; 0 if it was not sent.
