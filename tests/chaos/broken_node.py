@@ -1,7 +1,7 @@
 """A node that breaks a promise, so that the harness can be seen to notice.
 
-`python -m tests.chaos.broken_node FAULT FILE node --id 1 ...`: patches one thing in this process,
-then is `skewed_node.py`. Nothing of this can be reached from the product.
+`python -m tests.chaos.broken_node FAULT CLOCK ROADS node --id 1 ...`: patches one thing in this
+process, then is `bent_node.py`. Nothing of this can be reached from the product.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raftbook.core.exchange import Exchange
 from raftbook.gateway import native
 from raftbook.replica.raft import Raft
 from raftbook.storage import journal, journal_file
-from tests.chaos import skewed_node
+from tests.chaos import bent_node
 
 
 def _nothing_written() -> None:
@@ -92,4 +92,4 @@ FAULTS: dict[str, Callable[[], None]] = {
 
 if __name__ == "__main__":
     FAULTS[sys.argv.pop(1)]()
-    skewed_node.main()
+    bent_node.main()

@@ -1,4 +1,4 @@
-"""The nodes of a chaos run: real processes, each with a configuration whose peers are proxies.
+"""The nodes of a chaos run: real processes of one configuration, led to each other by proxies.
 
 Owns the folder, the processes, the proxies, the small disks, and the rule of who touches a node:
 one lock each, so that nobody thaws what another has frozen. Must not know when anything happens:
@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from raftbook.config import AccountConfig, InstrumentConfig
+from tests.chaos.bent_node import write_roads, write_skew
 from tests.chaos.proxy import Proxies
-from tests.chaos.skewed_node import write_skew
 from tests.e2e.cluster import HOST, Cluster, Trouble, Wire, free_ports
 
 LOAD_SYMBOLS = ("BTC-USD", "ETH-USD")
@@ -38,7 +38,8 @@ BOUNDS = {
     "closed_orders_max": 20_000,
 }
 DISK_MIB = 96
-_NODE = "tests.chaos.skewed_node"
+_CLONE_NEWNS = 0x0002_0000  # linux/sched.h
+_NODE = "tests.chaos.bent_node"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -103,22 +104,17 @@ class ChaosCluster(Cluster):
         for (a, b), port in peer_ports.items():
             links[f"{a}-{b}"] = (port, self.address(b).raft_port)
         for node_id in self.ids:
-            self._write_config(node_id, peer_ports)
+            roads = {
+                self.address(b).raft_port: port
+                for (a, b), port in peer_ports.items()
+                if a == node_id
+            }
+            write_roads(self._roads_path(node_id), roads)
             write_skew(self._skew_path(node_id), 0)
         self.proxies = Proxies(links)
 
-    def _write_config(self, node_id: int, peer_ports: dict[tuple[int, int], int]) -> None:
-        """The same cluster as one node sees it: its peers are where their proxies listen."""
-        text = self.path.read_text()
-        for peer in self.config.nodes:
-            if (node_id, peer.node_id) in peer_ports:
-                ours = replace(peer, raft_port=peer_ports[node_id, peer.node_id])
-                text = _replaced(text, f"raft_port = {peer.raft_port}",
-                                 f"raft_port = {ours.raft_port}")  # fmt: skip
-        self._config_path(node_id).write_text(text)
-
-    def _config_path(self, node_id: int) -> Path:
-        return self.folder / f"cluster-{node_id}.toml"
+    def _roads_path(self, node_id: int) -> Path:
+        return self.folder / f"roads-{node_id}.json"
 
     def _skew_path(self, node_id: int) -> Path:
         return self.folder / f"clock-{node_id}"
@@ -148,8 +144,9 @@ class ChaosCluster(Cluster):
 
     def _command(self, node_id: int, config: Path | None = None) -> Sequence[str]:
         module = ["tests.chaos.broken_node", self._fault] if self._fault else [_NODE]
-        program = [sys.executable, "-m", *module, str(self._skew_path(node_id))]
-        path = str(config or self._config_path(node_id))
+        world = [str(self._skew_path(node_id)), str(self._roads_path(node_id))]
+        path = str(config or self.path)
+        program = [sys.executable, "-m", *module, *world]
         return [*program, "node", "--config", path, "--id", str(node_id)]
 
     def start(self, *node_ids: int) -> None:
@@ -200,6 +197,9 @@ class ChaosCluster(Cluster):
         """Give a node that has no files yet a small disk of its own; why not, if it cannot be."""
         directory = self.directory(node_id)
         directory.mkdir(parents=True, exist_ok=True)
+        problem = _keep_mounts_to_ourselves()
+        if problem:
+            return problem
         command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "tmpfs"]
         try:
             done = subprocess.run([*command, str(directory)], capture_output=True, check=False)
@@ -286,6 +286,12 @@ class ChaosCluster(Cluster):
         return 0
 
 
-def _replaced(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1, f"{old} stands {text.count(old)} times in the configuration"
-    return text.replace(old, new)
+def _keep_mounts_to_ourselves() -> str:
+    """Mounts of this process and its children are nobody else's, and end with them, however they
+    end; why not, if it cannot be.
+    """
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+        return f"unshare: {os.strerror(ctypes.get_errno())}"
+    command = ["mount", "--make-rprivate", "/"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr.strip()

@@ -12,6 +12,7 @@ The process reads one JSON object a line and answers each with a line. The first
     {"link": name, "mode": "refuse"}     connections are reset, and new ones too
     {"link": name, "delay_ms": 40}       each piece comes so much later
     {"link": name, "reset_after": 17}    reset after so many bytes more: inside a frame, mostly
+    {"used": true}                       answered by {name: how many connections there were}
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Link:
         self._delay_s = 0.0
         self._bytes_left: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.used = 0
 
     def change(self, order: dict[str, Any]) -> None:
         """Do what a line says."""
@@ -61,6 +62,7 @@ class Link:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, both ways, until either side ends it."""
         self._writers.add(writer)
+        self.used += 1
         upstream: asyncio.StreamWriter | None = None
         try:
             await self._gate.wait()
@@ -129,7 +131,8 @@ async def _main() -> None:
             await asyncio.start_server(links[name].serve, _HOST, port)
         if "link" in order:
             links[order["link"]].change(order)
-        print("done", flush=True)
+        used = {name: link.used for name, link in links.items()} if "used" in order else "done"
+        print(json.dumps(used), flush=True)
 
 
 class Proxies:
@@ -166,12 +169,21 @@ class Proxies:
         for name in self.names:
             self.change(name, mode="open", delay_ms=0)
 
+    def used(self) -> dict[str, int]:
+        """How many connections each link has carried: one that carried none was no link."""
+        return dict(self._ask({"used": True}))
+
     def _tell(self, order: dict[str, Any]) -> None:
+        answer = self._ask(order)
+        assert answer == "done", f"the proxies answered {order} with {answer!r}"
+
+    def _ask(self, order: dict[str, Any]) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer == "done\n", f"the proxies answered {order} with {answer!r}"
+        assert answer, f"the proxies have ended; they were told {order}"
+        return json.loads(answer)
 
 
 if __name__ == "__main__":

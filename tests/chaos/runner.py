@@ -227,6 +227,9 @@ class _Run:
         report.note(said.strip().splitlines()[-1] if said.strip() else f"verify: {code}")
         if code:
             report.problem(f"cluster verify ended with {code}: {said}")
+        unused = [name for name, count in cluster.proxies.used().items() if not count]
+        if unused:
+            report.problem(f"nobody ever went by the proxies {', '.join(unused)}")
         await asyncio.to_thread(self._check_growth)
 
     settled: tuple[int, str] = (0, "")

@@ -74,6 +74,7 @@ def test_a_proxy_passes_holds_resets_and_cuts(echo: int) -> None:
         with pytest.raises(ConnectionResetError):
             _hear(port)
         proxies.heal()
+        assert proxies.used() == {"1-2": 2}
         with socket.create_connection((HOST, port), timeout=20) as link:
             link.sendall(b"again")
             assert link.recv(100) == b"again"

@@ -12,6 +12,7 @@ import pytest
 from raftbook.client import AsyncClient
 from raftbook.core import commands as c
 from raftbook.core.types import Side
+from tests.chaos.bent_node import write_roads, write_skew
 from tests.chaos.trace import SYSTEM_CALLS, Findings, index_of_markers, judge_trace
 from tests.e2e.cluster import Cluster
 
@@ -49,10 +50,11 @@ class TracedCluster(Cluster):
         tracer += [f"trace={SYSTEM_CALLS}", "-o", str(self.trace(node_id))]
         program = super()._command(node_id, config)
         if self.fault:
-            skew = self.folder / "clock"
-            skew.write_bytes(bytes(8))
+            clock, roads = self.folder / "clock", self.folder / "roads"
+            write_skew(clock, 0)
+            write_roads(roads, {})
             root = str(Path(__file__).resolve().parents[2])
-            broken = ["-m", "tests.chaos.broken_node", self.fault, str(skew)]
+            broken = ["-m", "tests.chaos.broken_node", self.fault, str(clock), str(roads)]
             program = ["env", f"PYTHONPATH={root}", sys.executable, *broken, *program[3:]]
         return [*tracer, *program]
 
