@@ -179,7 +179,7 @@ def test_a_node_that_the_configuration_does_not_name(tmp_path: Path) -> None:
         ('id = "test-1"', 'id = "test-2"', "this is node 1 of cluster 'test-2'"),
         ("# [bounds]", "[bounds]\nreply_window = 2048\n#", "genesis"),
         ('name = "alice"', 'name = "alina"', "genesis"),
-        ('tick_size = "0.01"', 'tick_size = "0.02"', "genesis"),
+        ('tick_size = "0.01"', 'tick_size = "0.005"', "genesis"),
     ],
 )
 def test_data_of_another_cluster_is_refused(

@@ -12,9 +12,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,12 +228,21 @@ def test_nodes_are_replaced_one_by_one_under_load(tmp_path: Path) -> None:
         _check_disks(cluster, newer, digest)
 
 
+def _entries(cluster: Mixed) -> Iterator[tuple[Any, ...]]:
+    """All entries that node 1 still knows, page by page."""
+    following: tuple[int, int] | None = (1, 1)
+    while following is not None:
+        index, page = following
+        answer = cluster.query(1, "events", "demo", from_index=index, from_page=page, limit=10_000)
+        yield from answer["entries"]
+        following = answer["next"]
+
+
 def _check_switch(cluster: Mixed, prober: Prober) -> int:
     """Up to one entry the old rules, from then on the new ones; its index."""
-    entries = cluster.query(1, "events", "demo", from_index=1, limit=10_000)["entries"]
     (switched_at,) = (
         index
-        for index, _, _, replies in entries
+        for index, _, _, replies, *_ in _entries(cluster)
         for _, _, _, _, events, _ in replies
         if (ENGINE_VERSION_SET, 0, NEXT) in events
     )

@@ -91,6 +91,9 @@ def test_a_node_starts_on_it_and_goes_on(golden: Path) -> None:
     text = path.read_text()
     path.write_text(re.sub(r"\b(7001|7101|8001)\b", lambda m: str(ports[int(m[0])]), text))
     shutil.move(golden / "node-1", golden / "data" / "node-1")
+    secret = golden / "cluster.secret"
+    secret.write_text("ab" * 32)
+    secret.chmod(0o600)
     command = [
         sys.executable,
         "-m",
