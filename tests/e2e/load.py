@@ -32,11 +32,13 @@ class Load:
     Attributes:
         records: everything acknowledged so far.
         troubles: how often an attempt ended without a result.
+        pause_s: between two requests of a lane; each sends 200 at most.
     """
 
     cluster: Cluster
     clients: int = 4
     seed: int = 1
+    pause_s: float = 0.0
     records: list[Record] = field(default_factory=list)
     troubles: int = 0
     _is_over: bool = False
@@ -99,7 +101,7 @@ class Load:
             commands = [_order(rng, f"{name}.{part}") for part in range(rng.choice((1, 1, 2)))]
             reply = await self.insist(client, commands)
             self.records.append(Record(key, account, commands, reply))
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.pause_s)
 
 
 def _order(rng: random.Random, name: str) -> Command:

@@ -118,7 +118,7 @@ def test_a_full_disk_is_survived_and_ends_by_itself(tmp_path: Path, leads: bool)
         wanted = 1 if leads else 2
         if cluster.wait_leader() != wanted:
             cluster.query(cluster.wait_leader(), "transfer", account="demo", to=wanted)
-        load = Load(cluster, clients=3)
+        load = Load(cluster, clients=3, pause_s=0.05)
 
         async def scene() -> None:
             trading = asyncio.create_task(load.run())
