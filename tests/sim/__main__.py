@@ -26,6 +26,11 @@ def main() -> int:
     which.add_argument("--seeds", type=_seed_range, metavar="A..B", help="many runs, B included")
     parser.add_argument("--nodes", type=int, choices=(3, 5, 7), help="otherwise the seed chooses")
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual seconds of faults")
+    parser.add_argument(
+        "--members",
+        action=argparse.BooleanOptionalAction,
+        help="change the membership, or do not; otherwise the seed chooses",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--shrink", action="store_true", help="look for fewer faults that do it")
@@ -47,7 +52,11 @@ def _seed_range(text: str) -> range:
 def _one(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     outcome = run_seed(
-        options.seed, nodes=options.nodes, seconds=options.seconds, verbose=options.verbose
+        options.seed,
+        nodes=options.nodes,
+        seconds=options.seconds,
+        members=options.members,
+        verbose=options.verbose,
     )
     real_s = time.perf_counter() - began
     if outcome.invariant and not options.verbose:
@@ -69,13 +78,19 @@ def _say_verdict(outcome: Outcome, options: argparse.Namespace) -> None:
         return
     print(f"VIOLATION of {outcome.message}")
     again = f"python -m tests.sim --seed {outcome.seed} --nodes {outcome.nodes}"
+    if options.members is not None:
+        again += " --members" if options.members else " --no-members"
     print(f"again: {again} --seconds {options.seconds:g} -v    fewer faults: --shrink")
 
 
 def _shrink(options: argparse.Namespace) -> int:
     try:
         faults, outcome = shrink(
-            options.seed, nodes=options.nodes, seconds=options.seconds, told=print
+            options.seed,
+            nodes=options.nodes,
+            seconds=options.seconds,
+            members=options.members,
+            told=print,
         )
     except ValueError as error:
         print(error)
@@ -96,7 +111,12 @@ def _many(options: argparse.Namespace) -> int:
             print(f"seed {outcome.seed}: held, {outcome.orders} orders", flush=True)
 
     summary = run_many(
-        options.seeds, nodes=options.nodes, seconds=options.seconds, jobs=options.jobs, told=told
+        options.seeds,
+        nodes=options.nodes,
+        seconds=options.seconds,
+        members=options.members,
+        jobs=options.jobs,
+        told=told,
     )
     print("\n".join(summary.lines()))
     if options.json:

@@ -14,6 +14,8 @@ history at hand is in `history.py`. A `Violation` names the invariant; it ends t
     fence        a node stops only for an error that was injected
     start        a node starts whole or refuses with a reason
     book         the book is sound
+
+What must hold of the members is in `member_checks.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from raftbook.core import invariants
+from raftbook.replica.fences import Fence, FenceKind
+from raftbook.replica.membership import Membership
 from tests.sim.log import State
+from tests.sim.member_checks import MemberChecks
 
 if TYPE_CHECKING:
     from tests.sim.node import Host
@@ -54,6 +59,7 @@ class Checks:
         committed: (payload, term) of each committed entry by index.
         last_committed: the highest index of them.
         digests: the rolling digest after each applied entry, by index.
+        members: the watch over who belongs to the cluster.
     """
 
     def __init__(self, world: World) -> None:
@@ -69,7 +75,7 @@ class Checks:
         self._commit_seen: dict[int, int] = {}
         self._applied_seen: dict[int, int] = {}
         self._checked_at: dict[int, int] = {}
-        self._majority = world.profile.size // 2 + 1
+        self.members = MemberChecks(self, world.node_ids)
 
     def observer(self, host: Host) -> _DiskObserver:
         """Who watches this host's disk."""
@@ -82,12 +88,12 @@ class Checks:
         if after.voted_for is not None and after[1:] != before[1:]:
             key = (host.node_id, host.disk.incarnation, after.term)
             known = self._votes_on_disk.setdefault(key, after.voted_for)
-            self._hold(
+            self.hold(
                 known == after.voted_for,
                 "vote",
                 f"{host.name} votes for {after.voted_for} in term {after.term}, after {known}",
             )
-        self._hold(after.term >= before.term, "vote", f"{host.name} goes back to term {after.term}")
+        self.hold(after.term >= before.term, "vote", f"{host.name} goes back to term {after.term}")
         self._check_rows(host, after, first_changed)
         self._check_given_up(host, before, after)
         self._world.trace("sync", host.node_id, after.term, after.entries[-1][1:])
@@ -99,7 +105,7 @@ class Checks:
             payload, index, term = entries[position]
             past_term = entries[position - 1][2]
             known = self._named.setdefault((index, term), (payload, past_term))
-            self._hold(
+            self.hold(
                 known[0] == payload and known[1] == past_term,
                 "matching",
                 f"{host.name} holds another entry {index} of term {term} (or past) than was seen",
@@ -116,7 +122,7 @@ class Checks:
         for index in range(max(base, before.entries[0][1]) + 1, last + 1):
             term = self.committed[index][1]
             if holds(before, index, term):
-                self._hold(
+                self.hold(
                     holds(after, index, term),
                     "committed",
                     f"{host.name} gives up committed entry {index} of term {term}",
@@ -125,17 +131,18 @@ class Checks:
     def voted(self, host: Host, term: int, candidate: int) -> None:
         """A vote leaves for its candidate."""
         node_id, state = host.node_id, host.disk.synced
-        self._hold(
+        self.hold(
             state.term > term or (state.term, state.voted_for) == (term, candidate),
             "vote",
             f"{host.name} votes for n{candidate} in term {term}, but its disk says {state[1:]}",
         )
         known = self._votes_sent.setdefault((node_id, host.disk.incarnation, term), candidate)
-        self._hold(
+        self.hold(
             known == candidate,
             "vote",
             f"n{node_id} gave its vote of term {term} to n{known} and to n{candidate}",
         )
+        self.members.voted(host, candidate)
 
     # -- turns ------------------------------------------------------------------------------------
 
@@ -143,7 +150,7 @@ class Checks:
         """A turn is over and its sync is done, unless it fenced the node."""
         replica = host.replica
         if replica.fence is not None:
-            self._fenced(host, replica.fence.reason)
+            self._fenced(host, replica.fence)
             return
         raft = replica.raft
         if raft.is_leader and self.leader_of_term.get(raft.term) != host.node_id:
@@ -155,23 +162,28 @@ class Checks:
             self._committed_up_to(host, commit_index)
         if host.applied:
             self._applied(host)
+        self.members.turn_ended(host)
 
-    def _fenced(self, host: Host, reason: str) -> None:
-        if not host.expects_fence:
-            self.fail("fence", f"{host.name} is fenced: {reason}")
-        self._world.fenced(host, reason)
+    def _fenced(self, host: Host, fence: Fence) -> None:
+        if fence.kind is FenceKind.REMOVED:
+            is_removed = host.node_id in self.members.retired
+            self.hold(is_removed, "removed", f"{host.name} is fenced: {fence.reason}")
+        elif not host.expects_fence:
+            self.fail("fence", f"{host.name} is fenced: {fence.reason}")
+        self._world.fenced(host, fence)
 
     def _leads(self, host: Host) -> None:
         term = host.replica.raft.term
         known = self.leader_of_term.setdefault(term, host.node_id)
-        self._hold(known == host.node_id, "leader", f"n{known} and {host.name} lead in term {term}")
+        self.hold(known == host.node_id, "leader", f"n{known} and {host.name} lead in term {term}")
         self._world.note(host.name, f"leads in term {term}")
         given = {v for (v, _, t), to in self._votes_sent.items() if (t, to) == (term, known)}
-        self._hold(
-            len(given) >= self._majority,
+        self.hold(
+            host.replica.raft.membership.is_majority(given),
             "leader",
             f"{host.name} leads in term {term} with the votes of {sorted(given)} only",
         )
+        self.members.leads(host)
         state = host.disk.synced
         for index in range(state.entries[0][1], self.last_committed + 1):
             if index in self.committed and not holds(state, index, self.committed[index][1]):
@@ -189,7 +201,7 @@ class Checks:
                 continue  # a leader of the past counts in vain; a lost disk is P1's matter
             match = raft.match_index(peer.node_id) or 0
             if match > base:
-                self._hold(
+                self.hold(
                     holds(state, match, entries[match - base][2]),
                     "match",
                     f"{host.name} counts entry {match} as held by {peer.name}, whose disk ends at "
@@ -201,7 +213,7 @@ class Checks:
         self._commit_seen[host.node_id] = commit_index
         entries = host.log.entries
         base = entries[0][1]
-        self._hold(
+        self.hold(
             commit_index <= entries[-1][1],
             "commit",
             f"{host.name} has commit index {commit_index} beyond its log {entries[-1][1]}",
@@ -219,17 +231,17 @@ class Checks:
 
     def _first_commit(self, host: Host, index: int, payload: bytes, term: int) -> None:
         holders = [
-            each.name
+            each.node_id
             for each in self._world.hosts
             if holds(each.disk.synced, index, term) or each.node_id in self._world.lost_disks
         ]
-        self._hold(
-            len(holders) >= self._majority,
+        self.hold(
+            any(each.is_majority(holders) for each in self._may_have_counted(host)),
             "commit",
             f"{host.name} takes entry {index} of term {term} for committed, "
-            f"but only {holders} have it on disk",
+            f"but only nodes {holders} have it on disk",
         )
-        self._hold(
+        self.hold(
             index == self.last_committed + 1,
             "commit",
             f"entry {index} is committed after {self.last_committed}",
@@ -237,17 +249,27 @@ class Checks:
         self.committed[index] = (payload, term)
         self.last_committed = index
         self._world.commit_seen(index, payload)
+        self.members.entry_committed(index, payload)
+
+    def _may_have_counted(self, host: Host) -> list[Membership]:
+        """The memberships by one of which the leader of this node's term counted."""
+        raft = host.replica.raft
+        found = [raft.membership, raft.committed_membership]
+        leader_id = self.leader_of_term.get(raft.term)
+        if not raft.is_leader and leader_id is not None:  # it told this node, and died before us
+            found += self.members.in_force(self._world.host(leader_id))
+        return found
 
     def _applied(self, host: Host) -> None:
         last = self._applied_seen.get(host.node_id, 1)
         for index, term, payload, digest in host.applied:
             if term == -1:
-                self._hold(index >= last, "apply", f"{host.name} goes back from {last} to {index}")
+                self.hold(index >= last, "apply", f"{host.name} goes back from {last} to {index}")
             else:
-                self._hold(
+                self.hold(
                     index == last + 1, "apply", f"{host.name} applies entry {index} after {last}"
                 )
-                self._hold(
+                self.hold(
                     self.committed.get(index) == (payload, term),
                     "apply",
                     f"{host.name} applies entry {index}, which is not the committed one",
@@ -261,7 +283,7 @@ class Checks:
 
     def _check_digest(self, host: Host, index: int, digest: str) -> None:
         known = self.digests.setdefault(index, digest)
-        self._hold(known == digest, "digest", f"{host.name} differs after entry {index}")
+        self.hold(known == digest, "digest", f"{host.name} differs after entry {index}")
 
     def check_book(self, host: Host) -> None:
         """The full check of one node's exchange."""
@@ -277,16 +299,16 @@ class Checks:
         """A process has opened its disk and is about to run."""
         replica, base = host.replica, host.disk.synced.entries[0][1]
         applied = replica.raft.applied_index
-        self._hold(
+        self.hold(
             applied >= base, "start", f"{host.name} starts at {applied}, its log begins at {base}"
         )
-        self._hold(
+        self.hold(
             replica.last_index >= host.disk.synced.entries[-1][1],
             "start",
             f"{host.name} starts with {replica.last_index} of its entries",
         )
         if applied > 1:
-            self._hold(applied <= self.last_committed, "start", f"{host.name} starts at {applied}")
+            self.hold(applied <= self.last_committed, "start", f"{host.name} starts at {applied}")
             digest = replica.machine.exchange.digest.value()
             self._check_digest(host, applied, digest)
         self._applied_seen[host.node_id] = applied
@@ -306,7 +328,8 @@ class Checks:
             if host.loop is not None and host.loop.failures:
                 self.fail("process", f"{host.name}: {host.loop.failures[0]}")
 
-    def _hold(self, condition: bool, invariant: str, message: str) -> None:
+    def hold(self, condition: bool, invariant: str, message: str) -> None:
+        """End the run unless the condition holds."""
         if not condition:
             self.fail(invariant, message)
 

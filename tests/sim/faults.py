@@ -3,8 +3,8 @@
 Owns what can go wrong. A fault is plain data; what it meets when its time comes decides what it
 does, so that any part of the list is a schedule of its own.
 
-A new kind is a method of `Injector` named after it and a weight in KINDS. Membership changes (join,
-remove) belong here as such kinds; see `Injector.wipe` for the one there is today.
+A new kind is a method of `Injector` named after it and a weight in KINDS. What is done to the
+membership has kinds of its own, in `members.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.sim.log import BROKEN, FULL
 from tests.sim.profile import STORM_S
 
 if TYPE_CHECKING:
+    from tests.sim.members import MemberFaults
     from tests.sim.node import Host
     from tests.sim.profile import Profile
     from tests.sim.world import World
@@ -124,7 +125,7 @@ def draw_faults(seed: int, profile: Profile, seconds: float) -> list[Fault]:
         at_s += rng.expovariate(1.0 / profile.fault_gap_s) * (0.05 if burst else 1.0)
         if at_s >= seconds:
             return faults
-        if at_s % (STORM_S + profile.calm_s) > STORM_S:
+        if is_calm(at_s, profile):
             continue
         faults.append(
             Fault(
@@ -139,15 +140,21 @@ def draw_faults(seed: int, profile: Profile, seconds: float) -> list[Fault]:
         )
 
 
+def is_calm(at_s: float, profile: Profile) -> bool:
+    """Whether nothing new goes wrong at this time of a run."""
+    return at_s % (STORM_S + profile.calm_s) > STORM_S
+
+
 class Injector:
     """Carries out faults."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, members: MemberFaults) -> None:
+        self._world, self._members = world, members
 
     def inject(self, fault: Fault) -> None:
         """Let it happen; what cannot happen now does not."""
-        what = getattr(self, f"_{fault.kind}")(fault)
+        own = getattr(self, f"_{fault.kind}", None)
+        what = (own or getattr(self._members, fault.kind))(fault)
         if what:
             self._world.fault_happened(fault.kind, f"{what} (#{fault.number})")
 
@@ -362,9 +369,7 @@ class Injector:
     # -- damage: only ever of a minority ----------------------------------------------------------
 
     def _may_damage(self, host: Host) -> bool:
-        """P1 is about a minority of disks: the others must remember all they promised."""
-        others = [each for each in self._world.hosts if each is not host and not each.is_whole]
-        return len(others) + 1 <= (len(self._world.hosts) - 1) // 2
+        return self._members.may_damage(host)
 
     def _damage_journal(self, fault: Fault) -> str:
         """Found at the next start."""

@@ -33,6 +33,8 @@ class Summary:
     repeats: int = 0
     entries: int = 0
     elections: int = 0
+    promoted: int = 0
+    removed: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     points: Counter[str] = field(default_factory=Counter)
@@ -47,6 +49,8 @@ class Summary:
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
         self.entries += outcome.entries
         self.elections += outcome.terms
+        self.promoted += outcome.promoted
+        self.removed += outcome.removed
         self.sizes[outcome.nodes] += 1
         self.faults.update(outcome.faults)
         self.points.update(outcome.points)
@@ -81,6 +85,7 @@ class Summary:
         yield f"  sent again         {self.repeats:,}"
         yield f"reads                {self.reads:,}"
         yield f"entries, elections   {self.entries:,}, {self.elections:,}"
+        yield f"new voters, removed  {self.promoted:,}, {self.removed:,}"
         yield f"faults               {sum(self.faults.values()):,}"
         for kind, count in sorted(self.faults.items()):
             yield f"  {kind:<18} {count:,}"
@@ -94,13 +99,14 @@ def run_many(
     *,
     nodes: int | None = None,
     seconds: float = 60.0,
+    members: bool | None = None,
     jobs: int = 1,
     told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
     """Run all of them; `told` hears of each as it ends."""
     summary = Summary()
     began = time.perf_counter()
-    work = [(seed, nodes, seconds) for seed in seeds]
+    work = [(seed, nodes, seconds, members) for seed in seeds]
     if jobs == 1:
         results: Iterable[tuple[Outcome, float]] = map(_run, work)
         _collect(results, summary, told)
@@ -120,11 +126,11 @@ def _collect(
         told(outcome)
 
 
-def _run(work: tuple[int, int | None, float]) -> tuple[Outcome, float]:
-    seed, nodes, seconds = work
+def _run(work: tuple[int, int | None, float, bool | None]) -> tuple[Outcome, float]:
+    seed, nodes, seconds, members = work
     began = time.process_time()
     try:
-        outcome = run_seed(seed, nodes=nodes, seconds=seconds)
+        outcome = run_seed(seed, nodes=nodes, seconds=seconds, members=members)
     except Exception:
         # Whatever it is, one seed must not end a campaign of thousands.
         outcome = Outcome(seed, nodes or 0, 0.0, invariant="harness")

@@ -14,10 +14,12 @@ from raftbook.errors import StorageError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.native import ClientBounds, ClientServer
 from raftbook.gateway.queries import Queries
+from raftbook.node_members import MemberVerbs, follow_members, peer_addresses
+from raftbook.replica.administration import Administration
 from raftbook.replica.driver import Driver
 from raftbook.replica.links import LinkSettings, PeerLinks
 from raftbook.replica.machine import Applied, Machine
-from raftbook.replica.membership import MEMBERSHIP, Member, configured, read_payload
+from raftbook.replica.membership import MEMBERSHIP, Membership, read_payload
 from raftbook.replica.messages import Message
 from raftbook.replica.replica import Replica
 from raftbook.storage.snapshots import SnapshotStore
@@ -76,13 +78,23 @@ class ChildMaker:
             self._result = False
             return
         self._is_running = True
+        members = self._machine.membership
+        ids = () if members is None else members.ids
         digest, chunks = self._machine.state_digest(), list(self._machine.snapshot_chunks())
         delay = SNAPSHOT_CHILD_S * host.rng.random()
         host.world.clockwork.after(
-            delay, self._work, host.power_cycles, index, term, digest, chunks
+            delay, self._work, host.power_cycles, index, term, ids, digest, chunks
         )
 
-    def _work(self, cycle: int, index: int, term: int, digest: str, chunks: list[bytes]) -> None:
+    def _work(
+        self,
+        cycle: int,
+        index: int,
+        term: int,
+        members: tuple[int, ...],
+        digest: str,
+        chunks: list[bytes],
+    ) -> None:
         host = self._host
         if host.power_cycles != cycle:
             return
@@ -93,7 +105,7 @@ class ChildMaker:
             self._store.write(
                 index=index,
                 term=term,
-                members=host.world.node_ids,
+                members=members,
                 state_digest=digest,
                 chunks=chunks,
             )
@@ -158,14 +170,21 @@ class Host:
         damaged_files: snapshot files that were damaged.
         was_damaged: its disk lost or spoiled something that was synced, and was not replaced since.
         power_cycles: counts what no process survives.
+        verbs: what an operator may ask of the process; `asked` are the answers under way.
+
+    Args:
+        configuration: the members as its cluster.toml names them.
     """
 
-    def __init__(self, world: World, node_id: int) -> None:
+    def __init__(self, world: World, node_id: int, configuration: Membership) -> None:
         self.world, self.node_id, self.name = world, node_id, f"n{node_id}"
+        self._configuration = configuration
         self.rng = random.Random(f"{world.seed}/host/{node_id}")
         self.loop: HostLoop | None = None
         self.replica: WatchedReplica
         self.log: SimLog
+        self.verbs: MemberVerbs
+        self.asked: list[Any] = []
         self.applied: list[tuple[int, int, bytes, str]] = []
         self.armed: dict[str, list[Any]] = {}
         self.points: Counter[str] = Counter()
@@ -284,6 +303,7 @@ class Host:
         self.loop = None
         self._is_dying = False
         self.applied.clear()
+        self.asked.clear()
         self.world.checks.process_ended(self)
 
     def _died(self) -> None:
@@ -354,7 +374,7 @@ class Host:
         replica.host = self
         replica.__init__(  # type: ignore[misc]
             self.node_id,
-            configured(Member(each, f"n{each}", RAFT_PORT, CLIENT_PORT) for each in world.node_ids),
+            self._configuration,
             machine=machine,
             log=self.log,
             snapshots=store,
@@ -369,6 +389,11 @@ class Host:
         self.replica = replica
         driver = Driver(replica, step_interval_s=profile.step_s)
         links.target = self._make_links(driver, rng)
+        follow_members(replica, links.target)
+        administration = Administration(
+            replica, driver.wake, commit_s=profile.bounds.request_deadline_s, hand_over_s=1.0
+        )
+        self.verbs = MemberVerbs(administration)
         server = self._make_server(driver, rng)
         loop.create_task(links.target.start(self.name, RAFT_PORT))
         loop.create_task(server.start(self.name, CLIENT_PORT))
@@ -402,7 +427,7 @@ class Host:
                 port=RAFT_PORT,
             ),
             SECRET,
-            {each: (f"n{each}", RAFT_PORT) for each in world.node_ids if each != self.node_id},
+            peer_addresses(replica),
             settings,
             nonce=lambda: rng.randbytes(32),
             on_message=on_message,

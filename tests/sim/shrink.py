@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tests.sim.faults import KINDS, Fault, draw_faults
+from tests.sim.faults import KINDS, Fault
 from tests.sim.profile import draw
-from tests.sim.world import Outcome, run_seed
+from tests.sim.world import Outcome, draw_all, run_seed
 
 Fails = Callable[[Sequence[Fault]], bool]
 
@@ -19,6 +19,7 @@ def shrink(
     *,
     nodes: int | None,
     seconds: float,
+    members: bool | None = None,
     runs_max: int = 400,
     told: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Fault], Outcome]:
@@ -27,7 +28,8 @@ def shrink(
     Raises:
         ValueError: the seed does not fail.
     """
-    faults = draw_faults(seed, draw(seed, KINDS, size=nodes), seconds)
+    profile = draw(seed, KINDS, size=nodes)
+    faults = draw_all(seed, profile, seconds, members=members)
     first = run_seed(seed, nodes=nodes, seconds=seconds, faults=faults)
     if not first.invariant:
         raise ValueError(f"seed {seed} does not fail")

@@ -22,14 +22,17 @@ import msgpack
 from raftbook.core.exchange import Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.replica import links
+from raftbook.replica.fences import Fence, FenceKind
+from raftbook.replica.membership import Member, Membership, configured
 from tests.sim import files
 from tests.sim.checks import Checks, Violation
 from tests.sim.client import SYMBOLS, Client, Record
 from tests.sim.clockwork import Clockwork, Spinning
 from tests.sim.faults import KINDS, Fault, Injector, draw_faults
 from tests.sim.history import History
+from tests.sim.members import MemberFaults, draw_member_faults
 from tests.sim.net import Network
-from tests.sim.node import Host
+from tests.sim.node import CLIENT_PORT, RAFT_PORT, Host
 from tests.sim.profile import Profile, draw
 
 LEADER_WITHIN_S, ORDERS_WITHIN_S, CAUGHT_UP_WITHIN_S = 2.0, 10.0, 30.0
@@ -61,6 +64,8 @@ class Outcome:
     entries: int = 0
     steps: int = 0
     terms: int = 0
+    promoted: int = 0
+    removed: int = 0
     timeline: list[str] = field(default_factory=list)
 
 
@@ -68,7 +73,8 @@ class World:
     """Everything of one run.
 
     Attributes:
-        hosts, clients: in order of their ids.
+        node_ids: of the founders.
+        hosts, clients: in order of their ids; nodes that were removed are still among them.
         lost_disks: nodes that lost what they had promised and have not caught up since.
         is_over: clients begin no more calls.
     """
@@ -109,13 +115,15 @@ class World:
         )
         self.checks = Checks(self)
         self._rng = random.Random(f"{seed}/world")
-        self.hosts = [Host(self, node_id) for node_id in self.node_ids]
+        founders = configured(Member(node_id, **self.address(node_id)) for node_id in self.node_ids)
+        self.hosts = [Host(self, node_id, founders) for node_id in self.node_ids]
         self.clients = [
             Client(self, f"c{number}", ("ann", "bob")[number % 2], f"key-{number}")
             for number in range(1, profile.clients + 1)
         ]
         self.clients.append(Client(self, "c0", "bob", "key-1", twin=self.clients[0]))
-        self._injector = Injector(self)
+        self._member_faults = MemberFaults(self)
+        self._injector = Injector(self, self._member_faults)
 
     # -- what is written down ---------------------------------------------------------------------
 
@@ -174,13 +182,34 @@ class World:
             seconds = min(seconds, 0.3)
         self.clockwork.after(seconds, host.start)
 
-    def fenced(self, host: Host, reason: str) -> None:
+    def host(self, node_id: int) -> Host:
+        """A host by its id."""
+        return next(host for host in self.hosts if host.node_id == node_id)
+
+    def address(self, node_id: int) -> dict[str, Any]:
+        """Where a node is reached."""
+        return {"host": f"n{node_id}", "raft_port": RAFT_PORT, "client_port": CLIENT_PORT}
+
+    def member_hosts(self) -> list[Host]:
+        """The hosts of the nodes that belong to the cluster."""
+        return [host for host in self.hosts if host.node_id in self.checks.members.ids]
+
+    def set_up(self, node_id: int, members: Membership) -> None:
+        """A new machine starts, with a cluster.toml that names these members."""
+        nodes = [Member(each.node_id, *each.address()) for each in members.members]
+        self.hosts.append(Host(self, node_id, configured(nodes)))
+        self.hosts.sort(key=lambda host: host.node_id)
+        self.host(node_id).start()
+
+    def fenced(self, host: Host, fence: Fence) -> None:
         """A process has fenced itself; its supervisor ends it and starts it again."""
         loop = host.loop
         if host.fenced_loop is loop:
             return
         host.fenced_loop = loop
-        self.note(host.name, f"is fenced: {reason}")
+        self.note(host.name, f"is fenced: {fence.reason}")
+        if fence.kind is FenceKind.REMOVED:
+            return  # it stays readable
         self.clockwork.after(0.2 + self._rng.random(), self._replace_process, host, loop)
 
     def _replace_process(self, host: Host, loop: Any) -> None:
@@ -284,10 +313,10 @@ class World:
         """A follower that was cut off comes back: the leader stays (S10)."""
         leader = self.leader()
         follower = next(
-            (host for host in self.hosts if host is not leader and host.is_running), None
+            (host for host in self.member_hosts() if host is not leader and host.is_running), None
         )
-        if leader is None or follower is None:
-            return
+        if leader is None or follower is None or len(self.checks.members.ids) < 3:
+            return  # of two, the leader rightly gives up without the other
         term = leader.replica.raft.term
         others = [host for host in self.hosts if host is not follower]
         for other in others:
@@ -296,7 +325,7 @@ class World:
         self._pass(3.0)
         is_quiet = leader.is_running and leader.replica.raft.term == term
         self._pass(3.0)
-        if is_quiet and max(host.disk.synced.term for host in self.hosts) > term:
+        if is_quiet and max(host.disk.synced.term for host in self.member_hosts()) > term:
             self.checks.fail("liveness", f"{follower.name} came back and ended term {term}")
 
     @property
@@ -328,12 +357,16 @@ class World:
     def _is_caught_up(self) -> bool:
         """Every node runs and is at most a little behind all that is committed."""
         slack = 10
-        return all(
-            host.is_running
-            and host.replica.fence is None
-            and host.replica.raft.is_voter
-            and host.replica.raft.applied_index >= self.checks.last_committed - slack
-            for host in self.hosts
+        return (
+            all(
+                host.is_running
+                and host.replica.fence is None
+                and host.replica.raft.is_voter
+                and host.replica.raft.applied_index >= self.checks.last_committed - slack
+                and host.replica.raft.committed_membership.ids == self.checks.members.ids
+                for host in self.member_hosts()
+            )
+            and self._member_faults.is_sound()
         )
 
     def end(self) -> None:
@@ -343,18 +376,18 @@ class World:
                 loop.end()
 
     def _check_end(self) -> None:
-        last = self.checks.last_committed
-        for host in self.hosts:
+        last, members = self.checks.last_committed, self.member_hosts()
+        for host in members:
             if not host.is_running:
                 self.checks.fail("liveness", f"in the end: {self._describe(host)}")
             pending = host.replica.pending_count
             if pending:
                 self.checks.fail("liveness", f"{host.name} still has {pending} requests waiting")
             self.checks.check_book(host)
-        applied = [host.replica.raft.applied_index for host in self.hosts]
+        applied = [host.replica.raft.applied_index for host in members]
         if min(applied) != last:
             self.checks.fail("liveness", f"in the end nodes have applied {applied} of {last}")
-        digests = {host.replica.machine.state_digest() for host in self.hosts}
+        digests = {host.replica.machine.state_digest() for host in members}
         if len(digests) != 1:
             self.checks.fail("digest", f"states differ in the end: {sorted(digests)}")
         History(self).check()
@@ -379,6 +412,15 @@ def _stage(seed: int, profile: Profile) -> Iterator[None]:
         yield
 
 
+def draw_all(
+    seed: int, profile: Profile, seconds: float, *, members: bool | None = None
+) -> list[Fault]:
+    """All faults of a seed; `members` as in `run_seed`."""
+    faults = draw_faults(seed, profile, seconds)
+    first = len(faults) + 1
+    return faults + draw_member_faults(seed, profile, seconds, wanted=members, first=first)
+
+
 def run_seed(
     seed: int,
     *,
@@ -386,6 +428,7 @@ def run_seed(
     seconds: float = 60.0,
     faults: Sequence[Fault] | None = None,
     kinds: dict[str, float] | None = None,
+    members: bool | None = None,
     verbose: bool = False,
 ) -> Outcome:
     """One run; never raises for what the cluster does.
@@ -394,10 +437,11 @@ def run_seed(
         nodes: size of the cluster; the seed chooses one when None.
         faults: instead of those that the seed draws.
         kinds: fault kinds to draw from, with their weights, instead of all.
+        members: whether the membership is changed; the seed decides when None.
     """
     profile = draw(seed, kinds or KINDS, size=nodes)
     if faults is None:
-        faults = draw_faults(seed, profile, seconds)
+        faults = draw_all(seed, profile, seconds, members=members)
     outcome = Outcome(seed, profile.size, 0.0)
     with _stage(seed, profile):
         world = World(seed, profile, faults, verbose=verbose)
@@ -428,4 +472,7 @@ def _fill(outcome: Outcome, world: World) -> None:
     outcome.not_accepted, outcome.repeats = record.not_accepted, record.repeats
     outcome.entries, outcome.steps = world.checks.last_committed, world.clockwork.steps
     outcome.terms = len(world.checks.leader_of_term)
+    members = world.checks.members
+    outcome.promoted = len(members.voters_ever - set(world.node_ids))
+    outcome.removed = len(members.retired)
     outcome.timeline = list(world.timeline)

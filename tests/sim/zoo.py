@@ -23,7 +23,10 @@ from raftbook.gateway.native import ClientServer
 from raftbook.replica import raft
 from raftbook.replica.appends import term_at
 from raftbook.replica.compaction import Compaction
+from raftbook.replica.configurations import Configurations
+from raftbook.replica.founding import Founding
 from raftbook.replica.machine import Applied, Machine
+from raftbook.replica.member_changes import MemberChanges
 from raftbook.replica.membership import Membership
 from raftbook.replica.proposer import Proposer
 from raftbook.replica.raft import Raft
@@ -51,6 +54,7 @@ class Cage:
         patches: what puts it back.
         seed: one that catches it: the first that did when the table was made.
         kinds, nodes: where the usual draw meets the defect too seldom, what is drawn instead.
+        members: whether the membership is changed.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Cage:
     seed: int = 0
     kinds: dict[str, float] | None = None
     nodes: int | None = None
+    members: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def opened(cage: Cage) -> Iterator[None]:
 
 def run(cage: Cage, seed: int) -> Outcome:
     """One run as this cage is hunted; the defect lives only inside `opened`."""
-    return run_seed(seed, seconds=SECONDS, kinds=cage.kinds, nodes=cage.nodes)
+    return run_seed(seed, seconds=SECONDS, kinds=cage.kinds, nodes=cage.nodes, members=cage.members)
 
 
 def hunt(cage: Cage, first: int = 0, count: int = SEEDS_MAX) -> Catch:
@@ -267,6 +272,40 @@ def _s14() -> list[Patch]:
     return [_put(raft, "entries_from", cut)]
 
 
+# -- F6 F15: the members ----------------------------------------------------------------------
+
+
+def _f6() -> list[Patch]:
+    obstacle = MemberChanges._obstacle
+
+    def never_set(self: MemberChanges) -> str | None:
+        reason = obstacle(self)
+        return None if reason is not None and reason.startswith("another change") else reason
+
+    return [_put(MemberChanges, "_obstacle", never_set)]
+
+
+def _f15() -> list[Patch]:
+    founders: list[Membership] = []
+    init, found = Configurations.__init__, Founding.membership
+
+    def remember(self: Founding) -> Membership:
+        founders[:] = [found(self)]
+        return founders[0]
+
+    def start_as_founded(
+        self: Configurations, base: Membership, log: LogStore, *, applied_index: int
+    ) -> None:
+        init(self, base, log, applied_index=applied_index)
+        if self.newest.is_founded:
+            self._stack = [founders[0]]
+
+    return [
+        _put(Founding, "membership", remember),
+        _put(Configurations, "__init__", start_as_founded),
+    ]
+
+
 # -- F3 S8: the disk --------------------------------------------------------------------------
 
 
@@ -438,6 +477,13 @@ CAGES: tuple[Cage, ...] = (
     ),
     Cage("F5", "compaction rewrites the file", "trim clears and writes again in two steps", _f5),
     Cage(
+        "F6",
+        "the guard against overlapping changes of members is never set",
+        "the leader begins a change while another is not committed",
+        _f6,
+        members=True,
+    ),
+    Cage(
         "F7",
         "the log is trimmed although no snapshot was written",
         "a failed snapshot counts as written",
@@ -484,6 +530,13 @@ CAGES: tuple[Cage, ...] = (
         seed=86,
     ),
     Cage("F14", "requests never end", "no deadline and no second forward", _f14),
+    Cage(
+        "F15",
+        "members are not restored at a start",
+        "who has a past starts with the founders as members, whatever log and snapshot say",
+        _f15,
+        members=True,
+    ),
     Cage("S8", "a full disk is not an error", "a failed write counts as synced", _s8, seed=2),
     Cage("S10", "a returning node deposes the leader", "no pre-vote", _s10),
     Cage(
@@ -507,8 +560,6 @@ CAGES: tuple[Cage, ...] = (
 ELSEWHERE = {
     "F12": "votes and replies of an earlier term: each got away for 200 aimed seeds, since they "
     "must cross a change of leader on one connection; see tests/replica/zoo/test_agreement.py",
-    "F6": "no overlapping membership changes: membership is fixed here (see the membership tests)",
-    "F15": "no members in the log to restore: membership is fixed here (see the membership tests)",
     "S4": "a listener that runs out of descriptors: tests/replica/zoo/test_port.py, real sockets",
     "S6": "frames without a bound: tests/replica/zoo/test_port.py, real sockets",
 }
@@ -517,7 +568,7 @@ ELSEWHERE = {
 def row(catch: Catch) -> str:
     """One line of the table."""
     cage, outcome = catch.cage, catch.outcome
-    name = f"{cage.name}{'*' if cage.kinds or cage.nodes else ''}"
+    name = f"{cage.name}{'*' if cage.kinds or cage.nodes or cage.members else ''}"
     caught = "NOT CAUGHT" if outcome is None else outcome.invariant
     seed = "" if outcome is None else outcome.seed
     return f"| {name} | {cage.defect} | {cage.back} | {caught} | {catch.seeds} | {seed} |"
