@@ -189,5 +189,6 @@ def _same(one: Membership, other: Membership) -> bool:
 def _short(membership: Membership | None) -> str:
     if membership is None or not membership.is_founded:
         return "nobody"
-    learners = f" and {list(membership.learner_ids)}" if membership.learner_ids else ""
-    return f"{list(membership.voter_ids)}{learners}"
+    voters = [f"{node_id} on disk {int(disk, 16)}" for node_id, disk in sorted(_voters(membership))]
+    learners = f" and learners {list(membership.learner_ids)}" if membership.learner_ids else ""
+    return f"[{', '.join(voters)}]{learners}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -297,8 +297,10 @@ def _f15() -> list[Patch]:
         self: Configurations, base: Membership, log: LogStore, *, applied_index: int
     ) -> None:
         init(self, base, log, applied_index=applied_index)
-        if self.newest.is_founded:
-            self._stack = [founders[0]]
+        if base.is_founded:
+            self._stack = [replace(founders[0], index=base.index)]
+        else:
+            del self._stack[2:]  # what no snapshot covers yet begins with the founding
 
     return [
         _put(Founding, "membership", remember),
