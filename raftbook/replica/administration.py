@@ -44,12 +44,14 @@ class Administration:
             OutcomeOpen: the leader was lost before a majority had it.
         """
         self._check_leads()
-        return await self._committed(self._replica.raft.changes.add(member))
+        index = self._replica.raft.changes.add(member)
+        return await self._committed(index, lambda found: found.get(member.node_id) is not None)
 
     async def remove(self, node_id: int) -> Membership:
         """Let a member go; see `add`."""
         self._check_leads()
-        return await self._committed(self._replica.raft.changes.remove(node_id))
+        index = self._replica.raft.changes.remove(node_id)
+        return await self._committed(index, lambda found: node_id in found.retired)
 
     async def hand_over(self, target: int | None) -> int:
         """Let another voter lead; who does now.
@@ -95,15 +97,15 @@ class Administration:
         if not replica.raft.is_leader:
             raise ChangeRefused(f"ask the leader, node {replica.raft.leader_id}")
 
-    async def _committed(self, index: int) -> Membership:
+    async def _committed(self, index: int, has_changed: Callable[[Membership], bool]) -> Membership:
         self._wake()
         raft, deadline = self._replica.raft, self._now() + self._commit_s
         while self._now() < deadline:
             committed = raft.committed_membership
-            if committed.index >= index:
+            if committed.index >= index and has_changed(committed):
                 return committed
-            if raft.membership.index < index:
-                break
+            if committed.index >= index or raft.membership.index < index:
+                break  # another leader has put something else in its place
             await asyncio.sleep(_LOOK_S)
         raise OutcomeOpen(
             f"entry {index} with the change was not committed in time and may still be; "
