@@ -45,6 +45,7 @@ class Elections(RaftBase):
     def _begin_elections(self) -> None:
         self.heard_at = self._turned_at = self._node.now
         self._late_s = self.timings.election_min_s / 2
+        self._excused_at = NEVER
         self._votes: set[int] = set()
         self._vote_term = 0
         self._may_stand = self._is_asked_to_stand = self._is_leader_lost = False
@@ -54,8 +55,11 @@ class Elections(RaftBase):
         """What comes before PySyncObj looks at its timers."""
         now = self._node.now
         if now - self._turned_at > self._late_s:
-            # This node slept or was busy: what the leader said meanwhile is still unread.
-            self._postpone_election()
+            # This node slept or was busy: what the leader said meanwhile is still unread. Not each
+            # time: nodes that are always as slow would wait for a leader for ever.
+            if now - self._excused_at > 2 * self.timings.election_max_s:
+                self._excused_at = now
+                self._postpone_election()
         self._turned_at = now
         self._is_asked_to_stand = self._SyncObj__transferInProgress
         if self.is_leader:
@@ -78,21 +82,34 @@ class Elections(RaftBase):
         return own is not None and own.is_voter and own.incarnation == self._log.incarnation
 
     def _hears_leader(self) -> bool:
-        quiet_s = self._node.now - self.heard_at
-        return self.is_leader or (
-            self.leader_id is not None
-            and not self._is_leader_lost
-            and quiet_s < self.timings.election_min_s
-        )
+        if self.is_leader:
+            return True
+        if self.leader_id is None or self._is_leader_lost:
+            return False
+        timings = self.timings
+        is_reached = self.reaches(self.leader_id)
+        patience_s = timings.election_min_s if is_reached else 2 * timings.heartbeat_s
+        return self._node.now - self.heard_at < patience_s
 
     def _lose_leader(self) -> None:
-        """The connection to the leader ended: ask once the others have seen it too, and one after
-        the other, so that votes are not split."""
+        """The connection to the leader ended: ask once the others have seen it too."""
         self._is_leader_lost = True
+        self._ask_soon(after_s=0.0)
+
+    def _hear_leader(self) -> None:
+        """A leader spoke. It may be its last words, read after the connection to it ended."""
+        self.heard_at = self._node.now
+        self._is_leader_lost = False
+        leader_id = self.leader_id
+        if leader_id is not None and not self.reaches(leader_id):
+            self._ask_soon(after_s=2 * self.timings.heartbeat_s)
+
+    def _ask_soon(self, *, after_s: float) -> None:
+        """One voter after the other, so that votes are not split."""
         turn = sum(
             peer_id < self.node_id for peer_id in self._others() if peer_id != self.leader_id
         )
-        soon = self._node.now + self.timings.election_min_s * (0.1 + 0.2 * turn)
+        soon = self._node.now + after_s + self.timings.election_min_s * (0.1 + 0.2 * turn)
         if self._SyncObj__raftElectionDeadline > soon:
             self._SyncObj__raftElectionDeadline = soon
 

@@ -208,8 +208,7 @@ class Raft(Elections):
             self._postpone_election()
         self._SyncObj__raftLeader = node
         self._SyncObj__setState(FOLLOWER)
-        self.heard_at = self._node.now
-        self._is_leader_lost = False
+        self._hear_leader()
         return True
 
     def _on_append(self, node: Node, message: Message) -> None:

@@ -178,6 +178,10 @@ class RaftBase(SyncObj):
         heard_at = self._SyncObj__lastResponseTime.get(self._peers[peer_id], NEVER)
         return bool(self._node.now - heard_at <= self.timings.fallback_s)
 
+    def reaches(self, peer_id: int) -> bool:
+        """Whether a connection to a peer stands."""
+        return bool(self.isNodeConnected(Node(peer_id)))
+
     # -- memberships --------------------------------------------------------------------------
 
     @property

@@ -52,6 +52,34 @@ def test_the_death_of_a_leaders_process_is_noticed_at_once(tmp_path: Path, size:
     assert max(pauses) < DEATH_BOUND_S, f"the worst took {max(pauses):.2f} s"
 
 
+@pytest.mark.parametrize("size", [3, 5])
+def test_last_words_that_are_read_after_the_connection_ended_hide_no_death(
+    tmp_path: Path, size: int
+) -> None:
+    """Under load more of them lie in the receiver's socket than one turn reads."""
+
+    def end(cluster: Cluster, node_id: int) -> None:
+        cluster.clock.now += TIMINGS.heartbeat_s + STEP_S
+        cluster.turn(node_id)
+        for peer_id in cluster[node_id].peer_ids:
+            assert cluster.network.deliver(node_id, peer_id)
+        cluster.crash(node_id)
+
+    pauses = [pause_s(tmp_path / str(seed), size, seed, end) for seed in range(RUNS)]
+    assert max(pauses) < DEATH_BOUND_S, f"the worst took {max(pauses):.2f} s"
+
+
+def test_nodes_that_are_always_slow_find_a_leader(tmp_path: Path) -> None:
+    """A turn that comes late puts an election off, or a paused node would depose its leader; when
+    every turn is late it must not be put off for ever."""
+    cluster = Cluster(tmp_path)
+    for _ in range(100):
+        cluster.clock.now += 0.75 * TIMINGS.election_min_s
+        cluster.network.open_allowed()
+        cluster.settle()
+    assert cluster.leaders()
+
+
 def test_the_end_of_one_connection_to_the_leader_ends_no_term(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     cluster.elect(1)
