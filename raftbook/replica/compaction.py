@@ -6,6 +6,9 @@ F7 F11 F13). Must not know Raft's rules, peers, or how a snapshot is written or 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from raftbook.errors import ProtocolError, StorageError
 from raftbook.replica.machine import Machine
 from raftbook.replica.reports import Reports
@@ -16,9 +19,16 @@ from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
 from raftbook.wire.entry import UnsupportedVersion
 
+HELD_MAX: Final = 8
+"""The log is kept for a peer that is being caught up as long as it is at most this many times as
+long as what leads to a snapshot, in entries and in bytes: it is in memory."""
+
 
 class Compaction:
     """The log and the snapshots of one node.
+
+    Args:
+        needed_from: the index that the log should still go back to, for peers on their way.
 
     Attributes:
         snapshot_index: the newest snapshot known to be whole.
@@ -35,10 +45,12 @@ class Compaction:
         *,
         every_entries: int,
         every_bytes: int,
+        needed_from: Callable[[], int],
         reports: Reports,
     ) -> None:
         self._machine, self._log, self._snapshots, self._maker = machine, log, snapshots, maker
         self._every_entries, self._every_bytes, self._reports = every_entries, every_bytes, reports
+        self._needed_from = needed_from
         self.snapshot_index = self.failed_index = self.making_index = 0
         self._bytes = 0  # applied since the last snapshot began
         self._is_wanted = False  # a snapshot on disk turned out to be damaged
@@ -134,11 +146,19 @@ class Compaction:
         elif index > self.snapshot_index:
             older_index, self.snapshot_index = self.snapshot_index, index
             # The log goes back to the older snapshot, so that one damaged file is no loss.
-            keep_from = min(index - log_kept, older_index)
+            keep_from = self._held(min(index - log_kept, older_index))
             if keep_from > self._log.base_index:
                 self._log.trim_to(keep_from)
             self._snapshots.prune()
             self._reports.snapshot_written(index, self._log.base_index)
+
+    def _held(self, keep_from: int) -> int:
+        """Keep more of the log than the snapshots ask for, within bounds, while a peer needs it."""
+        log = self._log
+        if log.bytes_in_tail > HELD_MAX * self._every_bytes:
+            return keep_from
+        longest = log.last_index - HELD_MAX * self._every_entries
+        return min(keep_from, max(self._needed_from(), longest))
 
     def _fit_log(self, header: SnapshotHeader) -> None:
         log = self._log

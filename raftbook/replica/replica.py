@@ -46,6 +46,9 @@ UNCOMMITTED_ENTRIES_MAX: Final = 64
 """A leader with this many entries under way gathers on instead of proposing more."""
 QUIET_NS_MAX: Final = 30_000_000_000
 """Logical time falls at most this far behind the leader's clock, whether or not anybody trades."""
+QUIET_STEP_S: Final = 0.1
+"""Entries that only move logical time come this far apart, so that a leader whose clock is days
+ahead neither floods the log nor ages every session by days before somebody can see to it."""
 COMPLAIN_S: Final = 1.0
 """The log hears once in this time that a peer's requests are refused."""
 LOG_KEPT_ENTRIES: Final = 1_000
@@ -143,6 +146,7 @@ class Replica:
         self._forwarded = Forwarded(count_max, bytes_max)
         self._way: tuple[int | None, int] = (None, 0)
         self._complained_at: dict[int, float] = {}
+        self._quiet_until = 0.0
 
     def _make_compaction(self, snapshots: SnapshotStore) -> Compaction:
         return Compaction(
@@ -152,8 +156,25 @@ class Replica:
             self._maker,
             every_entries=self._bounds.snapshot_every_entries,
             every_bytes=self._bounds.snapshot_every_bytes,
+            needed_from=self._needed_from,
             reports=self._reports,
         )
+
+    def _needed_from(self) -> int:
+        """What this leader's peers go on from: the snapshot that one is being sent, or what it has.
+
+        A transfer slower than two snapshots are apart would else end before a log that has gone on
+        without it, and begin anew for ever.
+        """
+        raft = self.raft
+        found = [raft.applied_index]
+        for peer_id in raft.peer_ids if raft.is_leader else ():
+            index = self.shipper.sending_index(peer_id)
+            if not index and raft.reaches(peer_id) and raft.is_answering(peer_id):
+                index = raft.match_index(peer_id) or 0
+            if index:
+                found.append(index)
+        return min(found)
 
     def _make_agreement(self) -> Agreement:
         return Agreement(
@@ -348,6 +369,7 @@ class Replica:
             if self._may_route():
                 self._propose([*self._forwarded.take(), *self._proposer.take()])
             elif self._uncommitted() == 0 and self._is_time_behind():
+                self._quiet_until = self._clock() + QUIET_STEP_S
                 self.raft.propose([self._pack(self._wall_ns(), [])])
             if self._uncommitted() < UNCOMMITTED_ENTRIES_MAX:
                 check = self.agreement.next_check(self._clock())
@@ -389,7 +411,8 @@ class Replica:
         moves it at most 60 s, and what trades next is stamped with it.
         """
         now_ns = self.machine.exchange.now_ns
-        return now_ns > 0 and self._wall_ns() - now_ns > QUIET_NS_MAX
+        is_behind = now_ns > 0 and self._wall_ns() - now_ns > QUIET_NS_MAX
+        return is_behind and self._clock() >= self._quiet_until
 
     def _propose(self, requests: list[bytes]) -> None:
         bounds = self._bounds

@@ -241,6 +241,11 @@ class Shipper:
         if transfer is not None:
             transfer.reader.close()
 
+    def sending_index(self, peer_id: int) -> int:
+        """The snapshot that a peer is being sent; 0 for none."""
+        transfer = self._outgoing.get(peer_id)
+        return 0 if transfer is None else transfer.header.index
+
     def _begin(self, peer_id: int) -> _Outgoing | None:
         header = self._store.newest()
         if header is None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from raftbook.replica.replica import QUIET_NS_MAX
+from raftbook.core.exchange import TIME_STEP_MAX_NS
+from raftbook.replica.replica import QUIET_NS_MAX, QUIET_STEP_S
 from raftbook.wire.entry import REGULAR, unpack_entry
 from tests.replica.harness import Cluster
 
@@ -49,6 +50,19 @@ def test_a_clock_that_jumped_is_reached_a_minute_at_a_time(cluster: Cluster) -> 
     lag = lag_ns(cluster, 3)
     assert -600_000_000_000 <= lag <= -600_000_000_000 + QUIET_NS_MAX + 100_000_000
     assert 9 <= len(time_entries(cluster)) <= 11
+
+
+def test_a_clock_that_jumped_by_days_neither_floods_the_log_nor_ages_the_market_at_once(
+    cluster: Cluster,
+) -> None:
+    cluster.open_session(1)
+    began_at, began_ns = cluster.clock.now, cluster[1].machine.exchange.now_ns
+    days_s = 10 * 86_400
+    cluster[1]._wall_ns = lambda: int((cluster.clock.now + days_s) * 1e9)
+    cluster.run(3)
+    allowed = (cluster.clock.now - began_at) / QUIET_STEP_S + 1
+    assert 20 <= len(time_entries(cluster)) <= allowed
+    assert cluster[1].machine.exchange.now_ns - began_ns <= allowed * TIME_STEP_MAX_NS
 
 
 def test_before_the_first_request_there_is_no_time_to_keep(cluster: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from raftbook.core.snapshot import export_state
 from raftbook.errors import ProtocolError
 from raftbook.replica import shipping
+from raftbook.replica.compaction import HELD_MAX
 from raftbook.replica.machine import Machine
 from raftbook.wire.packing import pack
-from tests.replica.harness import GENESIS, Cluster
+from tests.replica.harness import BOUNDS, GENESIS, Cluster
 
 
 @pytest.fixture(autouse=True)
@@ -267,10 +269,6 @@ def _disk_full(**_: object) -> None:
 
 
 def test_snapshots_are_taken_and_pruned_as_the_log_grows(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from tests.replica.harness import BOUNDS
-
     cluster = Cluster(tmp_path, bounds=replace(BOUNDS, snapshot_every_entries=10))
     cluster.elect(1)
     session = cluster.open_session(1)
@@ -282,6 +280,60 @@ def test_snapshots_are_taken_and_pruned_as_the_log_grows(tmp_path: Path) -> None
         cluster.restart(node_id)
     cluster.run(2)
     assert cluster.book(3) == names(session, range(1, 60))
+
+
+def test_a_transfer_slower_than_snapshots_are_made_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While node 3 takes one snapshot, orders that go on lead to several newer ones: what follows
+    the one it takes must still be in the log then, or it takes another for ever."""
+    cluster = Cluster(tmp_path, bounds=replace(BOUNDS, snapshot_every_entries=10))
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.run(0.2)
+    cluster.network.cut([3], [1, 2])
+    fill(cluster, session, range(1, 60))
+    cluster.network.heal()
+    for way in ((1, 3), (3, 1)):
+        cluster.network.hold(*way)
+    seq, sent = 60, set()
+    while cluster[3].snapshot_index == 0:
+        fill(cluster, session, range(seq, seq + 4))
+        seq += 4
+        deliver_pieces(cluster, 1)
+        sent.add(cluster[1].shipper.sending_index(3))
+        assert seq < 1_000, f"snapshots {sorted(sent)} were sent, and none arrived in time"
+    taken = cluster[3].snapshot_index
+    made = [file.index for file in cluster.snapshots(1).candidates()]
+    assert min(made) > taken, "newer ones were made meanwhile"
+    assert cluster[1]._log.base_index <= taken
+    for _ in range(20):
+        fill(cluster, session, range(seq, seq + 1))
+        seq += 1
+        deliver_pieces(cluster, 1)
+    assert cluster[3].raft.applied_index > cluster[1].raft.applied_index - 4
+    assert sent - {0} == {taken}
+    fill(cluster, session, range(seq, seq + 40))
+    deliver_pieces(cluster, 3)
+    assert len(cluster[1]._log.entries) < 100, "nobody needs more any longer"
+
+
+def test_a_log_is_kept_for_a_peer_within_bounds(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, bounds=replace(BOUNDS, snapshot_every_entries=10))
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.run(0.2)
+    cluster.network.cut([3], [1, 2])
+    fill(cluster, session, range(1, 60))
+    cluster.network.heal()
+    for way in ((1, 3), (3, 1)):
+        cluster.network.hold(*way)
+    deliver_pieces(cluster, 4)
+    sending = cluster[1].shipper.sending_index(3)
+    assert sending
+    fill(cluster, session, range(60, 60 + 40 * HELD_MAX))
+    assert cluster[1]._log.base_index > sending
+    assert len(cluster[1]._log.entries) <= 10 * (HELD_MAX + 2)
 
 
 # -- damage and delay -----------------------------------------------------------------------------
