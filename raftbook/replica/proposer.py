@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from raftbook.core.events import Reply
+from raftbook.core.events import CANCEL_REJECTED, REJECTED, Reply
 from raftbook.core.types import Reject
 from raftbook.replica.machine import Applied
 
@@ -115,6 +115,10 @@ class Proposer:
         """The way to the log has changed: let every unanswered request leave again, in order."""
         self._queue = deque(self._pending)
 
+    def left(self) -> frozenset[RequestKey]:
+        """The unanswered requests that left this node, and may be in the log."""
+        return frozenset(key for key, pending in self._pending.items() if pending.left_node)
+
     def answered(self, key: RequestKey) -> list[Waiter]:
         """Who waits for this request; it is done."""
         pending = self._pending.pop(key, None)
@@ -195,3 +199,10 @@ def _give_up(key: RequestKey, pending: _Pending) -> Refusal:
         return Refusal(pending.waiters, key, Reject.OUTCOME_UNKNOWN, message)
     message = "no leader is known"
     return Refusal(pending.waiters, key, Reject.NO_LEADER, message)
+
+
+def names_no_session(reply: Reply) -> bool:
+    """Whether the log knew no session of the request's when it answered."""
+    events = reply[4]
+    is_refused = bool(events) and events[0][0] in (REJECTED, CANCEL_REJECTED)
+    return is_refused and bool(events[0][2] == Reject.UNKNOWN_SESSION)

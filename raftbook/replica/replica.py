@@ -28,7 +28,9 @@ from raftbook.replica.proposer import (
     Forwarded,
     Proposer,
     Refusal,
+    RequestKey,
     Waiter,
+    names_no_session,
 )
 from raftbook.replica.raft import Raft, RaftTimings
 from raftbook.replica.reports import Reports
@@ -147,6 +149,7 @@ class Replica:
         self._way: tuple[int | None, int] = (None, 0)
         self._complained_at: dict[int, float] = {}
         self._quiet_until = 0.0
+        self._unseen: frozenset[RequestKey] = frozenset()  # may be in what was installed
 
     def _make_compaction(self, snapshots: SnapshotStore) -> Compaction:
         return Compaction(
@@ -445,8 +448,13 @@ class Replica:
         if applied.replies:
             self.agreement.applied_entry()
         for reply in applied.replies:
-            waiters = self._proposer.answered((reply[0], reply[1]))
-            if waiters:
+            key = (reply[0], reply[1])
+            waiters = self._proposer.answered(key)
+            if waiters and key in self._unseen and names_no_session(reply):
+                # It may have taken effect before what was installed, and then its session went.
+                message = "its session is gone, and this node did not see what became of it"
+                self._answers.refuse([Refusal(waiters, key, Reject.OUTCOME_UNKNOWN, message)])
+            elif waiters:
                 self._answers.reply(waiters, reply, applied)
         self._answers.applied(applied)
 
@@ -463,6 +471,7 @@ class Replica:
         self._compaction.install(header)
         assert self.machine.membership is not None, f"snapshot {header.index} has no members"
         self.raft.installed(header.index, self.machine.membership)
+        self._unseen = self._proposer.left()
         self._proposer.resend_all()
         for listener in self.on_installed:
             listener()

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from raftbook.core.exchange import Genesis
+from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state
+from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.replica import shipping
 from raftbook.replica.compaction import HELD_MAX
 from raftbook.replica.machine import Machine
 from raftbook.wire.packing import pack
-from tests.replica.harness import BOUNDS, GENESIS, Cluster
+from tests.replica.harness import BOUNDS, GENESIS, OIL, Cluster
 
 
 @pytest.fixture(autouse=True)
@@ -457,3 +460,29 @@ def test_a_state_that_asserts_is_a_named_reason(tmp_path: Path) -> None:
                 expected_state_digest="",
             )
     assert machine.exchange.accounts  # it is what it was
+
+
+def test_a_request_whose_session_went_unseen_is_not_said_to_have_had_no_effect(
+    tmp_path: Path,
+) -> None:
+    """1. Node 3's client orders, and node 3 is cut off before it hears what became of it; 2. the
+    session gives way to another one; 3. node 3 installs a snapshot and asks again. The log says
+    now that there is no such session; to order again in a new one would be to order twice."""
+    limits = Limits(reply_window=8, sessions_per_account_max=1, session_recent_ns=0)
+    cluster = Cluster(tmp_path, genesis=Genesis((OIL,), (("ann", True),), limits))
+    cluster.elect(1)
+    session = cluster.open_session(3)
+    cluster.run(0.2)
+    waiter = cluster.order(3, session, 1)
+    cluster.turn(3)
+    cluster.network.deliver(3, 1)
+    cluster.network.cut([3], [1, 2])
+    cluster.settle()
+    assert cluster.book(1) == names(session, range(1, 2))
+    fill(cluster, cluster.open_session(1), range(1, 5))
+    cluster.compact(1)
+    assert not waiter.answers
+    cluster.network.heal()
+    cluster.run_until(lambda: waiter.answers)
+    assert cluster[3].snapshot_index
+    assert waiter.refusal == Reject.OUTCOME_UNKNOWN
