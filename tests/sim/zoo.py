@@ -483,6 +483,7 @@ CAGES: tuple[Cage, ...] = (
         "the guard against overlapping changes of members is never set",
         "the leader begins a change while another is not committed",
         _f6,
+        seed=1,
         members=True,
     ),
     Cage(
