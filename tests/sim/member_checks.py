@@ -154,12 +154,11 @@ class MemberChecks:
             )
 
     def voted(self, host: Host, candidate: int) -> None:
-        """A node gives its vote away."""
-        known = host.replica.raft.committed_membership
+        """A vote leaves. It was given before whatever its node learned later in the same turn."""
         self._checks.hold(
-            candidate not in known.retired,
+            candidate not in host.knew_retired,
             "removed",
-            f"{host.name} votes for n{candidate}, which was removed by entry {known.index}",
+            f"{host.name} votes for n{candidate}, and knew before that it was removed",
         )
 
     def in_force(self, host: Host) -> list[Membership]:

@@ -152,6 +152,7 @@ class WatchedReplica(Replica):
         host = self.host
         host.point("turn")
         host.applied.clear()
+        host.knew_retired = self.raft.committed_membership.retired
         super().turn()
         host.world.checks.turn_ended(host)
 
@@ -163,6 +164,7 @@ class Host:
         loop: of the process that runs, None without one.
         replica: of the process that runs; meaningless without one.
         applied: (index, term, payload, digest) of this turn; term -1 is a restored snapshot.
+        knew_retired: the nodes that the process knew to be removed when its turn began.
         armed: kill points waiting to be reached: name -> [times left, is power loss].
         points: how often each was passed.
         disk_faults: what the disk will do: "stall" (next syncs), "fork".
@@ -186,6 +188,7 @@ class Host:
         self.verbs: MemberVerbs
         self.asked: list[Any] = []
         self.applied: list[tuple[int, int, bytes, str]] = []
+        self.knew_retired: tuple[int, ...] = ()
         self.armed: dict[str, list[Any]] = {}
         self.points: Counter[str] = Counter()
         self.disk_faults: Counter[str] = Counter()

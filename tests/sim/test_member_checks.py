@@ -86,10 +86,7 @@ def test_other_steps_are_found_out(changes: list[Change], message: str) -> None:
 
 def test_a_vote_for_a_node_that_is_known_to_be_removed_is_found_out() -> None:
     members = watch(remove(1))
-    known = members.newest
-    host: Any = SimpleNamespace(
-        name="n2", replica=SimpleNamespace(raft=SimpleNamespace(committed_membership=known))
-    )
+    host: Any = SimpleNamespace(name="n2", knew_retired=members.retired)
     members.voted(host, 3)
     with pytest.raises(Violation, match="n2 votes for n1"):
         members.voted(host, 1)
