@@ -64,6 +64,7 @@ class Raft(Elections):
             apply=apply,
         )
         self._is_founding = False
+        self._synced_index = log.last_index
         self._begin_elections()
         self.changes = MemberChanges(self, round_s=timings.election_min_s)
 
@@ -96,6 +97,10 @@ class Raft(Elections):
         any(self.transfer_to(peer_id) for peer_id in sorted(self._others()))
         self._SyncObj__setState(FOLLOWER)
         self._SyncObj__raftLeader = None
+
+    def synced(self) -> None:
+        """The whole log is on disk."""
+        self._synced_index = self._log.last_index
 
     def receive(self, peer_id: int, message: Message) -> None:
         """Take one message from a peer; its form was checked (`messages.check_message`)."""
@@ -365,9 +370,12 @@ class Raft(Elections):
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """F8 F9 F10: each committed entry exactly once, in order; what raises stops this node."""
-        moved = self.commit_index > self.applied_index
+        end = self.commit_index
+        if not self._others():  # its own disk is the whole majority, and has not spoken yet
+            end = min(end, self._synced_index)
+        moved = end > self.applied_index
         size = 0
-        while self.commit_index > self.applied_index and size < APPLY_BYTES_PER_TURN_MAX:
+        while end > self.applied_index and size < APPLY_BYTES_PER_TURN_MAX:
             position = self.applied_index + 1 - self._log.base_index
             payload, index, term = self._log.entries[position]
             size += len(payload)

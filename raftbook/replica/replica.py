@@ -343,6 +343,7 @@ class Replica:
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
         self._log.sync()
+        raft.synced()
         self._send()
         self._look_at_members()
 

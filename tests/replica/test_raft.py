@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from raftbook.core.types import Reject
 from raftbook.errors import StorageError
 from raftbook.replica import appends as sending
 from raftbook.storage.journal import Journal, JournalIdentity
@@ -52,6 +53,25 @@ def test_one_node_alone_leads_itself(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, size=1)
     assert cluster.await_leader() == 1
     fill(cluster, cluster.open_session(1), range(1, 4))
+
+
+def test_one_node_alone_shows_nothing_that_its_disk_refused(tmp_path: Path) -> None:
+    """With others an entry is on their disks before it is committed; here nobody else has it, and
+    who read of the order would read later that there never was one."""
+    cluster = Cluster(tmp_path, size=1)
+    cluster.await_leader()
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 3))
+    cluster.disks[1].refuse = lambda log: "disk full"
+    refused = cluster.order(1, session, 3)
+    cluster.run(0.1)
+    assert cluster[1].fenced
+    assert refused.refusal == Reject.OUTCOME_UNKNOWN
+    assert cluster.book(1) == names(session, range(1, 3))
+    cluster.disks[1].refuse = lambda log: None
+    cluster.restart(1)
+    cluster.await_leader()
+    assert cluster.book(1) == names(session, range(1, 3))
 
 
 @pytest.mark.parametrize("seed", range(8))
