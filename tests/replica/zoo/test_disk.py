@@ -88,7 +88,7 @@ def test_f3_ours_syncs_a_turn_of_many_orders_once(tmp_path: Path) -> None:
     syncs: list[int] = []
     cluster.disks[1].on_sync = lambda: syncs.append(1)
     waiters = [cluster.order(1, session, seq) for seq in range(1, 500)]
-    cluster.turn(1)
+    cluster.settle()
     assert all(waiter.acknowledged for waiter in waiters)
     assert len(syncs) == 1
 
