@@ -159,7 +159,7 @@ class Raft(Elections):
         if peer_id == self.leader_id:
             self._lose_leader()
         if self.shipping is not None:
-            self.shipping.forget(peer_id)
+            self.shipping.lost(peer_id)
 
     def installed(self, index: int, membership: Membership) -> None:
         """The state machine now holds a leader's snapshot of `index` (S13: never backwards)."""

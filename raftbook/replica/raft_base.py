@@ -51,6 +51,9 @@ class Shipping(Protocol):
     def acknowledged(self, peer_id: int, received: int) -> None:
         """A peer holds this many bytes of what it is being sent."""
 
+    def lost(self, peer_id: int) -> None:
+        """The connection to a peer broke."""
+
     def forget(self, peer_id: int) -> None:
         """A peer needs no snapshot any more."""
 

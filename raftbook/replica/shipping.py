@@ -34,7 +34,7 @@ RESEND_S: Final = 1.0
 VERIFY_BYTES: Final = 2 << 20
 """Read and hashed in one call, about 3 ms, of a file that is verified before it is sent."""
 INCOMING_IDLE_S: Final = 30.0
-"""An incoming transfer of which no piece came for this long is given up."""
+"""A transfer of which no piece came, or was acknowledged, for this long is given up."""
 
 
 class SnapshotMaker(Protocol):
@@ -163,6 +163,7 @@ class _Outgoing:
     header: SnapshotHeader
     offset: int = 0
     sent_at: float = -RESEND_S
+    moved_at: float = 0.0
 
 
 class Shipper:
@@ -201,7 +202,10 @@ class Shipper:
     def send_next(self, peer_id: int) -> None:
         """Send the next piece, or the same again if it was not acknowledged for RESEND_S."""
         transfer = self._outgoing.get(peer_id) or self._begin(peer_id)
-        if transfer is None or not self._is_whole(peer_id, transfer):
+        if transfer is None:
+            return
+        if not self._is_whole(peer_id, transfer):
+            transfer.moved_at = self._clock()
             return
         if self._clock() - transfer.sent_at < RESEND_S:
             return
@@ -234,9 +238,17 @@ class Shipper:
                 transfer.reader.rewind()
             transfer.offset = received
             transfer.sent_at = -RESEND_S
+            transfer.moved_at = self._clock()
+
+    def lost(self, peer_id: int) -> None:
+        """The connection to a peer broke. It keeps its part for a while: when it is back in time
+        it goes on there, although there may be a newer snapshot by then."""
+        transfer = self._outgoing.get(peer_id)
+        if transfer is not None:
+            transfer.sent_at = -RESEND_S
 
     def forget(self, peer_id: int) -> None:
-        """The peer needs no snapshot (any more), or its connection broke."""
+        """The peer needs no snapshot (any more)."""
         transfer = self._outgoing.pop(peer_id, None)
         if transfer is not None:
             transfer.reader.close()
@@ -253,7 +265,8 @@ class Shipper:
                 self._asked_at = self._clock()
                 self._wanted()
             return None
-        transfer = self._outgoing[peer_id] = _Outgoing(self._store.reader(header), header)
+        transfer = _Outgoing(self._store.reader(header), header, moved_at=self._clock())
+        self._outgoing[peer_id] = transfer
         self._reports.snapshot_sending(header.index, peer_id)
         return transfer
 
@@ -313,6 +326,9 @@ class Shipper:
 
     def turn(self) -> None:
         """Drop a part of a snapshot that nobody will complete: its file takes space for nothing."""
+        for peer_id in [*self._outgoing] if self._outgoing else ():
+            if self._clock() - self._outgoing[peer_id].moved_at > INCOMING_IDLE_S:
+                self.forget(peer_id)
         if self._incoming is None:
             return
         if self._incoming[1].header.index <= self._position()[0]:

@@ -321,6 +321,35 @@ def test_a_transfer_slower_than_snapshots_are_made_ends(
     assert len(cluster[1]._log.entries) < 100, "nobody needs more any longer"
 
 
+def test_a_broken_connection_does_not_start_it_over_when_there_is_a_newer_one(
+    behind: tuple[Cluster, int],
+) -> None:
+    """Or a peer whose connection breaks more often than a transfer takes never gets one."""
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 3)
+    sending = cluster[1].shipper.sending_index(3)
+    cluster.network.cut([3], [1, 2])
+    fill(cluster, session, range(31, 35))
+    snapshot(cluster, 1)
+    assert cluster[1].snapshot_index > sending > 0
+    cluster.network.heal()
+    deliver_pieces(cluster, 3)
+    assert cluster[1].shipper.sending_index(3) == sending
+    cluster.run(2)
+    assert cluster[3].snapshot_index == sending
+    assert cluster.book(3) == names(session, range(1, 35))
+
+
+def test_a_transfer_to_a_peer_that_stays_away_is_let_go_of(behind: tuple[Cluster, int]) -> None:
+    cluster, _ = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 3)
+    cluster.network.cut([3], [1, 2])
+    cluster.run(shipping.INCOMING_IDLE_S + 1)
+    assert cluster[1].shipper.sending_index(3) == 0
+
+
 def test_a_log_is_kept_for_a_peer_within_bounds(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, bounds=replace(BOUNDS, snapshot_every_entries=10))
     cluster.elect(1)
