@@ -171,11 +171,12 @@ class PeerLinks:
             except asyncio.CancelledError:
                 link.drop()
                 raise
-            except (OSError, TimeoutError, ProtocolError) as error:
+            except (OSError, TimeoutError, ProtocolError, UnicodeError) as error:
                 link.drop()
                 if isinstance(error, Removed):
                     self._on_removed()
-                if isinstance(error, ProtocolError) and str(error) != complaint:
+                is_lasting = isinstance(error, ProtocolError | UnicodeError)
+                if is_lasting and str(error) != complaint:
                     complaint = str(error)
                     _log.error("node %d at %s:%d: %s", peer_id, host, port, complaint)
             else:

@@ -103,6 +103,19 @@ def test_a_new_member_is_dialled_and_what_was_sent_to_one_that_leaves_arrives() 
     with_nodes(2, scene)
 
 
+def test_an_address_that_cannot_even_be_looked_up_is_tried_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A label of a name has at most 63 characters; Python says so by a UnicodeError."""
+
+    async def scene(one: Node) -> None:
+        one.links.update({2: ("x" * 64 + ".example", 1)}, ())
+        await eventually(lambda: "node 2 at x" in caplog.text)
+        assert not one.links._dialers[2].done()
+
+    with_nodes(1, scene)
+
+
 def test_a_removed_node_is_told_so_whenever_it_dials() -> None:
     async def scene(one: Node, two: Node) -> None:
         one.know(retired=(2,))
