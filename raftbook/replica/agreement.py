@@ -89,6 +89,10 @@ class Agreement:
         if digests and index >= self._judged_from:
             self._judge(checked_index, digests)
 
+    def installed(self) -> None:
+        """The state was replaced by a leader's: what it was before is not this node's any more."""
+        self._own.clear()
+
     def own_word(self) -> tuple[int, str] | None:
         """(index, digest) for the leader, once after each check that was applied."""
         word = self._told.get(self._node_id)

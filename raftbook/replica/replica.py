@@ -472,6 +472,7 @@ class Replica:
         self._compaction.install(header)
         assert self.machine.membership is not None, f"snapshot {header.index} has no members"
         self.raft.installed(header.index, self.machine.membership)
+        self.agreement.installed()
         self._unseen = self._proposer.left()
         self._proposer.resend_all()
         for listener in self.on_installed:

@@ -8,7 +8,7 @@ import pytest
 
 from raftbook.core.commands import new_order
 from raftbook.core.types import Side
-from raftbook.replica.fences import FenceKind
+from raftbook.replica.fences import Diverged, FenceKind
 from raftbook.wire.entry import CHECK, pack_check, unpack_check
 from tests.replica.harness import Cluster
 
@@ -213,3 +213,16 @@ def test_what_others_say_counts_once_and_strangers_do_not(cluster: Cluster) -> N
     cluster[1].raft.propose([pack_check(index, {2: "x", 8: "x", 9: "x"})], kind=CHECK)
     cluster.run(1)
     assert fences(cluster) == {}
+
+
+def test_what_a_node_was_before_an_installed_snapshot_is_not_held_against_it(
+    cluster: Cluster,
+) -> None:
+    resting(cluster)
+    agreement = cluster[2].agreement
+    index = max(agreement._own)
+    others = {1: "another", 3: "another"}
+    with pytest.raises(Diverged):
+        agreement._judge(index, others)
+    agreement.installed()
+    agreement._judge(index, others)  # its state is the leader's now
