@@ -72,7 +72,8 @@ class ClientConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._caller = Caller(_address(transport))
-        self._outbox = Outbox(transport, self._caller.address, self._bounds.buffer_bytes_max)
+        bytes_max = self._bounds.buffer_bytes_max
+        self._outbox = Outbox(transport, self._caller.address, bytes_max, self._server.pace)
         self._questions = Questions(self._server, self._caller, self._outbox)
         requests = Requests(self._server, self._caller, self._outbox)
         self._handlers |= {

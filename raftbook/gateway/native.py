@@ -16,6 +16,7 @@ from raftbook.core.events import Reply
 from raftbook.core.types import Reject
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.connection import ClientConnection
+from raftbook.gateway.outbox import Pace
 from raftbook.gateway.queries import Arguments, Queries, QueryError
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
@@ -66,6 +67,7 @@ class ClientServer:
         self.cluster, self.secrets, self.wake, self.admin = cluster, secrets, wake, admin
         self.nonce, self.unique = nonce, unique
         self.connections: set[ClientConnection] = set()
+        self.pace = Pace()
         self._server: asyncio.Server | None = None
         self._applied = asyncio.Event()
         self._forget_entries()

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from raftbook.core.types import Reject
@@ -32,25 +33,51 @@ MESSAGE_CHARS_MAX: Final = 250
 """Longest text of a refusal: who sends megabytes need not get them back."""
 
 
+class Pace:
+    """What all connections of a node share: making pages of books and of history takes at most half
+    of the loop's time, however many readers there are and however fast they are.
+
+    Attributes:
+        free_at: the next page may be made then, seconds of the loop.
+    """
+
+    def __init__(self) -> None:
+        self.free_at = 0.0
+
+    def worked(self, began: float, ended: float) -> None:
+        """Pages were made for so long: now others have their turn for as long."""
+        self.free_at = ended + (ended - began)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    frames: Iterator[bytes]
+    is_paced: bool
+
+
 class Outbox:
     """The writing side of one connection.
 
     Args:
         address: who it goes to, for the log.
         bytes_max: a client for whom more waits is too slow, and is dropped.
+        pace: shared by all connections.
 
     Attributes:
         stalled_at: since when the client has taken nothing of what waits, None while it reads.
     """
 
-    def __init__(self, transport: asyncio.Transport, address: str, bytes_max: int) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, address: str, bytes_max: int, pace: Pace
+    ) -> None:
         self.stalled_at: float | None = None
         self._transport = transport
         self._address = address
         self._bytes_max = bytes_max
+        self._pace = pace
         self._write_bytes = min(WRITE_BYTES, bytes_max // 4)
         transport.set_write_buffer_limits(self._write_bytes)
-        self._queue: deque[bytes | Iterator[bytes]] = deque()
+        self._queue: deque[bytes | _Pages] = deque()
         self._queued_bytes = 0
         self._is_scheduled = False
         self._room = asyncio.Event()
@@ -76,10 +103,14 @@ class Outbox:
         else:
             self._schedule()
 
-    def put_pages(self, frames: Iterator[bytes]) -> None:
-        """Frames that are made one by one, each when it can be written."""
+    def put_pages(self, frames: Iterator[bytes], *, is_paced: bool) -> None:
+        """Frames that are made one by one, each when it can be written.
+
+        Args:
+            is_paced: they may be many and costly: see `Pace`.
+        """
         if not self._transport.is_closing():
-            self._queue.append(frames)
+            self._queue.append(_Pages(frames, is_paced))
             self._schedule()
 
     async def room(self) -> None:
@@ -102,7 +133,10 @@ class Outbox:
 
     def empty(self) -> None:
         """Write what the client takes at once; the rest is given up."""
+        loop = asyncio.get_running_loop()
         while self._queue and self.stalled_at is None and not self._transport.is_closing():
+            if self._must_wait(loop.time()):
+                break
             self._write()
         self.give_up()
 
@@ -114,7 +148,16 @@ class Outbox:
     def _schedule(self) -> None:
         if not self._is_scheduled and self.stalled_at is None:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            loop = asyncio.get_running_loop()
+            if self._must_wait(loop.time()):
+                loop.call_at(self._pace.free_at, self._flush)
+            else:
+                loop.call_soon(self._flush)
+
+    def _must_wait(self, now: float) -> bool:
+        """Whether a page is next, and it is the others' turn."""
+        head = self._queue[0] if self._queue else b""
+        return isinstance(head, _Pages) and head.is_paced and now < self._pace.free_at
 
     def _flush(self) -> None:
         self._is_scheduled = False
@@ -133,18 +176,26 @@ class Outbox:
         pieces: list[bytes] = []
         size = 0
         clock = asyncio.get_running_loop().time
-        until = clock() + ROUND_S
-        while queue and size < self._write_bytes and clock() < until:
+        began = now = clock()
+        is_paced = False
+        while queue and size < self._write_bytes and now < began + ROUND_S:
+            if self._must_wait(now):
+                break
             head = queue[0]
-            framed = head if isinstance(head, bytes) else self._next_page(head)
+            if isinstance(head, bytes):
+                framed: bytes | None = head
+                self._queued_bytes -= len(head)
+            else:
+                is_paced |= head.is_paced
+                framed = self._next_page(head.frames)
             if framed is None or framed is head:
                 queue.popleft()
-            if framed is None:
-                continue
-            if framed is head:
-                self._queued_bytes -= len(framed)
-            pieces.append(framed)
-            size += len(framed)
+            if framed is not None:
+                pieces.append(framed)
+                size += len(framed)
+            now = clock()
+        if is_paced:
+            self._pace.worked(began, now)
         if pieces:
             self._transport.write(b"".join(pieces))
 

@@ -149,7 +149,7 @@ class Questions:
         self._last_subscription = number = self._last_subscription + 1
         self.subscriptions[number] = subscription
         self._outbox.send(RESULT, ref, {"subscription": number, **subscription.result})
-        self._outbox.put_pages(_pushes(number, subscription.first()))
+        self._outbox.put_pages(_pushes(number, subscription.first()), is_paced=True)
 
     def publish(self, applied: Applied) -> None:
         """Push what an applied entry means for this client's subscriptions."""
@@ -159,7 +159,7 @@ class Questions:
                 for value in values:
                     self._outbox.put(_push(number, value))
             else:
-                self._outbox.put_pages(_pushes(number, values))
+                self._outbox.put_pages(_pushes(number, values), is_paced=True)
 
 
 def _pushes(number: int, values: Iterable[bytes]) -> Iterator[bytes]:

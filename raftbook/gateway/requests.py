@@ -146,7 +146,7 @@ class Requests:
         """See `proposer.Waiter`."""
         self._settle((reply[0], reply[1]))
         self._unwritten += 1
-        self._outbox.put_pages(self._frames(reply, applied))
+        self._outbox.put_pages(self._frames(reply, applied), is_paced=False)
 
     def refused(self, session_id: int, request_seq: int, code: Reject, message: str) -> None:
         """See `proposer.Waiter`."""

@@ -148,14 +148,22 @@ class Caller:
 
     async def hear(self) -> list[tuple[Any, ...]]:
         """What has arrived since the last call."""
-        for _ in range(8):
-            await asyncio.sleep(0)
+        await self._settle()
         pieces: list[bytes] = []
         while piece := self.transport.read():
             pieces += piece
-            for _ in range(8):
-                await asyncio.sleep(0)
+            await self._settle()
         return [m.read_message(one) for piece in pieces for one in self._reader.feed(piece)]
+
+    async def _settle(self) -> None:
+        """Let the node write what it can, pages that wait for a moment of the others included."""
+        loop, outbox = asyncio.get_running_loop(), self.connection._outbox
+        for _ in range(8):
+            await asyncio.sleep(0)
+        while outbox._queue and outbox.stalled_at is None and not self.transport.is_closing():
+            if self.door.server.pace.free_at > loop.time() + 60.0:
+                return
+            await asyncio.sleep(0.001)
 
     async def glance(self) -> list[tuple[Any, ...]]:
         """What the node has written so far; nothing more is waited for."""
