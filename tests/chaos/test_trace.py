@@ -14,7 +14,7 @@ from raftbook.core import commands as c
 from raftbook.core.types import Side
 from tests.chaos.bent_node import write_roads, write_skew
 from tests.chaos.trace import SYSTEM_CALLS, Findings, index_of_markers, judge_trace
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import Cluster, until
 
 ORDERS = 40
 # A traced process is slow: nobody shall call an election for that.
@@ -44,6 +44,11 @@ class TracedCluster(Cluster):
 
     def trace(self, node_id: int) -> Path:
         return self.folder / f"node-{node_id}.trace"
+
+    def is_traced(self, node_id: int) -> bool:
+        """Whether the tracer, a process of its own, has written down how the node ended."""
+        lines = self.trace(node_id).read_bytes()[-200:].splitlines()
+        return lines[-1].endswith(b"+++ killed by SIGKILL +++")
 
     def _command(self, node_id: int, config: Path | None = None) -> Sequence[str]:
         tracer = ["strace", "-D", "-f", "-yy", "-xx", "-s", "1000000", "-e"]
@@ -85,6 +90,8 @@ def _run(folder: Path, fault: str = "") -> list[Findings]:
         cluster.settle()
         for node_id in cluster.ids:
             cluster.kill(node_id)
+        for node_id in cluster.ids:
+            until("the trace is whole", lambda node_id=node_id: cluster.is_traced(node_id))
         traces = {node_id: cluster.trace(node_id) for node_id in cluster.ids}
         indices = index_of_markers(traces.values())
         assert len(indices) == ORDERS
