@@ -35,6 +35,8 @@ PING_EVERY_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 1.0
 """A host that does not answer must leave time to try the others."""
 
+NO_GREETING: Final = "took the connection but did not greet in time (does it hang?)"
+
 _TRANSIENT: Final = 900  # codes from here on: this node cannot now, another one may
 
 
@@ -216,7 +218,7 @@ class Conversation:
         if self._is_dialing:
             under_way = "no connection yet"
         elif self.is_connected and not self.is_ready:
-            under_way = "did not greet in time"
+            under_way = NO_GREETING
         return self.ring.describe(under_way)
 
     def _move_on(self, why: str, now: float, *, is_refusal: bool = False) -> None:
@@ -286,7 +288,7 @@ class Conversation:
     def _watch_silence(self, now: float) -> None:
         if not self.is_ready:
             if now >= self._handshake_until:
-                self.drop("did not greet in time", now)
+                self.drop(NO_GREETING, now)
             else:
                 self._wake_by(self._handshake_until)
         elif self._is_paused:

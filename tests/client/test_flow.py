@@ -221,7 +221,10 @@ def test_a_node_that_hangs_is_what_nobody_answered_says() -> None:
     assert flow.dial(1.7) == ("n2", 1)
     flow.wake(5.0)
     assert isinstance(operation.error, NoNodeReachable)
-    troubles = "n1:1: did not greet in time; n2:1: no connection yet"
+    troubles = (
+        "n1:1: took the connection but did not greet in time (does it hang?); "
+        "n2:1: no connection yet"
+    )
     assert str(operation.error) == f"no node answered: {troubles}"
 
 
