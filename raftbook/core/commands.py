@@ -1,9 +1,9 @@
 """What a client may ask of the exchange, as the plain tuples that stand in the log.
 
-Owns the shapes, the constructors that build them and `form_error`, which judges form alone: it
-never looks at the market. A command is a tuple that starts with its kind; a request is
+Owns the shapes and the constructors that build them; `form.py` judges whether something has such a
+shape. A command is a flat tuple that starts with its kind; a request is
 `(session_id, request_seq, commands)`; an entry is what one index of the Raft log holds. Prices are
-integer ticks, quantities integer lots.
+integer ticks, quantities integer lots, money minor units of its currency, times nanoseconds.
 """
 
 from collections.abc import Sequence
@@ -12,28 +12,54 @@ from typing import Any, Final
 
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import (
-    ID_CHARS_MAX,
-    INT64_MAX,
     OrderType,
     Phase,
+    PostOnly,
     SelfTradePrevention,
     Side,
     TimeInForce,
+    TrailUnit,
 )
 
 Command = tuple[Any, ...]
 Request = tuple[int, int, Sequence[Command]]
 
+PLAIN_TERMS: Final = 13
+"""Fields of `InstrumentTerms` that CREATE_INSTRUMENT has: those of the first engine version."""
+
 # Kinds: append-only, they stand in every log ever written.
 NEW_ORDER: Final = 1
 CANCEL_ORDER: Final = 2
 AMEND_ORDER: Final = 3
+PLACE_ORDER: Final = 4
+REPLACE_ORDER: Final = 5
+MASS_CANCEL: Final = 6
+CANCEL_REPLACE: Final = 7
+PLACE_OCO: Final = 8
 OPEN_SESSION: Final = 10
 CLOSE_SESSION: Final = 11
+ATTACH_SESSION: Final = 12
+SESSION_LOST: Final = 13
+"""Said by a node about a client of its own; `form_error` lets no client say it. So is the next."""
+RENEW_LEASE: Final = 14
 CREATE_INSTRUMENT: Final = 20
 SET_PHASE: Final = 21
+LIST_INSTRUMENT: Final = 22
+AMEND_INSTRUMENT: Final = 23
+DELETE_INSTRUMENT: Final = 24
+CALL_AUCTION: Final = 25
+CREATE_CURRENCY: Final = 26
+CREATE_ACCOUNT: Final = 27
+SET_ACCOUNT: Final = 28
+DEPOSIT: Final = 29
 SET_ENGINE_VERSION: Final = 30
 """Said by a leader alone, in an entry of its own; `form_error` lets no client say it."""
+WITHDRAW: Final = 31
+SET_KILL_SWITCH: Final = 32
+BUST_TRADE: Final = 33
+ROLL_DAY: Final = 34
+SET_DROP_COPY: Final = 35
+SET_API_KEY: Final = 36
 
 NO_SESSION: Final = 0
 """session_id of a request that opens a session; such a request is not deduplicated by seq."""
@@ -99,6 +125,148 @@ def amend_order(
     return (AMEND_ORDER, order_id, client_order_id, order_qty, price)
 
 
+def place_order(
+    symbol: str,
+    side: Side,
+    order_qty: int,
+    price: int | None,
+    *,
+    client_order_id: str = "",
+    ord_type: OrderType = OrderType.LIMIT,
+    time_in_force: TimeInForce = TimeInForce.GTC,
+    post_only: PostOnly = PostOnly.NO,
+    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE,
+    stop_price: int | None = None,
+    trail_unit: TrailUnit = TrailUnit.NONE,
+    trail_offset: int = 0,
+    display_qty: int = 0,
+    min_qty: int = 0,
+    expire_time_ns: int = 0,
+    quote_qty: int = 0,
+) -> Command:
+    """An order with conditions; see `conditions.OrderConditions` for what stands behind the mode.
+
+    `order_qty` is 0 exactly when `quote_qty` (tick-lots) names the amount instead.
+    """
+    return (
+        PLACE_ORDER,
+        symbol,
+        int(side),
+        int(ord_type),
+        int(time_in_force),
+        order_qty,
+        price,
+        client_order_id,
+        int(post_only),
+        int(self_trade_prevention),
+        stop_price,
+        int(trail_unit),
+        trail_offset,
+        display_qty,
+        min_qty,
+        expire_time_ns,
+        quote_qty,
+    )
+
+
+def replace_order(
+    *,
+    order_id: int = 0,
+    client_order_id: str = "",
+    order_qty: int | None = None,
+    price: int | None = None,
+    stop_price: int | None = None,
+    trail_offset: int | None = None,
+    display_qty: int | None = None,
+    expire_time_ns: int | None = None,
+) -> Command:
+    """Change one own open order, resting or waiting; None leaves a field as it was."""
+    return (
+        REPLACE_ORDER,
+        order_id,
+        client_order_id,
+        order_qty,
+        price,
+        stop_price,
+        trail_offset,
+        display_qty,
+        expire_time_ns,
+    )
+
+
+def mass_cancel(
+    *,
+    account: str = "",
+    session_id: int = 0,
+    symbol: str = "",
+    side: Side | None = None,
+    price_low: int | None = None,
+    price_high: int | None = None,
+) -> Command:
+    """Cancel every order that fits all that is given.
+
+    Args:
+        account: empty is the own account; another one, or "*" for all, is for operators.
+        session_id: only orders entered through this session; 0 is any.
+        symbol: empty is all instruments.
+        price_low, price_high: limit prices from and to, both included; needs a symbol.
+    """
+    number = 0 if side is None else int(side)
+    return (MASS_CANCEL, account, session_id, symbol, number, price_low, price_high)
+
+
+def cancel_replace(
+    order: Command, *, order_id: int = 0, client_order_id: str = "", or_place: bool = False
+) -> Command:
+    """Cancel one own order and enter `order`, a NEW_ORDER or PLACE_ORDER, in one step.
+
+    Args:
+        or_place: enter the new order even if there was nothing to cancel any more.
+    """
+    fields = order[1:] if order[0] == PLACE_ORDER else (*order[1:], None, 0, 0, 0, 0, 0, 0)
+    return (CANCEL_REPLACE, order_id, client_order_id, int(or_place), *fields)
+
+
+def place_oco(
+    symbol: str,
+    side: Side,
+    order_qty: int,
+    *,
+    price: int,
+    stop_price: int | None,
+    stop_limit_price: int | None = None,
+    time_in_force: TimeInForce = TimeInForce.GTC,
+    expire_time_ns: int = 0,
+    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE,
+    client_order_id: str = "",
+    stop_client_order_id: str = "",
+    post_only: PostOnly = PostOnly.NO,
+    display_qty: int = 0,
+    trail_unit: TrailUnit = TrailUnit.NONE,
+    trail_offset: int = 0,
+) -> Command:
+    """A limit order and a stop order of which one ends the other. The limit order enters first."""
+    return (
+        PLACE_OCO,
+        symbol,
+        int(side),
+        order_qty,
+        int(time_in_force),
+        expire_time_ns,
+        int(self_trade_prevention),
+        price,
+        client_order_id,
+        int(post_only),
+        display_qty,
+        int(OrderType.STOP if stop_limit_price is None else OrderType.STOP_LIMIT),
+        stop_price,
+        stop_limit_price,
+        int(trail_unit),
+        trail_offset,
+        stop_client_order_id,
+    )
+
+
 def open_session(account: str, key: str) -> Command:
     """Open a session for `account`: the one known by (account, key), or a new one.
 
@@ -112,9 +280,121 @@ def close_session() -> Command:
     return (CLOSE_SESSION,)
 
 
+def attach_session(*, cancel_on_disconnect: bool, lease_ms: int = 0) -> Command:
+    """Say that this session is served by this connection from here on; its epoch grows by one.
+
+    Args:
+        cancel_on_disconnect: when the connection ends, the session's orders are cancelled.
+        lease_ms: the same when nothing was heard of the session for so long, should the node
+            that serves it die; 0 is never.
+    """
+    return (ATTACH_SESSION, int(cancel_on_disconnect), lease_ms)
+
+
+def session_lost(session_id: int, epoch: int) -> Command:
+    """The connection of that epoch of the session has ended. Said with session 0, by a node."""
+    return (SESSION_LOST, session_id, epoch)
+
+
+def renew_lease(session_id: int, epoch: int) -> Command:
+    """The client of that epoch of the session is still there. Said with session 0, by a node."""
+    return (RENEW_LEASE, session_id, epoch)
+
+
 def create_instrument(terms: InstrumentTerms) -> Command:
-    """Add an instrument (operators only)."""
-    return (CREATE_INSTRUMENT, *terms)
+    """Add an instrument (operators only). What only LIST_INSTRUMENT can say must be default."""
+    return (CREATE_INSTRUMENT, *terms[:PLAIN_TERMS])
+
+
+def list_instrument(terms: InstrumentTerms, phase: Phase = Phase.CONTINUOUS) -> Command:
+    """Add an instrument with all its terms, in a phase to begin with (operators only)."""
+    return (LIST_INSTRUMENT, *terms, int(phase))
+
+
+def amend_instrument(terms: InstrumentTerms) -> Command:
+    """Give an instrument new terms (operators only). Base, quote and settlement stay; tick and
+    lot size change only while its book is empty."""
+    return (AMEND_INSTRUMENT, *terms)
+
+
+def delete_instrument(symbol: str) -> Command:
+    """Forget an instrument that is closed and empty (operators only)."""
+    return (DELETE_INSTRUMENT, symbol)
+
+
+def call_auction(symbol: str, *, until_ns: int, then: Phase = Phase.CONTINUOUS) -> Command:
+    """Begin a call now; at logical time `until_ns` it ends with its auction (operators only)."""
+    return (CALL_AUCTION, symbol, until_ns, int(then))
+
+
+def create_currency(name: str, decimals: int) -> Command:
+    """Keep balances in a currency, in units of 10**-decimals (operators only)."""
+    return (CREATE_CURRENCY, name, decimals)
+
+
+def create_account(name: str, *, is_operator: bool = False, group: str = "") -> Command:
+    """Know an account (operators only). Accounts of one group do not trade with each other
+    where self-trade prevention is asked for; an empty group is the account alone."""
+    return (CREATE_ACCOUNT, name, int(is_operator), group)
+
+
+def set_account(
+    name: str,
+    *,
+    enabled: bool | None = None,
+    group: str | None = None,
+    open_orders_max: int | None = None,
+    order_qty_max: int | None = None,
+    order_notional_max: int | None = None,
+    orders_per_s: int | None = None,
+    orders_burst: int | None = None,
+) -> Command:
+    """Change an account and its limits (operators only). None leaves as it was, 0 is no limit.
+
+    Args:
+        order_qty_max: lots of one order. order_notional_max: tick-lots of one order.
+        orders_per_s, orders_burst: a token bucket on logical time for orders and amends.
+    """
+    flag = None if enabled is None else int(enabled)
+    limits = (open_orders_max, order_qty_max, order_notional_max, orders_per_s, orders_burst)
+    return (SET_ACCOUNT, name, flag, group, *limits)
+
+
+def deposit(account: str, currency: str, amount: int, transfer_id: str) -> Command:
+    """Add money to an account (operators only). The same transfer_id again adds nothing."""
+    return (DEPOSIT, account, currency, amount, transfer_id)
+
+
+def withdraw(account: str, currency: str, amount: int, transfer_id: str) -> Command:
+    """Take available money out of an account (operators only), once per transfer_id."""
+    return (WITHDRAW, account, currency, amount, transfer_id)
+
+
+def set_kill_switch(*, account: str = "", on: bool) -> Command:
+    """Let an account, or with an empty name everybody, enter no orders: cancels go on. An account
+    may pull its own switch; the rest is for operators."""
+    return (SET_KILL_SWITCH, account, int(on))
+
+
+def bust_trade(symbol: str, trade_id: int) -> Command:
+    """Undo a trade that is still remembered: money and cum_qty (operators only)."""
+    return (BUST_TRADE, symbol, trade_id)
+
+
+def roll_day() -> Command:
+    """End the trading day: every DAY order expires (operators only)."""
+    return (ROLL_DAY,)
+
+
+def set_drop_copy(reader: str, *, on: bool) -> Command:
+    """Let account `reader` listen to the reports of the own account, or stop it."""
+    return (SET_DROP_COPY, reader, int(on))
+
+
+def set_api_key(account: str, key: str, secret: str) -> Command:
+    """Give an account an API key, or take it away with an empty secret. An account may do so for
+    itself, an operator for anybody. The secret stands in the log and in snapshots."""
+    return (SET_API_KEY, account, key, secret)
 
 
 def set_phase(symbol: str, phase: Phase) -> Command:
@@ -125,120 +405,3 @@ def set_phase(symbol: str, phase: Phase) -> Command:
 def set_engine_version(engine_version: int, written_by: str) -> Command:
     """Put newer rules in force; `written_by` is the leader's package version, for the reader."""
     return (SET_ENGINE_VERSION, engine_version, written_by)
-
-
-def is_engine_switch(command: Command) -> bool:
-    """Whether it is a well-formed `set_engine_version`."""
-    return (
-        type(command) is tuple
-        and len(command) == 3
-        and command[0] == SET_ENGINE_VERSION
-        and _is_int(command[1])
-        and command[1] > 0
-        and is_id(command[2])
-    )
-
-
-def _is_int(value: Any) -> bool:
-    return type(value) is int and -INT64_MAX <= value <= INT64_MAX
-
-
-def is_id(value: Any) -> bool:
-    """Whether `value` may be an id, a symbol or a name: printable ASCII without spaces."""
-    return (
-        type(value) is str
-        and len(value) <= ID_CHARS_MAX
-        and value.isascii()
-        and value.isprintable()
-        and " " not in value
-    )
-
-
-def _is_optional_int(value: Any) -> bool:
-    return value is None or _is_int(value)
-
-
-_FIELDS: Final[dict[int, tuple[tuple[str, Any], ...]]] = {
-    NEW_ORDER: (
-        ("symbol", is_id),
-        ("side", _is_int),
-        ("ord_type", _is_int),
-        ("time_in_force", _is_int),
-        ("order_qty", _is_int),
-        ("price", _is_optional_int),
-        ("client_order_id", is_id),
-        ("post_only", _is_int),
-        ("self_trade_prevention", _is_int),
-    ),
-    CANCEL_ORDER: (("order_id", _is_int), ("client_order_id", is_id)),
-    AMEND_ORDER: (
-        ("order_id", _is_int),
-        ("client_order_id", is_id),
-        ("order_qty", _is_optional_int),
-        ("price", _is_optional_int),
-    ),
-    OPEN_SESSION: (("account", is_id), ("key", is_id)),
-    CLOSE_SESSION: (),
-    CREATE_INSTRUMENT: (
-        ("symbol", is_id),
-        ("base", is_id),
-        ("quote", is_id),
-        ("tick_size", is_id),
-        ("lot_size", is_id),
-        ("qty_max", _is_int),
-        ("price_min", _is_int),
-        ("price_max", _is_int),
-        ("band_low", _is_optional_int),
-        ("band_high", _is_optional_int),
-        ("notional_max", _is_optional_int),
-        ("collar", _is_optional_int),
-        ("reference_price", _is_optional_int),
-    ),
-    SET_PHASE: (("symbol", is_id), ("phase", _is_int)),
-}
-
-
-_NEW_ORDER_TYPES: Final = frozenset(
-    (int, str, int, int, int, int, price, str, int, int) for price in (int, type(None))
-)
-
-
-def _is_plain_new_order(command: Command) -> bool:
-    """Whether a NEW_ORDER of the right types is well formed beyond doubt: what most commands are.
-
-    What this leaves undecided, `form_error` decides field by field.
-    """
-    _, symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode = command
-    ids = symbol + client_order_id
-    return (
-        # no number is negative or above INT64_MAX exactly when all of them together are not
-        not (side | ord_type | tif | qty | post_only | mode) >> 63
-        and (price is None or -INT64_MAX <= price <= INT64_MAX)
-        and len(ids) <= ID_CHARS_MAX
-        and ids.isascii()
-        and ids.isprintable()
-        and " " not in ids
-    )
-
-
-def form_error(command: Any) -> str | None:
-    """Why `command` is no well-formed command, or None.
-
-    The rule for every door: a gateway refuses what this refuses before it reaches the log. The
-    exchange answers MALFORMED to what reached the log all the same, but for numbers that equal
-    admissible integers (1.0, True): those it takes, and stores as integers.
-    """
-    if type(command) is tuple and tuple(map(type, command)) in _NEW_ORDER_TYPES:
-        if command[0] == NEW_ORDER and _is_plain_new_order(command):
-            return None
-    if type(command) is not tuple or not command:
-        return "a command is a non-empty array that starts with its kind"
-    fields = _FIELDS.get(command[0]) if type(command[0]) is int else None
-    if fields is None:
-        return f"unknown command kind {command[0]!r}"
-    if len(command) != len(fields) + 1:
-        return f"command kind {command[0]} takes {len(fields)} fields, got {len(command) - 1}"
-    for (name, is_valid), value in zip(fields, command[1:], strict=True):
-        if not is_valid(value):
-            return f"{name}: {value!r} is not acceptable"
-    return None

@@ -24,18 +24,57 @@ does not see, else the instrument's dense count of public events.
     INSTRUMENT_CREATED  InstrumentTerms fields as one tuple                       yes
     PHASE_CHANGED    symbol, phase                                                yes
     ENGINE_VERSION_SET  engine version now in force                               no
+    TRIGGERED        terms, stop price that was reached                           no
+    REFILLED         terms, shown_qty, leaves_qty                                 yes
+    REPRICED         terms, price that was asked for                              no
+    AUCTION_TRADE    as TRADE, with the buy order as maker and the sell order
+                     as taker                                                     yes
+    UNCROSSED        symbol, price or None, volume, imbalance                     yes
+    TRADE_BUSTED     symbol, trade_id, price, qty, maker terms, taker terms       yes
+    INSTRUMENT_AMENDED  InstrumentTerms fields as one tuple                       yes
+    INSTRUMENT_DELETED  symbol                                                    yes
+    CURRENCY_CREATED name, decimals                                               no
+    ACCOUNT_CHANGED  name, is_operator, enabled, group, open_orders_max,
+                     order_qty_max, order_notional_max, orders_per_s,
+                     orders_burst                                                 no
+    BALANCE_CHANGED  account, currency, amount, available then, transfer_id,
+                     repeated                                                     no
+    KILL_SWITCH_SET  account or "", on                                            no
+    MASS_CANCELED    account, orders cancelled here, orders still to be cancelled no
+    DAY_ROLLED       day                                                          no
+    SESSION_ATTACHED session_id, epoch                                            no
+    SESSION_LAPSED   session_id, epoch                                            no
+    DROP_COPY_SET    account, reader, on                                          no
+    API_KEY_SET      account, key, on                                             no
+
+Orders with conditions (`conditions.OrderConditions`) have them as an eighth term. Where it has
+something to say, an event goes on behind what stands above:
+
+    TRADE, AUCTION_TRADE  maker fee, taker fee (minor units of quote), maker shown_qty, taker
+                          shown_qty (None for what does not rest): on instruments that settle,
+                          and where an iceberg trades
+    CANCELED, EXPIRED, RESTATED   shown_qty that left the book, of an iceberg; RESTATED: that is left
+    RESTED           shown_qty of an iceberg
+    REPLACED         shown_qty, shown_qty before, of an iceberg
 
 canceled_qty and prevented_qty are what this event took away; over all events of an order
 order_qty == cum_qty + leaves_qty + their sum (an amend starts the sum anew at its total).
 
-An order joins the book by an ACCEPTED with feed_seq > 0 (whole, at once) or by a RESTED (what
-trading or an amend left of it). REPLACED with kept_priority reduces in place; without it the order
+An order joins the book by an ACCEPTED with feed_seq > 0 (whole, at once; an iceberg shows its
+display_qty) or by a RESTED (what trading, an amend or a trigger left of it); REFILLED moves an
+iceberg to the back with its next slice. REPLACED with kept_priority reduces in place; without it the order
 has left its old place, and trades and a RESTED may follow.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from raftbook.core.conditions import OrderConditions
+
 Event = tuple[Any, ...]
+
+UNASKED: Final = -1
+"""request_seq of what time brought about, at no request; its session_id is 0."""
 
 # Kinds: append-only, they stand in snapshots and on the wire.
 ACCEPTED: Final = 1
@@ -52,6 +91,24 @@ SESSION_CLOSED: Final = 11
 INSTRUMENT_CREATED: Final = 12
 PHASE_CHANGED: Final = 13
 ENGINE_VERSION_SET: Final = 14
+TRIGGERED: Final = 15
+REFILLED: Final = 16
+REPRICED: Final = 17
+AUCTION_TRADE: Final = 18
+UNCROSSED: Final = 19
+TRADE_BUSTED: Final = 20
+INSTRUMENT_AMENDED: Final = 21
+INSTRUMENT_DELETED: Final = 22
+CURRENCY_CREATED: Final = 23
+ACCOUNT_CHANGED: Final = 24
+BALANCE_CHANGED: Final = 25
+KILL_SWITCH_SET: Final = 26
+MASS_CANCELED: Final = 27
+DAY_ROLLED: Final = 28
+SESSION_ATTACHED: Final = 29
+SESSION_LAPSED: Final = 30
+DROP_COPY_SET: Final = 31
+API_KEY_SET: Final = 32
 
 
 class OrderKind(NamedTuple):
@@ -78,6 +135,7 @@ class OrderTerms(NamedTuple):
     kind: OrderKind
     order_qty: int
     price: int | None
+    conditions: OrderConditions | None = None
 
 
 Reply = tuple[int, int, int, int, list[Event], int]
@@ -86,4 +144,12 @@ Reply = tuple[int, int, int, int, list[Event], int]
 event_offset is the number of events of the same entry that came before it. poss_dup is 1 when the
 request had been applied before: then entry_index, event_offset and events are the original ones
 (a session found again by its key tells where it stands now). `events` is stored: do not change it.
+
+Where time or earlier work told something, the replies of an entry begin with one that nobody asked
+for: session_id 0, request_seq UNASKED (see `unasked`).
 """
+
+
+def unasked(replies: Sequence[Reply]) -> int:
+    """How many replies at the beginning are no answer to a request: 0 or 1."""
+    return int(bool(replies) and replies[0][1] == UNASKED and replies[0][0] == 0)

@@ -19,14 +19,56 @@ class Side(IntEnum):
 
 
 class OrderType(IntEnum):
+    """What an order is; those above LIMIT sleep until the last price reaches their stop price."""
+
     MARKET = 1
     LIMIT = 2
+    STOP = 3
+    """A market order once the market has run against it: a buy when last >= stop."""
+    STOP_LIMIT = 4
+    IF_TOUCHED = 5
+    """A market order once the market has come to it: a buy when last <= stop."""
+    LIMIT_IF_TOUCHED = 6
 
 
 class TimeInForce(IntEnum):
+    DAY = 0
+    """Until the day is rolled."""
     GTC = 1
+    AT_AUCTION = 2
+    """Only in a call; what the auction leaves of it expires."""
     IOC = 3
     FOK = 4
+    GTD = 6
+    """Until its expire time."""
+
+
+class PostOnly(IntEnum):
+    """What becomes of an order that must not take, when it would."""
+
+    NO = 0
+    REJECT = 1
+    REPRICE = 2
+    """It is entered one tick behind the best opposite price."""
+
+
+class TrailUnit(IntEnum):
+    """What the offset of a trailing stop counts."""
+
+    NONE = 0
+    TICKS = 1
+    BASIS_POINTS = 2
+
+
+class Settlement(IntEnum):
+    """Whether trades of an instrument move money."""
+
+    NONE = 0
+    """No balances are kept: whoever may trade may trade any amount."""
+    CREDIT = 1
+    """Balances are kept and may go below zero."""
+    FUNDED = 2
+    """An order needs funds, which are held until it trades or ends."""
 
 
 class SelfTradePrevention(IntEnum):
@@ -42,6 +84,10 @@ class SelfTradePrevention(IntEnum):
 class Phase(IntEnum):
     """Trading phase of one instrument."""
 
+    PRE_OPEN = 1
+    """Orders gather, nothing trades."""
+    AUCTION = 2
+    """The same, and the price at which they would trade is shown."""
     CONTINUOUS = 3
     HALTED = 4
     CANCEL_ONLY = 5
@@ -113,6 +159,17 @@ class Reject(IntEnum):
     MALFORMED = 48
     AUCTION_ONLY = 49
     IOC_IN_AUCTION = 50
+    FILL_LIMIT = 51
+    UNKNOWN_CURRENCY = 52
+    ACCOUNT_EXISTS = 53
+    CURRENCY_EXISTS = 54
+    TOO_MANY = 55
+    BAD_AMOUNT = 56
+    OCO_DONE = 57
+    MASS_CANCEL = 58
+    DISCONNECTED = 59
+    TIME_IS_UP = 60
+    CANCEL_FAILED = 61
     # Never logged: said by a gateway that could not get the request into the log.
     NO_LEADER = 900
     OVERLOADED = 901

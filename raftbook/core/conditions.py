@@ -1,0 +1,117 @@
+"""The conditions of an order that is more than a side, a quantity and a price.
+
+Owns their shape and which of them go together. Most orders have none: their terms then end at the
+price, and nothing here is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from raftbook.core.types import OrderType, PostOnly, SelfTradePrevention, Side, TimeInForce
+
+
+class OrderConditions(NamedTuple):
+    """What stands behind the price in the terms of an order that has conditions.
+
+    Attributes:
+        stop_price: ticks; None for an order that does not wait for a price, or that trails.
+        trail_unit: a `types.TrailUnit`.
+        trail_offset: distance of a trailing stop from the best price since, ticks or bps.
+        display_qty: lots that the market sees of an iceberg; 0 is all of it.
+        min_qty: lots that must trade at entry, else nothing does; 0 is none.
+        expire_time_ns: GTD ends when logical time reaches it; 0 for every other time in force.
+        quote_qty: what a market order may spend (buy) or wants (sell), in tick-lots; 0 for
+            an order that names its quantity.
+        oco_order_id: the order that ends when this one trades, fires or is cancelled; 0 is none.
+    """
+
+    stop_price: int | None = None
+    trail_unit: int = 0
+    trail_offset: int = 0
+    display_qty: int = 0
+    min_qty: int = 0
+    expire_time_ns: int = 0
+    quote_qty: int = 0
+    oco_order_id: int = 0
+
+
+NO_CONDITIONS: Final = tuple(OrderConditions())
+
+_MARKET: Final = int(OrderType.MARKET)
+_LIMIT: Final = int(OrderType.LIMIT)
+_GTD: Final = int(TimeInForce.GTD)
+_IOC: Final = int(TimeInForce.IOC)
+TRIGGERED_TYPES: Final = frozenset(
+    map(
+        int,
+        (
+            OrderType.STOP,
+            OrderType.STOP_LIMIT,
+            OrderType.IF_TOUCHED,
+            OrderType.LIMIT_IF_TOUCHED,
+        ),
+    )
+)
+MARKET_TYPES: Final = frozenset(
+    map(int, (OrderType.MARKET, OrderType.STOP, OrderType.IF_TOUCHED))
+)
+"""Types without a limit price."""
+TRAILING_TYPES: Final = frozenset(map(int, (OrderType.STOP, OrderType.STOP_LIMIT)))
+RESTING_TIMES: Final = frozenset(map(int, (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)))
+"""What may stay in the book in continuous trading."""
+
+
+def _combinations() -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Every allowed (side, ord_type, time_in_force, post_only, self-trade mode) of PLACE_ORDER."""
+    times_of: dict[int, tuple[int, ...]] = {
+        _MARKET: (_IOC, int(TimeInForce.FOK), int(TimeInForce.AT_AUCTION)),
+        _LIMIT: (
+            *sorted(RESTING_TIMES),
+            _IOC,
+            int(TimeInForce.FOK),
+            int(TimeInForce.AT_AUCTION),
+        ),
+    }
+    for ord_type in TRIGGERED_TYPES:
+        times_of[ord_type] = tuple(sorted(RESTING_TIMES))
+    allowed: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for side in Side:
+        for ord_type, times in times_of.items():
+            for time_in_force in times:
+                may_post = ord_type == _LIMIT and time_in_force in RESTING_TIMES
+                for post_only in PostOnly if may_post else (PostOnly.NO,):
+                    for mode in SelfTradePrevention:
+                        key = (int(side), ord_type, time_in_force, int(post_only), int(mode))
+                        allowed[key] = key
+    return allowed
+
+
+PLACEABLE: Final = _combinations()
+"""As `validate.COMBINATIONS`: the value equals its key and is what the engine goes on with."""
+
+
+def go_together(kind: tuple[int, ...], price: Any, conditions: OrderConditions) -> bool:
+    """Whether price and conditions fit the kind of order, whatever their numbers are."""
+    ord_type, time_in_force = kind[1], kind[2]
+    if (price is None) != (ord_type in MARKET_TYPES):
+        return False
+    trails = bool(conditions.trail_unit or conditions.trail_offset)
+    if trails and ord_type not in TRAILING_TYPES:
+        return False
+    waits = conditions.stop_price is not None
+    if ord_type in TRIGGERED_TYPES:
+        if waits == trails:
+            return False
+    elif waits:
+        return False
+    rests = ord_type == _LIMIT and time_in_force in RESTING_TIMES
+    if conditions.display_qty and not rests:
+        return False
+    if conditions.min_qty and not (
+        ord_type == _LIMIT and not kind[3] and (rests or time_in_force == _IOC)
+    ):
+        return False
+    if bool(conditions.expire_time_ns) != (time_in_force == _GTD):
+        return False
+    return not conditions.quote_qty or (ord_type == _MARKET and time_in_force == _IOC)
