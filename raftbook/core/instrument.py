@@ -5,9 +5,9 @@ that show prices; the engine itself never reads them. Knows nothing of orders.
 """
 
 from decimal import Decimal, InvalidOperation
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from raftbook.core.types import ID_CHARS_MAX, INT64_MAX
+from raftbook.core.types import ID_CHARS_MAX, INT64_MAX, Settlement
 
 
 class InstrumentTerms(NamedTuple):
@@ -27,6 +27,13 @@ class InstrumentTerms(NamedTuple):
         notional_max: largest |price| x quantity of a limit order, tick-lots.
         collar: a market order stops this many ticks from the reference price; None is no collar.
         reference_price: the reference while nothing has traded yet.
+        qty_min: smallest order_qty.
+        notional_min: smallest |price| x quantity of a limit order, tick-lots.
+        settlement: a `types.Settlement`.
+        maker_fee, taker_fee: hundred-thousandths of the quote amount; negative is a rebate.
+        volatility_band: a sweep stops this many ticks from the last price before it, and a call
+            begins; None is never.
+        volatility_call_ms: how long that call lasts.
     """
 
     symbol: str
@@ -42,11 +49,24 @@ class InstrumentTerms(NamedTuple):
     notional_max: int | None = None
     collar: int | None = None
     reference_price: int | None = None
+    qty_min: int = 1
+    notional_min: int = 0
+    settlement: int = 0
+    maker_fee: int = 0
+    taker_fee: int = 0
+    volatility_band: int | None = None
+    volatility_call_ms: int = 0
 
 
 QTY_MAX_DEFAULT = 2**31 - 1
 PRICE_MAX_DEFAULT = 2**32 - 1
 """With QTY_MAX_DEFAULT the largest notional still fits a signed 64-bit integer."""
+
+FEE_UNIT: Final = 100_000
+"""A fee of this many is the whole amount."""
+FEE_MAX: Final = FEE_UNIT // 2
+CALL_MS_MAX: Final = 86_400_000
+SETTLEMENTS: Final = frozenset(int(settlement) for settlement in Settlement)
 
 
 def terms_error(terms: InstrumentTerms) -> str | None:
@@ -73,6 +93,26 @@ def terms_error(terms: InstrumentTerms) -> str | None:
         return f"notional_max must be positive, not {terms.notional_max}"
     if terms.collar is not None and terms.collar < 0:
         return f"collar must not be negative, not {terms.collar}"
+    return _rules_error(terms)
+
+
+def _rules_error(terms: InstrumentTerms) -> str | None:
+    if not 1 <= terms.qty_min <= terms.qty_max:
+        return f"qty_min must be 1 to qty_max, not {terms.qty_min}"
+    if terms.notional_min < 0:
+        return f"notional_min must not be negative, not {terms.notional_min}"
+    if terms.settlement not in SETTLEMENTS:
+        return f"settlement must be 0, 1 or 2, not {terms.settlement}"
+    if max(abs(terms.maker_fee), abs(terms.taker_fee)) > FEE_MAX:
+        return f"a fee must be between -{FEE_MAX} and {FEE_MAX} hundred-thousandths"
+    if terms.settlement and terms.price_min < 0:
+        return "an instrument that settles needs price_min at 0 or above"
+    if (terms.volatility_band is None) != (terms.volatility_call_ms == 0):
+        return "volatility_band and volatility_call_ms go together"
+    if terms.volatility_band is not None and terms.volatility_band < 0:
+        return f"volatility_band must not be negative, not {terms.volatility_band}"
+    if not 0 <= terms.volatility_call_ms <= CALL_MS_MAX:
+        return f"volatility_call_ms must be 0 to {CALL_MS_MAX}, not {terms.volatility_call_ms}"
     return None
 
 

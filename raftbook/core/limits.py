@@ -18,3 +18,20 @@ class Limits(NamedTuple):
     trades_kept: int = 1_000
     session_recent_ns: int = 60_000_000_000
     """A session active within this time is never given up for a new one."""
+    fills_max: int = 20_000
+    """Trades of one sweep: what bounds the time that one command can take."""
+    stops_max: int = 10_000
+    """Stops that wait in one instrument."""
+    triggers_max: int = 1_000
+    """Stops that fire after one command; the others fire with the next entries."""
+    cancel_page: int = 1_000
+    """Orders that a mass cancel ends at once; the others end with the next entries."""
+    expiries_page: int = 5_000
+    """Orders that time ends in one entry."""
+    transfers_kept: int = 10_000
+    """Transfer ids remembered by one account."""
+    currencies_max: int = 1_000
+    api_keys_max: int = 16
+    """API keys of one account."""
+    drop_copies_max: int = 16
+    """Accounts that may read the reports of one."""
