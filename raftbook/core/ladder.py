@@ -1,6 +1,6 @@
 """One side of a book: price levels, best first, each a queue of orders in time priority.
 
-Owns where a resting order stands. A ladder's `key` grows towards the best price: +price for bids,
+Owns orders and where they stand while they rest. A ladder's `key` grows towards the best price: +price for bids,
 -price for asks; so one code serves both sides and "at least as good as" is always `>=`. Knows
 nothing of matching, accounts or events.
 """
@@ -17,6 +17,29 @@ if TYPE_CHECKING:
     from raftbook.core.book import Book
 
 
+class Special:
+    """What only some orders have: an iceberg's slice, a stop's trigger, an order that it ends with.
+
+    Attributes:
+        display_qty: largest slice of an iceberg in lots; 0 for any other order.
+        shown_qty: what the market sees of a resting iceberg now.
+        stop_price: ticks at which it fires; None once it has fired, and for orders that never wait.
+        best_price: of a trailing stop: the last price most in its favour so far.
+        arrival: counts the instrument's stops; who came first fires first.
+        sibling: the other order of an OCO pair while both are open.
+    """
+
+    __slots__ = ("arrival", "best_price", "display_qty", "shown_qty", "sibling", "stop_price")
+
+    def __init__(self, display_qty: int) -> None:
+        self.display_qty = display_qty
+        self.shown_qty = 0
+        self.stop_price: int | None = None
+        self.best_price = 0
+        self.arrival = 0
+        self.sibling: Order | None = None
+
+
 class Order:
     """One live or recently closed order.
 
@@ -26,48 +49,75 @@ class Order:
     Attributes:
         level: where it rests, None while it does not.
         older, newer: its neighbours in that level's queue.
+        special: None for all but a few orders.
+        session_id: the session that entered it, 0 before engine version 2.
+        entered_ns, closed_ns: logical time; closed_ns is 0 while it is open.
+        held: money held for it, minor units: quote of a buy, base of a sell.
+        fee_units: fees so far, in `instrument.FEE_UNIT`s of a minor unit of quote, not rounded.
     """
-
-    level: Level | None
-    older: Order | None
-    newer: Order | None
 
     __slots__ = (
         "account",
         "book",
+        "closed_ns",
         "cum_notional",
         "cum_qty",
+        "entered_ns",
+        "fee_units",
+        "held",
         "leaves_qty",
         "level",
         "newer",
         "older",
+        "session_id",
+        "special",
         "terms",
     )
 
     def __init__(
-        self, account: Account, book: Book, terms: tuple[Any, ...], leaves_qty: int
+        self,
+        account: Account,
+        book: Book,
+        terms: tuple[Any, ...],
+        leaves_qty: int,
+        session_id: int,
+        entered_ns: int,
     ) -> None:
         self.account = account
         self.book = book
         self.terms = terms
         self.leaves_qty = leaves_qty
-        self.cum_qty = self.cum_notional = 0
-        self.level = self.older = self.newer = None
+        self.session_id = session_id
+        self.entered_ns = entered_ns
+        self.cum_qty = self.cum_notional = self.closed_ns = self.held = self.fee_units = 0
+        self.level: Level | None = None
+        self.older: Order | None = None
+        self.newer: Order | None = None
+        self.special: Special | None = None
+
+    def shown_qty(self) -> int:
+        """What the market sees, or would see, of its open quantity."""
+        special = self.special
+        if special is None or not special.display_qty:
+            return self.leaves_qty
+        return special.shown_qty
 
 
 class Level:
     """All orders at one price: an intrusive queue, O(1) at both ends and in the middle.
 
-    `qty` is the sum of leaves_qty, `count` the number of orders.
+    `qty` is the sum of what the market sees, `count` the number of orders, `icebergs` of those that
+    may hide something.
     """
 
-    __slots__ = ("count", "eldest", "key", "newest", "price", "qty")
+    __slots__ = ("count", "eldest", "icebergs", "key", "newest", "price", "qty")
 
     def __init__(self, key: int, price: int, order: Order) -> None:
         self.key = key
         self.price = price
         self.qty = order.leaves_qty
         self.count = 1
+        self.icebergs = 0
         self.eldest: Order | None = order
         self.newest: Order | None = order
 
@@ -110,6 +160,8 @@ class Ladder:
             self._keys.add(key)
             if self.best is None or key > self.best.key:
                 self.best = level
+            if order.special is not None:
+                self._count_iceberg(level, order, order.special)
             return
         level = levels[key]
         newest = level.newest
@@ -118,6 +170,14 @@ class Ladder:
         order.level = level
         level.count += 1
         level.qty += order.leaves_qty
+        if order.special is not None:
+            self._count_iceberg(level, order, order.special)
+
+    def _count_iceberg(self, level: Level, order: Order, special: Special) -> None:
+        """Take back what the market does not see of an order that was just appended."""
+        if special.display_qty:
+            level.icebergs += 1
+            level.qty -= order.leaves_qty - special.shown_qty
 
     def remove(self, order: Order) -> None:
         """Take `order` out of its queue, wherever it stands, with what is left of it."""
@@ -143,16 +203,11 @@ class Ladder:
         else:
             newer.older = older
         level.count -= 1
-        level.qty -= order.leaves_qty
-
-    def fillable(self, qty: int, bound: int) -> int:
-        """How much of `qty` the levels with key >= bound hold, at most `qty`."""
-        found = 0
-        for level in self:
-            if level.key < bound or found >= qty:
-                break
-            found += level.qty
-        return min(found, qty)
+        if order.special is None:
+            level.qty -= order.leaves_qty
+        else:
+            level.qty -= order.shown_qty()
+            level.icebergs -= bool(order.special.display_qty)
 
     def check(self) -> None:
         """Assert that levels, keys and best agree."""
