@@ -1,0 +1,161 @@
+"""What is to be done without being asked: at a time, or because it did not fit into one command.
+
+Owns the lists of it and when the next of it is due. What is done then is `chores.py`'s; knows
+nothing of how.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from raftbook.core.ladder import Order
+
+NEVER: Final = 2**64
+"""No logical time is later."""
+_STALE_MIN: Final = 64
+"""Entries of closed orders are swept out of a heap once they are more than this and than half."""
+
+
+class MassCancel:
+    """Orders that end, a page at a time.
+
+    Attributes:
+        account: whose, as it is told; "*" for all accounts.
+        reason: the reject code that each CANCELED tells.
+        names: accounts that are still to be looked through, the next one last.
+        current: the account whose orders are in `ids`.
+        ids: of that account, still to be looked at, the next one last.
+        last_order_id: younger orders are not meant.
+        session_id, symbol, side, price_low, price_high: as in `commands.mass_cancel`.
+    """
+
+    __slots__ = (
+        "account",
+        "current",
+        "ids",
+        "last_order_id",
+        "names",
+        "price_high",
+        "price_low",
+        "reason",
+        "session_id",
+        "side",
+        "symbol",
+    )
+
+    def __init__(self, account: str, reason: int, names: list[str], last_order_id: int) -> None:
+        self.account = account
+        self.reason = reason
+        self.names = names
+        self.current = ""
+        self.ids: list[int] = []
+        self.last_order_id = last_order_id
+        self.session_id = 0
+        self.symbol = ""
+        self.side = 0
+        self.price_low: int | None = None
+        self.price_high: int | None = None
+
+    def fits(self, order: Order) -> bool:
+        """Whether an order is meant and still open."""
+        terms = order.terms
+        if not order.leaves_qty or terms[0] > self.last_order_id:
+            return False
+        if self.session_id and order.session_id != self.session_id:
+            return False
+        if self.symbol and terms[3] != self.symbol:
+            return False
+        if self.side and terms[4][0] != self.side:
+            return False
+        price = terms[6]
+        if self.price_low is not None and (price is None or price < self.price_low):
+            return False
+        return self.price_high is None or (price is not None and price <= self.price_high)
+
+
+class Agenda:
+    """Everything that is due at some time.
+
+    Attributes:
+        next_ns: the earliest time at which something may be due; 0 while there is unfinished work.
+        mass_cancels: under way, eldest first.
+        ended_day: DAY orders of days that were rolled, still to expire, the next one last.
+        day_orders: open DAY orders of this day by order_id, in that order.
+        lapsing: sessions with a lease: when it is over, by session_id; read from the sessions.
+        calls: instruments whose call ends at a time, by symbol.
+        stopped: instruments in which stops wait for the next entry, in order.
+    """
+
+    __slots__ = (
+        "calls",
+        "day_orders",
+        "ended_day",
+        "expiries",
+        "leases",
+        "mass_cancels",
+        "next_ns",
+        "stopped",
+    )
+
+    def __init__(self) -> None:
+        self.next_ns = NEVER
+        self.mass_cancels: list[MassCancel] = []
+        self.ended_day: list[Order] = []
+        self.day_orders: dict[int, Order] = {}
+        self.expiries: list[tuple[int, int, Order]] = []
+        self.leases: dict[int, int] = {}
+        self.calls: dict[str, int] = {}
+        self.stopped: dict[str, None] = {}
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether there is work for the very next entry, whatever its time."""
+        return not self.next_ns
+
+    def expire_at(self, order: Order, time_ns: int) -> None:
+        """A GTD order ends then; again when its time was changed."""
+        heappush(self.expiries, (time_ns, order.terms[0], order))
+        self.wake_at(time_ns)
+        if len(self.expiries) > _STALE_MIN and len(self.expiries) % _STALE_MIN == 0:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        live = [entry for entry in self.expiries if is_current(entry)]
+        if len(live) <= len(self.expiries) // 2:
+            heapify(live)
+            self.expiries = live
+
+    def expired(self, now_ns: int) -> Order | None:
+        """Take out the next order whose time has come, None if there is none."""
+        expiries = self.expiries
+        while expiries and expiries[0][0] <= now_ns:
+            entry = heappop(expiries)
+            if is_current(entry):
+                return entry[2]
+        return None
+
+    def wake_at(self, time_ns: int) -> None:
+        """Something is due then."""
+        if time_ns < self.next_ns:
+            self.next_ns = time_ns
+
+    def plan(self, now_ns: int) -> None:
+        """Find out when something is due next; now_ns and earlier is unfinished work."""
+        if self.mass_cancels or self.ended_day or self.stopped:
+            self.next_ns = 0
+            return
+        times = [NEVER, *self.leases.values(), *self.calls.values()]
+        if self.expiries:
+            times.append(self.expiries[0][0])
+        earliest = min(times)
+        self.next_ns = 0 if earliest <= now_ns else earliest
+
+
+def is_current(entry: tuple[int, int, Order]) -> bool:
+    """Whether an order is open and still ends at the time of this entry."""
+    time_ns, _, order = entry
+    if not order.leaves_qty:
+        return False
+    conditions = order.terms[7]
+    return bool(conditions[5] == time_ns)

@@ -1,0 +1,137 @@
+"""The tape of an instrument: its last trades, and candles of logical time made of all trades.
+
+Owns what is kept of the past of a market; bounded, and the same on every node. Trades gather and
+are read into candles many at once, since that is cheaper than one by one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from raftbook.core.events import Event
+from raftbook.core.types import Side
+
+MINUTE_NS: Final = 60_000_000_000
+WIDTHS_NS: Final = (MINUTE_NS, 60 * MINUTE_NS, 1_440 * MINUTE_NS)
+"""A minute, an hour, a day: whatever is wider is made of these at the edges."""
+CANDLES_KEPT: Final = 1_500
+"""Of each width: 25 hours of minutes, 62 days of hours, four years of days."""
+GATHERED_MAX: Final = 256
+_BUY: Final = int(Side.BUY)
+
+Trade = tuple[int, int, Event]
+"""(time_ns, entry_index, TRADE or AUCTION_TRADE event)"""
+
+
+class Candle:
+    """One interval. Prices in ticks, volumes in lots, notionals in tick-lots.
+
+    Attributes:
+        open_ns: when it begins, a multiple of its width.
+        taker_qty, taker_notional: of trades whose taker bought.
+    """
+
+    __slots__ = (
+        "close",
+        "count",
+        "high",
+        "low",
+        "notional",
+        "open",
+        "open_ns",
+        "qty",
+        "taker_notional",
+        "taker_qty",
+    )
+
+    def __init__(self, open_ns: int, price: int) -> None:
+        self.open_ns = open_ns
+        self.open = self.high = self.low = self.close = price
+        self.qty = self.notional = self.count = self.taker_qty = self.taker_notional = 0
+
+    def row(self) -> tuple[int, ...]:
+        """As a value, in the order in which `restore` takes it."""
+        return (
+            self.open_ns,
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.qty,
+            self.notional,
+            self.count,
+            self.taker_qty,
+            self.taker_notional,
+        )
+
+    @classmethod
+    def of(cls, row: tuple[int, ...]) -> Candle:
+        """The candle of a row."""
+        candle = cls(row[0], row[1])
+        _, _, candle.high, candle.low, candle.close, candle.qty, candle.notional, *rest = row
+        candle.count, candle.taker_qty, candle.taker_notional = rest
+        return candle
+
+
+class Tape:
+    """The past of one instrument.
+
+    Attributes:
+        gathered: trades that are not in `trades` and the candles yet; the book appends here.
+    """
+
+    __slots__ = ("_series", "_trades", "gathered")
+
+    def __init__(self, trades_kept: int) -> None:
+        self.gathered: list[Trade] = []
+        self._trades: deque[Trade] = deque(maxlen=trades_kept)
+        self._series: tuple[deque[Candle], ...] = tuple(
+            deque(maxlen=CANDLES_KEPT) for _ in WIDTHS_NS
+        )
+
+    def trades(self) -> deque[Trade]:
+        """The last trades, eldest first."""
+        self.fold()
+        return self._trades
+
+    def candles(self, width_ns: int) -> deque[Candle]:
+        """The last candles of one of WIDTHS_NS, eldest first; intervals without trades are out."""
+        self.fold()
+        return self._series[WIDTHS_NS.index(width_ns)]
+
+    def restore(self, trades: list[Trade], rows: tuple[tuple[tuple[int, ...], ...], ...]) -> None:
+        """Go on from what a snapshot holds: trades, and the rows of each width."""
+        self._trades.extend(trades)
+        for series, some in zip(self._series, rows, strict=True):
+            series.extend(Candle.of(row) for row in some)
+
+    def fold(self) -> None:
+        """Read what has gathered; when this happens changes nothing."""
+        gathered = self.gathered
+        if not gathered:
+            return
+        self._trades.extend(gathered)
+        for width_ns, series in zip(WIDTHS_NS, self._series, strict=True):
+            candle = series[-1] if series else None
+            end_ns = 0 if candle is None else candle.open_ns + width_ns
+            for time_ns, _, event in gathered:
+                _, _, _, price, qty, *_ = event
+                if candle is None or time_ns >= end_ns:
+                    open_ns = time_ns - time_ns % width_ns
+                    candle = Candle(open_ns, price)
+                    end_ns = open_ns + width_ns
+                    series.append(candle)
+                notional = price * qty
+                if price > candle.high:
+                    candle.high = price
+                elif price < candle.low:
+                    candle.low = price
+                candle.close = price
+                candle.qty += qty
+                candle.notional += notional
+                candle.count += 1
+                if event[9][4][0] == _BUY:
+                    candle.taker_qty += qty
+                    candle.taker_notional += notional
+        gathered.clear()

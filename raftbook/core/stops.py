@@ -1,0 +1,148 @@
+"""Orders that wait for a price: which of them fire, and in which order.
+
+Owns the waiting orders of one instrument, sorted by the price they wait for. A stop "rises" when it
+fires at a last price at or above its stop price (buy stops, sell touches), and "falls" otherwise.
+Knows nothing of books: the last price is told, and what fires is handed back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sortedcontainers import SortedList
+
+from raftbook.core.ladder import Order, Special
+from raftbook.core.types import OrderType, Side, TrailUnit
+
+_BUY: Final = int(Side.BUY)
+_TICKS: Final = int(TrailUnit.TICKS)
+_STOP_TYPES: Final = frozenset((int(OrderType.STOP), int(OrderType.STOP_LIMIT)))
+BPS_UNIT: Final = 10_000
+
+_Key = tuple[int, int, int]
+
+
+def rises(terms: tuple[Any, ...]) -> bool:
+    """Whether an order fires when the last price is at or above its stop price."""
+    kind = terms[4]
+    return (kind[0] == _BUY) == (kind[1] in _STOP_TYPES)
+
+
+class Stops:
+    """All orders of one instrument that wait.
+
+    Attributes:
+        by_id: by order_id, in the order in which they came to wait.
+        arrivals: how many came to wait, or got another stop price, so far.
+        seen_price: the last price that trailing stops have seen.
+    """
+
+    __slots__ = ("_falling", "_rising", "_trailing", "arrivals", "by_id", "seen_price")
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, Order] = {}
+        self._rising: SortedList[_Key] = SortedList()
+        self._falling: SortedList[_Key] = SortedList()
+        self._trailing: dict[int, Order] = {}
+        self.arrivals = 0
+        self.seen_price: int | None = None
+
+    def arrive(self, order: Order, special: Special, last_price: int | None) -> None:
+        """Let a new order wait, or one whose stop price or offset was changed.
+
+        Args:
+            last_price: or its reference; a trailing stop begins there.
+        """
+        self.arrivals += 1
+        special.arrival = self.arrivals
+        conditions = order.terms[7]
+        if conditions[1]:
+            assert last_price is not None, f"order {order.terms[0]} trails nothing"
+            special.best_price = last_price
+            special.stop_price = _trailed(order, last_price)
+        else:
+            special.stop_price = conditions[0]
+        self.put(order, special)
+
+    def put(self, order: Order, special: Special) -> None:
+        """Let an order wait at the stop price that it has."""
+        order_id = order.terms[0]
+        self.by_id[order_id] = order
+        if order.terms[7][1]:
+            self._trailing[order_id] = order
+        self._side(order).add(self._key(order, special))
+
+    def remove(self, order: Order, special: Special) -> None:
+        """An order waits no longer: it fires or ends, or it is put in anew."""
+        order_id = order.terms[0]
+        del self.by_id[order_id]
+        self._trailing.pop(order_id, None)
+        self._side(order).remove(self._key(order, special))
+
+    def trail(self, last_price: int) -> None:
+        """Let trailing stops follow the last price, in their favour only. O(trailing stops)."""
+        if last_price == self.seen_price:
+            return
+        self.seen_price = last_price
+        for order in self._trailing.values():
+            special = order.special
+            assert special is not None, f"order {order.terms[0]} trails without a trigger"
+            is_buy = order.terms[4][0] == _BUY
+            best = special.best_price
+            if last_price < best if is_buy else last_price > best:
+                side = self._side(order)
+                side.remove(self._key(order, special))
+                special.best_price = last_price
+                special.stop_price = _trailed(order, last_price)
+                side.add(self._key(order, special))
+
+    def due(self, last_price: int, count_max: int) -> list[Order]:
+        """The orders that fire at this price, first those that rise, at most so many."""
+        found: list[Order] = []
+        for key in self._rising:
+            if key[0] > last_price or len(found) >= count_max:
+                break
+            found.append(self.by_id[key[2]])
+        for key in self._falling:
+            if -key[0] < last_price or len(found) >= count_max:
+                break
+            found.append(self.by_id[key[2]])
+        return found
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter(self.by_id.values())
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def _side(self, order: Order) -> SortedList[_Key]:
+        return self._rising if rises(order.terms) else self._falling
+
+    def _key(self, order: Order, special: Special) -> _Key:
+        stop_price = special.stop_price
+        assert stop_price is not None, f"order {order.terms[0]} waits for no price"
+        sign = 1 if rises(order.terms) else -1
+        return (sign * stop_price, special.arrival, order.terms[0])
+
+    def check(self) -> None:
+        """Assert that all views of the waiting orders agree."""
+        keys = sorted(key[2] for key in (*self._rising, *self._falling))
+        assert keys == sorted(self.by_id), f"{keys} are not the stops {sorted(self.by_id)}"
+        trailing = [order_id for order_id, order in self.by_id.items() if order.terms[7][1]]
+        assert sorted(trailing) == sorted(self._trailing), "trailing stops differ"
+        for order in self.by_id.values():
+            special = order.special
+            assert special is not None and order.leaves_qty > 0 and order.level is None, (
+                f"order {order.terms[0]} waits and does not"
+            )
+            assert self._key(order, special) in self._side(order), f"order {order.terms[0]} lost"
+
+
+def _trailed(order: Order, best_price: int) -> int:
+    """The stop price of a trailing order whose best price is this: never nearer than the offset."""
+    _, unit, offset, *_ = order.terms[7]
+    distance = offset
+    if unit != _TICKS:
+        distance = -(-abs(best_price) * offset // BPS_UNIT)
+    return int(best_price + distance if order.terms[4][0] == _BUY else best_price - distance)

@@ -1,0 +1,125 @@
+"""Looks ahead along a side of a book: what a sweep would get, without taking anything.
+
+Owns the dry runs; each walks exactly as `Book._match` does: best level first, hidden quantity
+included, the taker's self-trade mode asked at each order. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from raftbook.core.accounts import Account
+from raftbook.core.ladder import Ladder, Level, Order
+from raftbook.core.types import SelfTradePrevention
+
+_NONE: Final = int(SelfTradePrevention.NONE)
+_CANCEL_OLDEST: Final = int(SelfTradePrevention.CANCEL_OLDEST)
+_DECREMENT: Final = int(SelfTradePrevention.DECREMENT)
+
+TOO_MANY_FILLS: Final = -1
+
+
+def available(
+    account: Account, mode: int, makers: Ladder, *, bound: int, wanted: int, fills_max: int
+) -> int:
+    """How much of `wanted` a sweep would trade, at most that; own orders as FOK sees them.
+
+    Returns:
+        Lots, or TOO_MANY_FILLS when the levels it would touch hold more slices than one sweep may
+        take. O(levels), where no level hides anything and the mode is NONE.
+    """
+    found = slices = 0
+    for level in makers:
+        if level.key < bound:
+            break
+        slices += _slices(level, fills_max)
+        if slices > fills_max:
+            return TOO_MANY_FILLS
+        lots, is_end = _open_at(level, account, mode, wanted - found)
+        found += lots
+        if found >= wanted:
+            return wanted
+        if is_end:
+            break
+    return found
+
+
+def affordable(
+    account: Account, mode: int, makers: Ladder, *, bound: int, budget: int, qty_max: int
+) -> int:
+    """How many lots `budget` tick-lots buy (or are had for), level by level; 0 if not one."""
+    lots, rest = 0, budget
+    for level in makers:
+        if level.key < bound or level.price < 1:
+            break
+        wanted = min(rest // level.price, qty_max - lots)
+        found, is_end = _open_at(level, account, mode, wanted + 1)
+        taken = min(found, wanted)
+        lots += taken
+        rest -= taken * level.price
+        if taken < found or is_end:
+            break
+    return lots
+
+
+def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -> int:
+    """What a sweep of `qty` lots would pay, tick-lots."""
+    notional = 0
+    for level in makers:
+        if level.key < bound or qty <= 0:
+            break
+        if mode == _NONE and not level.icebergs:
+            taken = min(level.qty, qty)
+            notional += taken * level.price
+            qty -= taken
+            continue
+        for maker in level:
+            taken = min(maker.leaves_qty, qty)
+            if mode != _NONE and maker.account.group is account.group:
+                if mode == _CANCEL_OLDEST:
+                    continue
+                if mode != _DECREMENT:
+                    return notional
+            else:
+                notional += taken * level.price
+            qty -= taken
+            if qty <= 0:
+                break
+    return notional
+
+
+def _open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:
+    """What a taker could get at one level, exact up to `enough`, and whether it ends there."""
+    if mode == _NONE and not level.icebergs:
+        return level.qty, False
+    found = 0
+    for maker in level:
+        if mode != _NONE and maker.account.group is account.group:
+            if mode != _CANCEL_OLDEST:
+                return found, True
+            continue
+        found += maker.leaves_qty
+        if found >= enough:
+            break
+    return found, False
+
+
+def _slices(level: Level, enough: int) -> int:
+    """How many trades empty a level, exact up to `enough`."""
+    if not level.icebergs:
+        return level.count
+    count = 0
+    for order in level:
+        count += slices_of(order)
+        if count > enough:
+            break
+    return count
+
+
+def slices_of(order: Order) -> int:
+    """In how many pieces a resting order trades at most: one, and each refill."""
+    special = order.special
+    if special is None or not special.display_qty:
+        return 1
+    hidden = order.leaves_qty - special.shown_qty
+    return 1 - (-hidden // special.display_qty)
