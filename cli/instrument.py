@@ -17,6 +17,7 @@ from raftbook.config import InstrumentConfig
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.events import INSTRUMENT_CREATED, PHASE_CHANGED
+from raftbook.core.form import form_error
 from raftbook.core.instrument import InstrumentTerms, terms_error, to_units
 from raftbook.core.types import INT64_MAX, Phase
 from raftbook.genesis import instrument_terms
@@ -185,7 +186,7 @@ def terms_of(
         _check_units(name, limits[name], tick_size, "ticks")
     _check_units("qty_max", limits["qty_max"], lot_size, "lots")
     terms = instrument_terms(InstrumentConfig(symbol, base, quote, tick_size, lot_size, **limits))
-    error = c.form_error(c.create_instrument(terms)) or terms_error(terms)
+    error = form_error(c.create_instrument(terms)) or terms_error(terms)
     if error is not None:
         raise click.UsageError(f"these terms cannot be traded: {error}")
     return terms
@@ -218,7 +219,7 @@ def _administer(
     Raises:
         CommandFailed: the book refused it.
     """
-    error = c.form_error(command)
+    error = form_error(command)
     if error is not None:
         raise click.UsageError(error)
     with invocation.connect() as client:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from raftbook.client.values import InstrumentSpec
 from raftbook.core import commands as c
 from raftbook.core import events as e
+from raftbook.core.form import form_error, is_engine_switch
 from raftbook.core.instrument import InstrumentTerms, terms_error
 from raftbook.core.types import (
     OrderType,
@@ -80,11 +81,11 @@ def command_document(
     Args:
         symbol_of: the instrument of an order, for the decimals of an amend.
     """
-    if c.is_engine_switch(tuple(command)):
+    if is_engine_switch(tuple(command)):
         kind, engine_version, written_by = command
         said = {"engine_version": engine_version, "written_by": written_by}
         return {"command": _COMMAND_NAMES[kind], **said}
-    if c.form_error(tuple(command)) is not None:
+    if form_error(tuple(command)) is not None:
         return {"command": "malformed", "fields": [repr(field)[:200] for field in command]}
     kind, fields = command[0], command[1:]
     named: Named = {"command": _COMMAND_NAMES[kind]}
@@ -140,7 +141,7 @@ def event_symbol(event: Sequence[Any]) -> str | None:
         symbol = fields[0][0]
     elif kind == e.PHASE_CHANGED:
         symbol = fields[0]
-    elif kind == e.REJECTED and c.form_error(tuple(fields[1])) is None:
+    elif kind == e.REJECTED and form_error(tuple(fields[1])) is None:
         command = fields[1]
         is_about_one = command[0] in (c.NEW_ORDER, c.CREATE_INSTRUMENT, c.SET_PHASE)
         symbol = command[1] if is_about_one else None

@@ -18,7 +18,8 @@ from raftbook.client import Client
 from raftbook.client.rejects import Refused
 from raftbook.client.values import InstrumentSpec, OrderResult, order_results
 from raftbook.client.views import OrderView
-from raftbook.core.commands import Command, is_id
+from raftbook.core.commands import Command
+from raftbook.core.form import is_id
 from raftbook.core.types import ID_CHARS_MAX, Reject, Side
 from raftbook.errors import OutcomeUnknown
 from raftbook.wire.pages import ROWS_MAX

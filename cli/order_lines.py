@@ -19,6 +19,7 @@ from raftbook.client.rejects import explain_reject
 from raftbook.client.values import InstrumentSpec, OrderResult
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
+from raftbook.core.form import form_error
 from raftbook.core.types import (
     INT64_MAX,
     OrderType,
@@ -234,7 +235,7 @@ def _refuse_unknown(line: Mapping[str, Any], known: frozenset[str]) -> None:
 
 
 def _checked(command: Command) -> Command:
-    error = c.form_error(command)
+    error = form_error(command)
     if error is not None:
         raise ValueError(error)
     return command

@@ -33,8 +33,8 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from raftbook.client.values import InstrumentSpec
-from raftbook.core import commands as c
 from raftbook.core.commands import Command
+from raftbook.core.form import form_error
 from raftbook.core.types import OrderType, Side, TimeInForce
 
 from .amounts import parse_decimal
@@ -280,7 +280,7 @@ def _take_header(lines: Iterator[str]) -> None:
 
 
 def _checked(command: Command) -> Message:
-    error = c.form_error(command)
+    error = form_error(command)
     return Message(command) if error is None else _malformed(error)
 
 

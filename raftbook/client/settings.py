@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from raftbook.core.commands import is_id
+from raftbook.core.form import is_id
 
 Address = tuple[str, int]
 

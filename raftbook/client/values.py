@@ -21,6 +21,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command
 from raftbook.core.events import Event
+from raftbook.core.form import form_error
 from raftbook.core.types import OrderType, OrdStatus, SelfTradePrevention, Side, TimeInForce
 from raftbook.errors import ProtocolError
 
@@ -302,7 +303,7 @@ def _rejected(
     reply: RequestReply, command: Command, code: int, instruments: Mapping[str, InstrumentSpec]
 ) -> OrderResult:
     named: dict[str, Any] = {}
-    if c.form_error(command) is None:
+    if form_error(command) is None:
         if command[0] == c.NEW_ORDER:
             spec = instruments.get(command[1])
             named = {"symbol": command[1], "client_order_id": command[7]}

@@ -25,6 +25,7 @@ from raftbook.client.values import (
 from raftbook.client.views import BookView, OrderView, TradesView
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
+from raftbook.core.form import form_error
 from raftbook.core.types import OrderType, Reject, Side, TimeInForce
 from raftbook.errors import OutcomeUnknown, ProtocolError, RaftbookError
 from raftbook.wire import pages
@@ -150,7 +151,7 @@ class Verbs:
     def _command(
         self, command: Command, request_seq: int | None
     ) -> Generator[Any, Any, OrderResult]:
-        error = c.form_error(command)
+        error = form_error(command)
         if error is not None:
             named = OrderResult()
             if command[0] != c.NEW_ORDER:
@@ -305,7 +306,7 @@ def prepare_order(order: OrderRequest, specs: dict[str, InstrumentSpec]) -> Comm
         post_only=order.post_only,
         self_trade_prevention=order.self_trade_prevention,
     )
-    error = c.form_error(command)
+    error = form_error(command)
     return command if error is None else rejected(_draft(order), Reject.MALFORMED, error)
 
 

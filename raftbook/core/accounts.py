@@ -70,12 +70,16 @@ class Guard:
 
     def fill(self, now_ns: int) -> None:
         """Begin with a full bucket."""
-        self.tokens = self.orders_burst * NS_PER_S
+        self.tokens = self.burst() * NS_PER_S
         self.refilled_ns = now_ns
 
     def _tokens_at(self, now_ns: int) -> int:
         refill = (now_ns - self.refilled_ns) * self.orders_per_s
-        return min(self.tokens + refill, self.orders_burst * NS_PER_S)
+        return min(self.tokens + refill, self.burst() * NS_PER_S)
+
+    def burst(self) -> int:
+        """Tokens of a full bucket."""
+        return self.orders_burst or self.orders_per_s
 
 
 class Account:
@@ -159,7 +163,7 @@ class Account:
         if order.held:
             self._release(order)
         self.open_count -= 1
-        order.closed_ns = self.moment.time_ns
+        order.closed_ns = self.moment.stamp_ns
         closed = self.closed
         closed.append(order)
         if len(closed) > self.closed_orders_max:

@@ -13,8 +13,8 @@ from raftbook.core.ladder import Order
 
 NEVER: Final = 2**64
 """No logical time is later."""
-_STALE_MIN: Final = 64
-"""Entries of closed orders are swept out of a heap once they are more than this and than half."""
+_SWEEP_MIN: Final = 64
+"""The heap of expiries is swept of what has ended whenever it has doubled, from here on."""
 
 
 class MassCancel:
@@ -81,14 +81,20 @@ class Agenda:
         next_ns: the earliest time at which something may be due; 0 while there is unfinished work.
         mass_cancels: under way, eldest first.
         ended_day: DAY orders of days that were rolled, still to expire, the next one last.
-        day_orders: open DAY orders of this day by order_id, in that order.
-        lapsing: sessions with a lease: when it is over, by session_id; read from the sessions.
+        day_orders: DAY orders of this day in order_id order, some of them closed.
+        expiries: a heap of (expire_time_ns, order_id, order); entries that are no longer
+            true are passed over.
+        leases: by session_id, the earliest time at which the lease of a session may be over.
+        day: how many days were rolled.
         calls: instruments whose call ends at a time, by symbol.
         stopped: instruments in which stops wait for the next entry, in order.
     """
 
     __slots__ = (
+        "_day_sweep_at",
+        "_sweep_at",
         "calls",
+        "day",
         "day_orders",
         "ended_day",
         "expiries",
@@ -102,11 +108,14 @@ class Agenda:
         self.next_ns = NEVER
         self.mass_cancels: list[MassCancel] = []
         self.ended_day: list[Order] = []
-        self.day_orders: dict[int, Order] = {}
+        self.day_orders: list[Order] = []
         self.expiries: list[tuple[int, int, Order]] = []
         self.leases: dict[int, int] = {}
         self.calls: dict[str, int] = {}
         self.stopped: dict[str, None] = {}
+        self.day = 0
+        self._sweep_at = _SWEEP_MIN
+        self._day_sweep_at = _SWEEP_MIN
 
     @property
     def is_unfinished(self) -> bool:
@@ -117,14 +126,25 @@ class Agenda:
         """A GTD order ends then; again when its time was changed."""
         heappush(self.expiries, (time_ns, order.terms[0], order))
         self.wake_at(time_ns)
-        if len(self.expiries) > _STALE_MIN and len(self.expiries) % _STALE_MIN == 0:
-            self._sweep()
+        if len(self.expiries) >= self._sweep_at:
+            self.expiries = [entry for entry in self.expiries if is_current(entry)]
+            heapify(self.expiries)
+            self._sweep_at = max(_SWEEP_MIN, 2 * len(self.expiries))
 
-    def _sweep(self) -> None:
-        live = [entry for entry in self.expiries if is_current(entry)]
-        if len(live) <= len(self.expiries) // 2:
-            heapify(live)
-            self.expiries = live
+    def add_day_order(self, order: Order) -> None:
+        """A new order ends when this day is rolled."""
+        self.day_orders.append(order)
+        if len(self.day_orders) >= self._day_sweep_at:
+            self.day_orders = [each for each in self.day_orders if each.leaves_qty]
+            self._day_sweep_at = max(_SWEEP_MIN, 2 * len(self.day_orders))
+
+    def roll_day(self) -> int:
+        """End the day; the number of the day that begins. Its orders are for `ended_day` now."""
+        ended = [order for order in self.day_orders if order.leaves_qty]
+        self.ended_day = ended[::-1] + self.ended_day
+        self.day_orders = []
+        self.day += 1
+        return self.day
 
     def expired(self, now_ns: int) -> Order | None:
         """Take out the next order whose time has come, None if there is none."""

@@ -7,6 +7,7 @@ are read into candles many at once, since that is cheaper than one by one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from raftbook.core.events import Event
@@ -81,7 +82,7 @@ class Tape:
         gathered: trades that are not in `trades` and the candles yet; the book appends here.
     """
 
-    __slots__ = ("_series", "_trades", "gathered")
+    __slots__ = ("_keeps_candles", "_series", "_trades", "gathered")
 
     def __init__(self, trades_kept: int) -> None:
         self.gathered: list[Trade] = []
@@ -89,6 +90,14 @@ class Tape:
         self._series: tuple[deque[Candle], ...] = tuple(
             deque(maxlen=CANDLES_KEPT) for _ in WIDTHS_NS
         )
+        self._keeps_candles = False  # until engine version 2
+
+    def keep_candles(self) -> None:
+        """Begin to keep candles, with the trades that are remembered."""
+        self.fold()
+        if not self._keeps_candles:
+            self._keeps_candles = True
+            self._draw(self._trades)
 
     def trades(self) -> deque[Trade]:
         """The last trades, eldest first."""
@@ -112,10 +121,15 @@ class Tape:
         if not gathered:
             return
         self._trades.extend(gathered)
+        if self._keeps_candles:
+            self._draw(gathered)
+        gathered.clear()
+
+    def _draw(self, trades: Iterable[Trade]) -> None:
         for width_ns, series in zip(WIDTHS_NS, self._series, strict=True):
             candle = series[-1] if series else None
             end_ns = 0 if candle is None else candle.open_ns + width_ns
-            for time_ns, _, event in gathered:
+            for time_ns, _, event in trades:
                 _, _, _, price, qty, *_ = event
                 if candle is None or time_ns >= end_ns:
                     open_ns = time_ns - time_ns % width_ns
@@ -134,4 +148,3 @@ class Tape:
                 if event[9][4][0] == _BUY:
                     candle.taker_qty += qty
                     candle.taker_notional += notional
-        gathered.clear()

@@ -53,9 +53,7 @@ TRIGGERED_TYPES: Final = frozenset(
         ),
     )
 )
-MARKET_TYPES: Final = frozenset(
-    map(int, (OrderType.MARKET, OrderType.STOP, OrderType.IF_TOUCHED))
-)
+MARKET_TYPES: Final = frozenset(map(int, (OrderType.MARKET, OrderType.STOP, OrderType.IF_TOUCHED)))
 """Types without a limit price."""
 TRAILING_TYPES: Final = frozenset(map(int, (OrderType.STOP, OrderType.STOP_LIMIT)))
 RESTING_TIMES: Final = frozenset(map(int, (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)))

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from raftbook.core.events import (
     ACCEPTED,
+    API_KEY_SET,
+    AUCTION_TRADE,
     CANCEL_REJECTED,
     CANCELED,
     ENGINE_VERSION_SET,
@@ -29,11 +31,15 @@ from raftbook.core.events import (
     SESSION_CLOSED,
     SESSION_OPENED,
     TRADE,
+    TRIGGERED,
     Event,
 )
 
 _BLOCK_BYTES: Final = 4096
+PLAIN_TERMS_LEN: Final = 7
+"""Terms of an order without conditions."""
 _DIGEST_CHARS: Final = 32
+_ENDED_LEN: Final = 7
 _ENDED: Final = frozenset((CANCELED, EXPIRED))
 DIGEST_PENDING_MAX: Final = 256
 """Replies that may wait at the end of an entry: one loop over many costs less than many loops."""
@@ -100,12 +106,13 @@ class RollingDigest:
         texts: list[str] = []
         for event in chain.from_iterable(self.pending):
             kind = event[0]
-            if kind == ACCEPTED:  # the two most frequent kinds are spelled out
+            if kind == ACCEPTED and len(event[2]) == PLAIN_TERMS_LEN:
+                # the two most frequent kinds are spelled out
                 _, seq, (order_id, account, client_id, symbol, order_kind, qty, price) = event
                 numbers += (ACCEPTED, seq, order_id, qty, price or 0)
                 numbers += order_kind
                 texts += (account, client_id, symbol)
-            elif kind in _ENDED:
+            elif kind in _ENDED and len(event) == _ENDED_LEN:
                 _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event
                 numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason)
             else:
@@ -117,23 +124,48 @@ class RollingDigest:
             self._texts.feed("\n".join(texts).encode())
 
 
+def _fold_conditional(event: Event, numbers: list[int], texts: list[str]) -> None:
+    """An ACCEPTED of an order with conditions."""
+    numbers += (ACCEPTED, event[1], event[2][0])
+    texts.append(ascii(event[2][1:]))
+
+
+def _fold_shown_end(event: Event, numbers: list[int], texts: list[str]) -> None:
+    """A CANCELED or EXPIRED of an iceberg."""
+    kind, seq, terms, cum_qty, canceled_qty, was_resting, reason, shown = event
+    numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason, shown)
+
+
 def _fold_rested(event: Event, numbers: list[int], texts: list[str]) -> None:
     numbers += (RESTED, event[2][0], event[3], event[1])
+    _fold_rest(event, 4, texts)
 
 
 def _fold_trade(event: Event, numbers: list[int], texts: list[str]) -> None:
-    _, seq, trade_id, price, qty, maker, _, maker_leaves, _, taker, _, taker_leaves, _ = event
-    numbers += (TRADE, seq, trade_id, price, qty, maker[0], maker_leaves, taker[0], taker_leaves)
+    kind, seq, trade_id, price, qty, maker, _, maker_leaves, _, taker, _, taker_leaves, *_ = event
+    numbers += (kind, seq, trade_id, price, qty, maker[0], maker_leaves, taker[0], taker_leaves)
+    _fold_rest(event, 13, texts)
 
 
 def _fold_replaced(event: Event, numbers: list[int], texts: list[str]) -> None:
-    _, seq, terms, _, cum_qty, leaves_qty, old_leaves, kept = event
-    numbers += (REPLACED, seq, terms[0], terms[5], terms[6], cum_qty, leaves_qty, old_leaves, kept)
+    _, seq, terms, _, cum_qty, leaves_qty, old_leaves, kept, *_ = event
+    numbers += (REPLACED, seq, terms[0], terms[5], terms[6] or 0, cum_qty, leaves_qty)
+    numbers += (old_leaves, kept)
+    if len(terms) > PLAIN_TERMS_LEN:
+        texts.append(ascii(terms[PLAIN_TERMS_LEN:]))
+    _fold_rest(event, 8, texts)
 
 
 def _fold_restated(event: Event, numbers: list[int], texts: list[str]) -> None:
-    _, seq, terms, cum_qty, leaves_qty, prevented_qty, was_resting = event
+    _, seq, terms, cum_qty, leaves_qty, prevented_qty, was_resting, *_ = event
     numbers += (RESTATED, seq, terms[0], cum_qty, leaves_qty, prevented_qty, was_resting)
+    _fold_rest(event, 7, texts)
+
+
+def _fold_rest(event: Event, start: int, texts: list[str]) -> None:
+    """What an event says beyond its usual fields."""
+    if len(event) > start:
+        texts.append(ascii(event[start:]))
 
 
 def _fold_refused(event: Event, numbers: list[int], texts: list[str]) -> None:
@@ -147,8 +179,13 @@ def _fold_other(event: Event, numbers: list[int], texts: list[str]) -> None:
 
 
 _FOLDS: Final[dict[int, Any]] = {
+    **dict.fromkeys(range(TRIGGERED, API_KEY_SET + 1), _fold_other),
+    ACCEPTED: _fold_conditional,
+    CANCELED: _fold_shown_end,
+    EXPIRED: _fold_shown_end,
     RESTED: _fold_rested,
     TRADE: _fold_trade,
+    AUCTION_TRADE: _fold_trade,
     REPLACED: _fold_replaced,
     RESTATED: _fold_restated,
     REJECTED: _fold_refused,

@@ -40,7 +40,7 @@ does not see, else the instrument's dense count of public events.
     BALANCE_CHANGED  account, currency, amount, available then, transfer_id,
                      repeated                                                     no
     KILL_SWITCH_SET  account or "", on                                            no
-    MASS_CANCELED    account, orders cancelled here, orders still to be cancelled no
+    MASS_CANCELED    account, orders cancelled here, whether there are more       no
     DAY_ROLLED       day                                                          no
     SESSION_ATTACHED session_id, epoch                                            no
     SESSION_LAPSED   session_id, epoch                                            no
@@ -53,7 +53,8 @@ something to say, an event goes on behind what stands above:
     TRADE, AUCTION_TRADE  maker fee, taker fee (minor units of quote), maker shown_qty, taker
                           shown_qty (None for what does not rest): on instruments that settle,
                           and where an iceberg trades
-    CANCELED, EXPIRED, RESTATED   shown_qty that left the book, of an iceberg; RESTATED: that is left
+    CANCELED, EXPIRED     shown_qty that left the book, of an iceberg
+    RESTATED              shown_qty that is left, of an iceberg
     RESTED           shown_qty of an iceberg
     REPLACED         shown_qty, shown_qty before, of an iceberg
 
@@ -62,8 +63,8 @@ order_qty == cum_qty + leaves_qty + their sum (an amend starts the sum anew at i
 
 An order joins the book by an ACCEPTED with feed_seq > 0 (whole, at once; an iceberg shows its
 display_qty) or by a RESTED (what trading, an amend or a trigger left of it); REFILLED moves an
-iceberg to the back with its next slice. REPLACED with kept_priority reduces in place; without it the order
-has left its old place, and trades and a RESTED may follow.
+iceberg to the back with its next slice. REPLACED with kept_priority reduces in place; without it
+the order has left its old place, and trades and a RESTED may follow.
 """
 
 from collections.abc import Sequence

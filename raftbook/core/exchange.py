@@ -8,57 +8,49 @@ Knows no clock, network, disk or Raft; time and order come in the entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from raftbook.core import admin, orders
+from raftbook.core import commands as c
 from raftbook.core.accounts import Account
+from raftbook.core.agenda import Agenda
 from raftbook.core.book import Book
-from raftbook.core.commands import (
-    AMEND_ORDER,
-    CANCEL_ORDER,
-    CLOSE_SESSION,
-    CREATE_INSTRUMENT,
-    NEW_ORDER,
-    NO_SESSION,
-    OPEN_SESSION,
-    SET_PHASE,
-    Command,
-    Entry,
-    form_error,
-    is_engine_switch,
-)
+from raftbook.core.chores import do_chores, lapse
+from raftbook.core.commands import NO_SESSION, Command, Entry
 from raftbook.core.digest import DIGEST_PENDING_MAX, RollingDigest
 from raftbook.core.events import (
     CANCEL_REJECTED,
     ENGINE_VERSION_SET,
-    INSTRUMENT_CREATED,
-    PHASE_CHANGED,
     REJECTED,
+    SESSION_ATTACHED,
     SESSION_CLOSED,
     SESSION_OPENED,
+    UNASKED,
     Event,
     Reply,
 )
+from raftbook.core.form import (
+    engine_version_of,
+    form_error,
+    is_engine_switch,
+    is_node_notice,
+)
 from raftbook.core.instrument import InstrumentTerms, terms_error
-from raftbook.core.ladder import Order
+from raftbook.core.ledger import Money
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
 from raftbook.core.sessions import Session, SessionTable
-from raftbook.core.types import Phase, Reject
-from raftbook.core.validate import (
-    COMBINATIONS,
-    amend_reject,
-    new_order_reject,
-)
+from raftbook.core.types import Reject
 from raftbook.core.versions import FIRST_ENGINE_VERSION, refuse_engine_version
 
 TIME_STEP_MAX_NS: Final = 60_000_000_000
 """Logical time moves at most this far in one entry, so one wild clock cannot expire everything."""
 
 _MALFORMED: Final = int(Reject.MALFORMED)
-_UNKNOWN_ORDER: Final = int(Reject.UNKNOWN_ORDER)
-_TOO_LATE: Final = int(Reject.TOO_LATE)
-_PHASES: Final = frozenset(int(phase) for phase in Phase)
+_NS_PER_MS: Final = 1_000_000
+LEASE_MS_MAX: Final = 86_400_000
 
 
 class Genesis(NamedTuple):
@@ -68,11 +60,18 @@ class Genesis(NamedTuple):
         instruments: terms of the first instruments.
         accounts: (name, is_operator) of the first accounts.
         limits: bounds.
+        currencies: (name, decimals) of the first currencies.
+        deposits: (account, currency, minor units) that accounts are born with.
     """
 
     instruments: tuple[InstrumentTerms, ...]
     accounts: tuple[tuple[str, bool], ...]
     limits: Limits = Limits()
+    currencies: tuple[tuple[str, int], ...] = ()
+    deposits: tuple[tuple[str, str, int], ...] = ()
+
+
+Handler = Callable[["Exchange", Session, Command, list[Event]], None]
 
 
 class Exchange:
@@ -81,7 +80,11 @@ class Exchange:
     Attributes:
         moment: index of the last entry applied and logical time; only entries move them.
         books: by symbol, in the order they were created.
-        orders: by order_id, open ones and remembered closed ones.
+        accounts: by name, in the order they were created.
+        accounts_by_key: by API key.
+        money: currencies and what the venue took.
+        agenda: what is due without being asked.
+        is_killed: the venue's kill switch: nobody may enter orders.
         digest: rolling digest of every event so far.
         engine_version: the rules in force; see `versions.py`.
     """
@@ -91,30 +94,30 @@ class Exchange:
         self.genesis = genesis
         self.limits = limits
         self.moment = Moment()
+        self.agenda = Agenda()
+        self.money = Money()
         self.last_order_id = 0
         self.books: dict[str, Book] = {}
         self.accounts: dict[str, Account] = {}
-        self.orders: dict[int, Order] = {}
+        self.accounts_by_key: dict[str, Account] = {}
+        self.is_killed = False
         self.digest = RollingDigest()
         self.engine_version = FIRST_ENGINE_VERSION
         self.sessions = SessionTable(limits)
+        self._groups: dict[str, object] = {}
         self._sessions = self.sessions.by_id
         self._window = limits.reply_window
-        self._handlers = {
-            NEW_ORDER: self._new_order,
-            CANCEL_ORDER: self._cancel_order,
-            AMEND_ORDER: self._amend_order,
-            OPEN_SESSION: self._misplaced,
-            CLOSE_SESSION: self._close_session,
-            CREATE_INSTRUMENT: self._create_instrument,
-            SET_PHASE: self._set_phase,
-        }
+        self._handlers: dict[int, Handler] = _FIRST_HANDLERS
+        for name, decimals in genesis.currencies:
+            self.money.add_currency(name, decimals)
         for terms in genesis.instruments:
-            error = terms_error(terms)
-            assert error is None, f"genesis instrument {terms.symbol}: {error}"
-            self.books[terms.symbol] = Book(terms, limits, self.moment)
+            error = terms_error(terms) or self.money.settlement_reject(terms)
+            assert not error, f"genesis instrument {terms.symbol}: {error}"
+            self.add_book(terms)
         for name, is_operator in genesis.accounts:
             self.add_account(name, is_operator=is_operator)
+        for name, currency, amount in genesis.deposits:
+            self.move_money(self.accounts[name], currency, amount)
 
     @property
     def applied_index(self) -> int:
@@ -126,16 +129,67 @@ class Exchange:
         """Logical time, nanoseconds since 1970 UTC."""
         return self.moment.time_ns
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the next entry has work of this one to go on with: make it soon."""
+        return self.agenda.next_ns <= self.moment.time_ns
+
+    # -- what administration and snapshots build with ------------------------------------------
+
     def add_account(self, name: str, *, is_operator: bool) -> Account:
         """Know an account; its name must be new."""
         assert name not in self.accounts, f"account {name} exists"
-        account = self.accounts[name] = Account(
-            name,
-            is_operator=is_operator,
-            orders=self.orders,
-            limits=self.limits,
-        )
+        account = Account(name, is_operator=is_operator, limits=self.limits, moment=self.moment)
+        account.block(venue_killed=self.is_killed)
+        self.accounts[name] = account
         return account
+
+    def set_group(self, account: Account, group: str) -> None:
+        """Let an account belong to a group; an empty one is the account alone."""
+        account.group_name = group
+        account.group = self._groups.setdefault(group, object()) if group else account
+
+    def add_book(self, terms: InstrumentTerms) -> Book:
+        """Trade an instrument; its symbol must be new."""
+        assert terms.symbol not in self.books, f"instrument {terms.symbol} exists"
+        ledger = self.money.ledger(terms)
+        book = Book(terms, self.limits, self.moment, self.agenda, ledger)
+        if self.engine_version > 1:
+            book.fills_max = self.limits.fills_max
+            book.tape.keep_candles()
+        self.books[terms.symbol] = book
+        return book
+
+    def remove_book(self, book: Book) -> None:
+        """Forget an empty instrument, and with it the closed orders that are remembered of it."""
+        assert book.is_empty(), f"{book.symbol} is not empty"
+        del self.books[book.symbol]
+        self.agenda.calls.pop(book.symbol, None)
+        for account in self.accounts.values():
+            gone = [order for order in account.closed if order.book is book]
+            if gone:
+                account.closed = deque(each for each in account.closed if each.book is not book)
+            for order in gone:
+                del account.orders[order.terms[0]]
+                account.by_client_order_id.pop(order.terms[2], None)
+
+    def move_money(self, account: Account, currency: str, amount: int) -> int:
+        """Deposit, or withdraw a negative amount; what is available then, minor units."""
+        balance = account.balance(currency)
+        balance.available += amount
+        self.money.supply[currency] += amount
+        return balance.available
+
+    def put_in_force(self, engine_version: int) -> None:
+        """Go by the rules of this engine version from now on."""
+        self.engine_version = engine_version
+        if engine_version > 1:
+            self.moment.stamp_ns = self.moment.time_ns
+            self._handlers = _HANDLERS
+            self.sessions.tag_orders()
+            for book in self.books.values():
+                book.fills_max = self.limits.fills_max
+                book.tape.keep_candles()
 
     # -- the function -------------------------------------------------------------------------
 
@@ -146,8 +200,9 @@ class Exchange:
             entry: the next entry; its index must be above `moment.index`.
 
         Returns:
-            One reply per request, in order. A request seen before changes nothing and gets its
-            original reply, flagged poss_dup.
+            One reply per request, in order, after one that nobody asked for where time or
+            unfinished work told something (`events.unasked`). A request seen before changes nothing
+            and gets its original reply, flagged poss_dup.
         """
         moment = self.moment
         index = entry.index
@@ -159,11 +214,15 @@ class Exchange:
             if step_ns > TIME_STEP_MAX_NS and now_ns:
                 step_ns = TIME_STEP_MAX_NS
             moment.time_ns = now_ns = now_ns + step_ns
+            if self.engine_version > 1:
+                moment.stamp_ns = now_ns
         sessions = self._sessions
         handlers = self._handlers
         told = self.digest.pending
         replies: list[Reply] = []
         offset = 0
+        if self.agenda.next_ns <= now_ns:
+            offset = self._do_chores(replies)
         for session_id, request_seq, commands in entry.requests:
             session = sessions.get(session_id)
             if session is None or request_seq <= session.highest_seq:
@@ -186,7 +245,7 @@ class Exchange:
                 except (KeyError, IndexError, TypeError):
                     events.append((REJECTED, 0, _MALFORMED, command))
                 else:
-                    handler(session, command, events)
+                    handler(self, session, command, events)
             reply = (session_id, request_seq, index, offset, events, 0)
             session.replies[request_seq % self._window] = reply
             replies.append(reply)
@@ -196,63 +255,14 @@ class Exchange:
             self.digest.fold()
         return replies
 
-    # -- orders -------------------------------------------------------------------------------
-
-    def _new_order(self, session: Session, command: Command, events: list[Event]) -> None:
-        account = session.account
-        try:
-            _, symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode = command
-            book = self.books.get(symbol)
-            kind = COMBINATIONS.get((side, ord_type, tif, post_only, mode))
-            code = new_order_reject(account, book, kind, side, qty, price, client_order_id)
-        except (TypeError, ValueError):
-            book, code = None, _MALFORMED
-        if code:
-            events.append((REJECTED, 0, int(code), command))
-            return
-        assert book is not None and kind is not None, f"{command} was let through"
-        self.last_order_id = order_id = self.last_order_id + 1
-        terms = (order_id, account.name, client_order_id, book.symbol, kind, qty, price)
-        order = Order(account, book, terms, qty)
-        self.orders[order_id] = order
-        account.open_count += 1
-        if client_order_id:
-            account.by_client_order_id[client_order_id] = order
-        book.enter(order, events)
-        if not order.leaves_qty:
-            account.close(order)
-
-    def _cancel_order(self, session: Session, command: Command, events: list[Event]) -> None:
-        try:
-            _, order_id, client_order_id = command
-            order = session.account.find(order_id, client_order_id)
-        except (TypeError, ValueError):
-            events.append((CANCEL_REJECTED, 0, _MALFORMED, command))
-            return
-        if order is None:
-            events.append((CANCEL_REJECTED, 0, _UNKNOWN_ORDER, command))
-        elif not order.leaves_qty:
-            events.append((CANCEL_REJECTED, 0, _TOO_LATE, command))
-        else:
-            order.book.cancel(order, events)
-
-    def _amend_order(self, session: Session, command: Command, events: list[Event]) -> None:
-        order = None
-        try:
-            _, order_id, client_order_id, order_qty, price = command
-            order = session.account.find(order_id, client_order_id)
-            code = amend_reject(order, order_qty, price)
-        except (TypeError, ValueError):
-            code = _MALFORMED
-        if order is None or code:
-            events.append((CANCEL_REJECTED, 0, int(code), command))
-            return
-        if order_qty is not None and order_qty <= order.cum_qty:
-            order.book.cancel(order, events)
-            return
-        order.book.amend(order, order_qty, price, events)
-        if not order.leaves_qty:
-            order.account.close(order)
+    def _do_chores(self, replies: list[Reply]) -> int:
+        """Do what is due; how many events that told."""
+        events: list[Event] = []
+        do_chores(self, events)
+        if events:
+            replies.append((NO_SESSION, UNASKED, self.moment.index, 0, events, 0))
+            self.digest.pending.append(events)
+        return len(events)
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -294,9 +304,13 @@ class Exchange:
                 _refuse(command, Reject.UNKNOWN_SESSION, events)
             elif is_engine_switch(command):
                 self._set_engine_version(command, events)
-            elif form_error(command) is not None:
+            elif self.engine_version > 1 and is_node_notice(command):
+                self._notice(command, events)
+            elif (
+                form_error(command) is not None or engine_version_of(command) > self.engine_version
+            ):
                 _refuse(command, Reject.MALFORMED, events)
-            elif command[0] != OPEN_SESSION:
+            elif command[0] != c.OPEN_SESSION:
                 _refuse(command, Reject.UNKNOWN_SESSION, events)
             else:
                 poss_dup |= self._open_session(command, events)
@@ -321,76 +335,98 @@ class Exchange:
         events.append((SESSION_OPENED, 0, session.session_id, name, session.highest_seq))
         return int(found)
 
-    def _close_session(self, session: Session, command: Command, events: list[Event]) -> None:
-        if form_error(command) is not None:
-            _refuse(command, Reject.MALFORMED, events)
-            return
-        if session.session_id in self.sessions.by_id:
-            self.sessions.remove(session)
-        events.append((SESSION_CLOSED, 0, session.session_id))
-
-    def _misplaced(self, session: Session, command: Command, events: list[Event]) -> None:
-        is_formed = form_error(command) is None
-        reason = Reject.UNSUPPORTED_COMBINATION if is_formed else Reject.MALFORMED
-        _refuse(command, reason, events)
-
-    # -- administration -----------------------------------------------------------------------
+    # -- engine version ----------------------------------------------------------------------
 
     def _set_engine_version(self, command: Command, events: list[Event]) -> None:
         """Newer rules from here on. Said again by a new leader, it says nothing new."""
         _, version, written_by = command
         refuse_engine_version(version, written_by, what=f"entry {self.moment.index}")
         if version > self.engine_version:
-            self.engine_version = version
+            self.put_in_force(version)
             events.append((ENGINE_VERSION_SET, 0, version))
 
-    def _create_instrument(self, session: Session, command: Command, events: list[Event]) -> None:
-        code = self._create_instrument_reject(session.account, command)
-        if code:
-            events.append((REJECTED, 0, int(code), command))
+    def _notice(self, command: Command, events: list[Event]) -> None:
+        """What a node says of a client: it went away, or it is still there."""
+        kind, session_id, epoch = command
+        session = self._sessions.get(session_id)
+        if session is None or session.epoch != epoch:
             return
-        terms = InstrumentTerms(*command[1:])
-        book = self.books[terms.symbol] = Book(terms, self.limits, self.moment)
-        book.feed_seq = 1
-        events.append((INSTRUMENT_CREATED, 1, tuple(terms)))
+        if kind == c.RENEW_LEASE:
+            session.renewed_ns = self.moment.time_ns
+        elif session.cancels:
+            lapse(self, session, events)
 
-    def _create_instrument_reject(self, account: Account, command: Command) -> int:
-        if form_error(command) is not None:
-            return Reject.MALFORMED
-        if not account.is_operator:
-            return Reject.NOT_AUTHORIZED
-        if terms_error(InstrumentTerms(*command[1:])) is not None:
-            return Reject.MALFORMED
-        if command[1] in self.books:
-            return Reject.INSTRUMENT_EXISTS
-        if len(self.books) >= self.limits.instruments_max:
-            return Reject.BOOK_FULL
-        return 0
 
-    def _set_phase(self, session: Session, command: Command, events: list[Event]) -> None:
-        code, book = self._set_phase_reject(session.account, command)
-        if book is None or code:
-            events.append((REJECTED, 0, int(code), command))
-            return
-        book.phase = command[2]
-        book.feed_seq += 1
-        events.append((PHASE_CHANGED, book.feed_seq, book.terms.symbol, book.phase))
+def _close_session(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    if form_error(command) is not None:
+        _refuse(command, Reject.MALFORMED, events)
+        return
+    if session.session_id in exchange.sessions.by_id:
+        exchange.sessions.remove(session)
+    events.append((SESSION_CLOSED, 0, session.session_id))
 
-    def _set_phase_reject(self, account: Account, command: Command) -> tuple[int, Book | None]:
-        if form_error(command) is not None:
-            return Reject.MALFORMED, None
-        if not account.is_operator:
-            return Reject.NOT_AUTHORIZED, None
-        book = self.books.get(command[1])
-        if book is None:
-            return Reject.UNKNOWN_INSTRUMENT, None
-        if command[2] not in _PHASES:
-            return Reject.PHASE_FORBIDS, None
-        if book.phase == Phase.CLOSED:
-            return Reject.INSTRUMENT_CLOSED, None
-        return 0, book
+
+def _attach_session(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    """A connection serves this session from here on; earlier ones end nothing any more."""
+    if form_error(command) is not None or not 0 <= command[2] <= LEASE_MS_MAX:
+        _refuse(command, Reject.MALFORMED, events)
+        return
+    _, cancels, lease_ms = command
+    session.epoch += 1
+    session.cancels = bool(cancels)
+    session.lease_ns = lease_ms * _NS_PER_MS if cancels else 0
+    leases = exchange.agenda.leases
+    leases.pop(session.session_id, None)
+    if session.lease_ns:
+        leases[session.session_id] = session.lease_end_ns()
+        exchange.agenda.wake_at(session.lease_end_ns())
+    events.append((SESSION_ATTACHED, 0, session.session_id, session.epoch))
+
+
+def _misplaced(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:
+    is_formed = form_error(command) is None
+    reason = Reject.UNSUPPORTED_COMBINATION if is_formed else Reject.MALFORMED
+    _refuse(command, reason, events)
+
+
+_FIRST_HANDLERS: Final[dict[int, Handler]] = {
+    c.NEW_ORDER: orders.new_order,
+    c.CANCEL_ORDER: orders.cancel_order,
+    c.AMEND_ORDER: orders.amend_order,
+    c.OPEN_SESSION: _misplaced,
+    c.CLOSE_SESSION: _close_session,
+    c.CREATE_INSTRUMENT: admin.create_instrument,
+    c.SET_PHASE: admin.set_phase,
+}
+_HANDLERS: Final[dict[int, Handler]] = {
+    **_FIRST_HANDLERS,
+    c.PLACE_ORDER: orders.place_order,
+    c.PLACE_OCO: orders.place_oco,
+    c.REPLACE_ORDER: orders.replace_order,
+    c.CANCEL_REPLACE: orders.cancel_replace,
+    c.MASS_CANCEL: orders.mass_cancel,
+    c.ATTACH_SESSION: _attach_session,
+    c.LIST_INSTRUMENT: admin.list_instrument,
+    c.AMEND_INSTRUMENT: admin.amend_instrument,
+    c.DELETE_INSTRUMENT: admin.delete_instrument,
+    c.CALL_AUCTION: admin.call_auction,
+    c.CREATE_CURRENCY: admin.create_currency,
+    c.CREATE_ACCOUNT: admin.create_account,
+    c.SET_ACCOUNT: admin.set_account,
+    c.DEPOSIT: admin.deposit,
+    c.WITHDRAW: admin.withdraw,
+    c.SET_KILL_SWITCH: admin.set_kill_switch,
+    c.BUST_TRADE: admin.bust_trade,
+    c.ROLL_DAY: admin.roll_day,
+    c.SET_DROP_COPY: admin.set_drop_copy,
+    c.SET_API_KEY: admin.set_api_key,
+}
 
 
 def _refuse(command: Command, reason: Reject, events: list[Event]) -> None:
-    is_change = type(command) is tuple and command[:1] in ((CANCEL_ORDER,), (AMEND_ORDER,))
+    is_change = type(command) is tuple and command[:1] in ((c.CANCEL_ORDER,), (c.AMEND_ORDER,))
     events.append((CANCEL_REJECTED if is_change else REJECTED, 0, int(reason), command))

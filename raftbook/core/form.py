@@ -89,9 +89,16 @@ def _is_optional_int(value: Any) -> bool:
     return value is None or _is_int(value)
 
 
-
 def _is_optional_id(value: Any) -> bool:
     return value is None or is_id(value)
+
+
+def _is_flag(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 1
+
+
+def _is_optional_flag(value: Any) -> bool:
+    return value is None or _is_flag(value)
 
 
 _Fields = tuple[tuple[str, Any], ...]
@@ -180,7 +187,7 @@ _FIELDS: Final[dict[int, _Fields]] = {
     CANCEL_REPLACE: (
         ("order_id", _is_int),
         ("client_order_id", is_id),
-        ("or_place", _is_int),
+        ("or_place", _is_flag),
         *(
             ("new_client_order_id" if name == "client_order_id" else name, is_valid)
             for name, is_valid in _PLACE_ORDER_FIELDS
@@ -206,7 +213,7 @@ _FIELDS: Final[dict[int, _Fields]] = {
     ),
     OPEN_SESSION: (("account", is_id), ("key", is_id)),
     CLOSE_SESSION: (),
-    ATTACH_SESSION: (("cancel_on_disconnect", _is_int), ("lease_ms", _is_int)),
+    ATTACH_SESSION: (("cancel_on_disconnect", _is_flag), ("lease_ms", _is_int)),
     CREATE_INSTRUMENT: _PLAIN_TERMS_FIELDS,
     SET_PHASE: (("symbol", is_id), ("phase", _is_int)),
     LIST_INSTRUMENT: (*_TERMS_FIELDS, ("phase", _is_int)),
@@ -214,10 +221,10 @@ _FIELDS: Final[dict[int, _Fields]] = {
     DELETE_INSTRUMENT: (("symbol", is_id),),
     CALL_AUCTION: (("symbol", is_id), ("until_ns", _is_int), ("then", _is_int)),
     CREATE_CURRENCY: (("name", is_id), ("decimals", _is_int)),
-    CREATE_ACCOUNT: (("name", is_id), ("is_operator", _is_int), ("group", is_id)),
+    CREATE_ACCOUNT: (("name", is_id), ("is_operator", _is_flag), ("group", is_id)),
     SET_ACCOUNT: (
         ("name", is_id),
-        ("enabled", _is_optional_int),
+        ("enabled", _is_optional_flag),
         ("group", _is_optional_id),
         ("open_orders_max", _is_optional_int),
         ("order_qty_max", _is_optional_int),
@@ -227,10 +234,10 @@ _FIELDS: Final[dict[int, _Fields]] = {
     ),
     DEPOSIT: _TRANSFER_FIELDS,
     WITHDRAW: _TRANSFER_FIELDS,
-    SET_KILL_SWITCH: (("account", is_id), ("on", _is_int)),
+    SET_KILL_SWITCH: (("account", is_id), ("on", _is_flag)),
     BUST_TRADE: (("symbol", is_id), ("trade_id", _is_int)),
     ROLL_DAY: (),
-    SET_DROP_COPY: (("reader", is_id), ("on", _is_int)),
+    SET_DROP_COPY: (("reader", is_id), ("on", _is_flag)),
     SET_API_KEY: (("account", is_id), ("key", is_id), ("secret", is_id)),
 }
 _FIRST_KINDS: Final = frozenset(

@@ -6,33 +6,87 @@ for the hot path. Reads private structure on purpose; changes nothing.
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
+from raftbook.core.conditions import RESTING_TIMES, TRIGGERED_TYPES
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Level, Order
-from raftbook.core.types import Side, TimeInForce
+from raftbook.core.types import Phase, Settlement, Side, TimeInForce
 
 
 def check(exchange: Exchange) -> None:
-    """Assert that books, accounts, orders and sessions are sound and agree with each other.
+    """Assert that books, accounts, orders, money and sessions are sound and agree with each other.
 
     Raises:
         AssertionError: with both values, when they do not.
     """
-    resting: dict[int, Order] = {}
+    open_orders: dict[int, Order] = {}
     for symbol, book in exchange.books.items():
         assert symbol == book.symbol, f"book {book.symbol} stands under {symbol}"
-        for order in _check_book(book):
-            resting[order.terms[0]] = order
-    remembered: dict[int, Order] = {}
+        for order in (*_check_book(book), *_check_apart(book)):
+            assert order.terms[0] not in open_orders, f"order {order.terms[0]} stands twice"
+            open_orders[order.terms[0]] = order
     for account in exchange.accounts.values():
-        own = [order for order in resting.values() if order.account is account]
+        own = [order for order in open_orders.values() if order.account is account]
         _check_account(account, own, exchange.limits.closed_orders_max)
-        remembered.update((order.terms[0], order) for order in account.closed)
-    known = {**resting, **remembered}
-    assert known.keys() == exchange.orders.keys(), (
-        f"orders known {sorted(exchange.orders)}, found {sorted(known)}"
-    )
-    assert max(known, default=0) <= exchange.last_order_id, "an order id beyond the counter"
+        newest = max(account.orders, default=0)
+        assert newest <= exchange.last_order_id, "an order id beyond the counter"
+    for order in open_orders.values():
+        _check_order(exchange, order)
+    _check_money(exchange, open_orders)
     _check_sessions(exchange)
+
+
+def _check_order(exchange: Exchange, order: Order) -> None:
+    terms, special = order.terms, order.special
+    assert terms[4][2] != TimeInForce.AT_AUCTION or terms[0] in order.book.at_auction, (
+        f"order {terms[0]} is for the auction and does not gather"
+    )
+    if special is not None and special.sibling is not None:
+        sibling = special.sibling
+        assert sibling.special is not None and sibling.special.sibling is order, (
+            f"order {terms[0]} is half a pair"
+        )
+        assert sibling.leaves_qty, f"order {terms[0]} is paired with a closed one"
+    if terms[4][2] == TimeInForce.DAY:
+        agenda = exchange.agenda
+        assert order in agenda.day_orders or order in agenda.ended_day, f"{terms[0]} has no day"
+    if len(terms) > 7 and terms[7][5]:
+        entry = (terms[7][5], terms[0], order)
+        assert entry in exchange.agenda.expiries, f"order {terms[0]} never expires"
+
+
+def _check_money(exchange: Exchange, open_orders: dict[int, Order]) -> None:
+    money = exchange.money
+    held: dict[tuple[str, str], int] = {}
+    for order in open_orders.values():
+        assert order.held >= 0, f"order {order.terms[0]} holds {order.held}"
+        terms = order.book.terms
+        currency = terms.quote if order.terms[4][0] == Side.BUY else terms.base
+        key = (order.account.name, currency)
+        held[key] = held.get(key, 0) + order.held
+        assert order.book.ledger is not None or not order.held, f"{order.terms[0]} holds money"
+    total = dict.fromkeys(money.decimals, 0)
+    for account in exchange.accounts.values():
+        assert all(not order.held for order in account.closed), f"{account.name}: closed and held"
+        for currency, balance in account.balances.items():
+            total[currency] += balance.available + balance.held
+            wanted = held.get((account.name, currency), 0)
+            assert balance.held == wanted, f"{account.name} {currency}: {balance.held} != {wanted}"
+    for currency, amount in total.items():
+        kept, supply = amount + money.fees[currency], money.supply[currency]
+        assert kept == supply, f"{currency}: balances and fees are {kept}, deposits {supply}"
+
+
+def _check_apart(book: Book) -> list[Order]:
+    """The open orders that the market does not see."""
+    apart = [order for order in book.at_auction.values() if order.terms[6] is None]
+    assert all(order.leaves_qty for order in apart), f"{book.symbol}: a closed order gathers"
+    if book.stops is not None:
+        book.stops.check()
+        apart += book.stops
+        wrong = [each for each in book.stops if each.terms[4][1] not in TRIGGERED_TYPES]
+        assert not wrong, f"{wrong} wait for nothing"
+    assert book.ledger is None or book.terms.settlement != Settlement.NONE, "a ledger too many"
+    return apart
 
 
 def _check_book(book: Book) -> list[Order]:
@@ -41,10 +95,11 @@ def _check_book(book: Book) -> list[Order]:
         *_check_ladder(book, book.asks, Side.SELL),
     ]
     bid, ask = book.bids.best, book.asks.best
-    if bid is not None and ask is not None:
+    if bid is not None and ask is not None and book.phase == Phase.CONTINUOUS:
         assert bid.price < ask.price, f"{book.symbol} crossed: {bid.price} >= {ask.price}"
     assert book.resting_count == len(orders), f"{book.resting_count} counted, {len(orders)} rest"
-    assert 0 <= len(book.trades) <= book.trade_id, f"{len(book.trades)} of {book.trade_id} trades"
+    trades = book.tape.trades()
+    assert 0 <= len(trades) <= book.trade_id, f"{len(trades)} of {book.trade_id} trades"
     return orders
 
 
@@ -56,7 +111,7 @@ def _check_ladder(book: Book, ladder: Ladder, side: Side) -> list[Order]:
     for order in orders:
         terms = order.terms
         assert terms[4][0] == side, f"order {terms[0]} rests on the wrong side"
-        assert terms[4][2] == TimeInForce.GTC, f"order {terms[0]} may not rest"
+        assert terms[4][2] in (*RESTING_TIMES, TimeInForce.AT_AUCTION), f"{terms[0]} may not rest"
         assert order.book is book, f"order {terms[0]} rests in another book"
         assert order.level is not None and order.level.price == terms[6], (
             f"order {terms[0]} at {terms[6]} stands in another level"
@@ -68,13 +123,16 @@ def _check_level(level: Level) -> list[Order]:
     orders = list(level)
     assert orders, f"level {level.price} stands empty"
     assert level.count == len(orders), f"level {level.price}: {level.count} != {len(orders)}"
-    total = sum(order.leaves_qty for order in orders)
+    total = sum(order.shown_qty() for order in orders)
+    icebergs = sum(order.special is not None and order.special.display_qty > 0 for order in orders)
+    assert level.icebergs == icebergs, f"level {level.price}: {level.icebergs} != {icebergs}"
     assert level.qty == total, f"level {level.price}: qty {level.qty} != {total}"
     assert level.newest is orders[-1], f"level {level.price}: newest is not the last"
     older = None
     for order in orders:
         assert order.leaves_qty > 0, f"order {order.terms[0]} rests with {order.leaves_qty}"
         assert order.cum_qty + order.leaves_qty <= order.terms[5], f"order {order.terms[0]} grew"
+        assert 0 < order.shown_qty() <= order.leaves_qty, f"order {order.terms[0]} shows nothing"
         assert order.level is level and order.older is older, f"order {order.terms[0]} mislinked"
         older = order
     return orders
@@ -82,8 +140,11 @@ def _check_level(level: Level) -> list[Order]:
 
 def _check_account(account: Account, resting: list[Order], closed_orders_max: int) -> None:
     assert account.open_count == len(resting), (
-        f"{account.name}: {account.open_count} open counted, {len(resting)} rest"
+        f"{account.name}: {account.open_count} open counted, {len(resting)} found"
     )
+    known = {order.terms[0]: order for order in (*resting, *account.closed)}
+    assert known == account.orders, f"{account.name}: {known} found, {account.orders} known"
+    assert list(account.orders) == sorted(account.orders), f"{account.name}: orders out of order"
     assert len(account.closed) <= closed_orders_max, f"{account.name} remembers too much"
     assert all(order.leaves_qty == 0 and order.level is None for order in account.closed), (
         f"{account.name}: a remembered closed order is open"

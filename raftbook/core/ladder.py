@@ -1,8 +1,8 @@
 """One side of a book: price levels, best first, each a queue of orders in time priority.
 
-Owns orders and where they stand while they rest. A ladder's `key` grows towards the best price: +price for bids,
--price for asks; so one code serves both sides and "at least as good as" is always `>=`. Knows
-nothing of matching, accounts or events.
+Owns orders and where they stand while they rest. A ladder's `key` grows towards the best price:
++price for bids, -price for asks; so one code serves both sides and "at least as good as" is always
+`>=`. Knows nothing of matching, accounts or events.
 """
 
 from __future__ import annotations
@@ -178,6 +178,24 @@ class Ladder:
         if special.display_qty:
             level.icebergs += 1
             level.qty -= order.leaves_qty - special.shown_qty
+
+    def put_back(self, order: Order, price: int, *, before: Order | None) -> None:
+        """Let `order` stand before another one of its price again, or at the back."""
+        self.append(order, price)
+        level = order.level
+        assert level is not None, f"order {order.terms[0]} was not appended"
+        if before is None:
+            return
+        last = order.older
+        assert last is not None, f"level {price} holds order {order.terms[0]} alone"
+        last.newer = None
+        level.newest = last
+        order.older, order.newer = before.older, before
+        if before.older is None:
+            level.eldest = order
+        else:
+            before.older.newer = order
+        before.older = order
 
     def remove(self, order: Order) -> None:
         """Take `order` out of its queue, wherever it stands, with what is left of it."""

@@ -16,9 +16,28 @@ class Session:
 
     `replies[seq % window]` holds the reply to `seq` while seq > highest_seq - window. A seq inside
     the window that was never seen is new, whatever came after it: gaps are allowed.
+
+    Attributes:
+        order_tag: session_id, from engine version 2 on: what its orders are marked with.
+        epoch: how often it was attached to a connection.
+        cancels: whether its orders end when the connection of this epoch does.
+        lease_ns: or after so much silence; 0 is never.
+        renewed_ns: when a node last said that the client is there.
     """
 
-    __slots__ = ("account", "highest_seq", "key", "last_time_ns", "replies", "session_id")
+    __slots__ = (
+        "account",
+        "cancels",
+        "epoch",
+        "highest_seq",
+        "key",
+        "last_time_ns",
+        "lease_ns",
+        "order_tag",
+        "renewed_ns",
+        "replies",
+        "session_id",
+    )
 
     def __init__(self, session_id: int, account: Account, key: str) -> None:
         self.session_id = session_id
@@ -27,6 +46,15 @@ class Session:
         self.highest_seq = 0
         self.last_time_ns = 0
         self.replies: dict[int, Reply] = {}
+        self.order_tag = 0
+        self.epoch = 0
+        self.cancels = False
+        self.lease_ns = 0
+        self.renewed_ns = 0
+
+    def lease_end_ns(self) -> int:
+        """When it lapses unless something is heard of it before."""
+        return max(self.last_time_ns, self.renewed_ns) + self.lease_ns
 
 
 class SessionTable:
@@ -39,6 +67,7 @@ class SessionTable:
         self.by_key: dict[tuple[str, str], Session] = {}
         self.count_by_account: dict[str, int] = {}
         self.last_session_id = 0
+        self.tags_orders = False
         self._none_idle_before_ns = 0  # no state: only spares looks that would find nothing
 
     def open(self, account: Account, key: str, now_ns: int) -> Session | None:
@@ -72,10 +101,18 @@ class SessionTable:
     def add(self, session: Session) -> None:
         """Know a session by its id and key."""
         name = session.account.name
+        if self.tags_orders:
+            session.order_tag = session.session_id
         self.by_id[session.session_id] = session
         if session.key:
             self.by_key[(name, session.key)] = session
         self.count_by_account[name] = self.count_by_account.get(name, 0) + 1
+
+    def tag_orders(self) -> None:
+        """From now on orders are marked with the session that enters them."""
+        self.tags_orders = True
+        for session in self.by_id.values():
+            session.order_tag = session.session_id
 
     def remove(self, session: Session) -> None:
         """Forget a session; its requests cannot be retried afterwards."""

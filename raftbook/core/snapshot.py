@@ -2,7 +2,8 @@
 
 Owns what is state and in which order it is written: equal exchanges give equal values, whatever
 way they came to be. A value is nested tuples of int, str, bytes and None, so that any codec can
-carry it. Must not know codecs or files.
+carry it. Must not know codecs or files. What engine version 1 does not have is written and read by
+`snapshot_parts.py`.
 """
 
 from __future__ import annotations
@@ -12,54 +13,76 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
+from raftbook.core.commands import PLAIN_TERMS
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.sessions import Session
+from raftbook.core.snapshot_parts import (
+    export_account,
+    export_agenda,
+    export_book,
+    export_money,
+    export_order,
+    export_session,
+    restore_account,
+    restore_agenda,
+    restore_book,
+    restore_money,
+    restore_order,
+    restore_session,
+)
 from raftbook.core.validate import COMBINATIONS
 from raftbook.core.versions import ENGINE_VERSION, EngineTooOld, newest_format
 
-FORMATS: Final = {1: 1}
-"""See `versions.newest_format`. A value of any format begins with it and the engine version."""
+FORMATS: Final = {1: 1, 2: 2}
+"""See `versions.newest_format`. A value of any format begins with it and the engine version.
+Format 2 has a part more at the end of the whole, of each account, book, order and session."""
 
 StateValue = tuple[Any, ...]
 
 
 def export_state(exchange: Exchange) -> StateValue:
     """The state as a value; O(state), and independent of the exchange afterwards."""
-    return (
-        newest_format(FORMATS, exchange.engine_version),
+    form = newest_format(FORMATS, exchange.engine_version)
+    value: StateValue = (
+        form,
         exchange.engine_version,
         (exchange.moment.index, exchange.moment.time_ns),
         exchange.last_order_id,
-        tuple(_export_account(account) for account in exchange.accounts.values()),
-        tuple(_export_book(book) for book in exchange.books.values()),
-        tuple(tuple(book.trades) for book in exchange.books.values()),
+        tuple(_export_account(account, form) for account in exchange.accounts.values()),
+        tuple(_export_book(book, form) for book in exchange.books.values()),
+        tuple(tuple(book.tape.trades()) for book in exchange.books.values()),
         exchange.sessions.last_session_id,
-        tuple(_export_session(session) for session in exchange.sessions.by_id.values()),
+        tuple(_export_session(session, form) for session in exchange.sessions.by_id.values()),
         exchange.digest.export(),
     )
+    if form > 1:
+        value = (*value, (export_money(exchange), export_agenda(exchange)))
+    return value
 
 
 def state_digest(exchange: Exchange) -> str:
     """Digest of the market: 32 hexadecimal digits, O(state).
 
-    Covers the engine version, accounts, instruments, orders, sessions and the rolling digest; no
-    time and no log position, so the same requests in the same order give the same digest in every
-    run.
+    Covers the engine version, accounts, instruments, orders, sessions, balances and the rolling
+    digest; no time and no log position, so the same requests in the same order give the same digest
+    in every run.
     """
-    market = (
+    market: StateValue = (
         exchange.engine_version,
         exchange.last_order_id,
-        tuple(_export_account(account) for account in exchange.accounts.values()),
-        tuple(_export_book(book) for book in exchange.books.values()),
+        tuple(_export_account(account, 1) for account in exchange.accounts.values()),
+        tuple(_export_book(book, 1) for book in exchange.books.values()),
         tuple(
             (session.session_id, session.account.name, session.highest_seq)
             for session in exchange.sessions.by_id.values()
         ),
         exchange.digest.value(),
     )
+    if exchange.engine_version > 1:
+        market = (*market, export_money(exchange))
     return blake2b(ascii(market).encode(), digest_size=16).hexdigest()
 
 
@@ -75,57 +98,81 @@ def restore_state(genesis: Genesis, value: StateValue) -> Exchange:
             f"state of format {version}, engine version {engine_version}; this build reads format "
             f"{max(FORMATS)}, engine version {ENGINE_VERSION}: upgrade this node"
         )
-    _, _, clock, last_order_id, accounts, books, trades, last_session_id, sessions, digest = value
+    _, _, clock, last_order_id, accounts, books, trades, last_session_id, sessions, digest = value[
+        :10
+    ]
     exchange = Exchange(genesis)
-    exchange.engine_version = engine_version
     exchange.moment.index, exchange.moment.time_ns = clock
+    exchange.put_in_force(engine_version)
     exchange.last_order_id = last_order_id
     exchange.books.clear()
     exchange.accounts.clear()
-    for name, is_operator, _ in accounts:
+    if version > 1:
+        restore_money(exchange, value[10][0])
+    for name, is_operator, *_ in accounts:
         exchange.add_account(name, is_operator=bool(is_operator))
     for book_value, book_trades in zip(books, trades, strict=True):
-        book = _restore_book(exchange, book_value)
-        book.trades.extend(tuple(trade) for trade in book_trades)
-    for name, _, closed in accounts:
+        _restore_book(exchange, book_value, book_trades)
+    for name, _, closed, *rest in accounts:
         account = exchange.accounts[name]
         for order_value in closed:
             account.closed.append(_restore_order(exchange, order_value))
+        for part in rest:
+            restore_account(exchange, account, part)
+        _sort_orders(account)
     exchange.sessions.last_session_id = last_session_id
     for session_value in sessions:
         _restore_session(exchange, session_value)
+    if version > 1:
+        restore_agenda(exchange, value[10][1])
     exchange.digest.restore(digest)
     return exchange
 
 
-def _export_account(account: Account) -> StateValue:
-    closed = tuple(_export_order(order) for order in account.closed)
-    return (account.name, int(account.is_operator), closed)
+def _export_account(account: Account, form: int) -> StateValue:
+    closed = tuple(_export_order(order, form) for order in account.closed)
+    value: StateValue = (account.name, int(account.is_operator), closed)
+    return value if form == 1 else (*value, export_account(account))
 
 
-def _export_order(order: Order) -> StateValue:
-    return (order.terms, order.leaves_qty, order.cum_qty, order.cum_notional)
+def _sort_orders(account: Account) -> None:
+    """Have an account's orders in the order in which they were entered."""
+    ordered = sorted(account.orders.items())
+    account.orders.clear()
+    account.orders.update(ordered)
 
 
-def _export_book(book: Book) -> StateValue:
-    return (
-        tuple(book.terms),
+def _export_order(order: Order, form: int) -> StateValue:
+    value: StateValue = (order.terms, order.leaves_qty, order.cum_qty, order.cum_notional)
+    return value if form == 1 else (*value, *export_order(order))
+
+
+def _export_book(book: Book, form: int) -> StateValue:
+    terms = tuple(book.terms)
+    value: StateValue = (
+        terms[:PLAIN_TERMS] if form == 1 and _is_plain(book.terms) else terms,
         book.phase,
         book.feed_seq,
         book.trade_id,
         book.last_price,
-        _export_ladder(book.bids),
-        _export_ladder(book.asks),
+        _export_ladder(book.bids, form),
+        _export_ladder(book.asks, form),
     )
+    return value if form == 1 else (*value, export_book(book, _export_order))
 
 
-def _export_ladder(ladder: Ladder) -> StateValue:
-    return tuple(_export_order(order) for level in ladder for order in level)
+def _is_plain(terms: InstrumentTerms) -> bool:
+    """Whether the first engine version could have said these terms."""
+    return InstrumentTerms(*terms[:PLAIN_TERMS]) == terms
 
 
-def _export_session(session: Session) -> StateValue:
+def _export_ladder(ladder: Ladder, form: int) -> StateValue:
+    return tuple(_export_order(order, form) for level in ladder for order in level)
+
+
+def _export_session(session: Session, form: int) -> StateValue:
     replies = sorted((reply[1:] for reply in session.replies.values()), key=_seq)
-    return (
+    value: StateValue = (
         session.session_id,
         session.account.name,
         session.key,
@@ -133,6 +180,7 @@ def _export_session(session: Session) -> StateValue:
         session.last_time_ns,
         tuple((seq, index, offset, tuple(events)) for seq, index, offset, events, _ in replies),
     )
+    return value if form == 1 else (*value, export_session(session))
 
 
 def _seq(reply: StateValue) -> int:
@@ -141,23 +189,25 @@ def _seq(reply: StateValue) -> int:
 
 def _restore_order(exchange: Exchange, value: StateValue) -> Order:
     """Rebuild an order and make it known by its ids."""
-    terms, leaves_qty, cum_qty, cum_notional = value
+    terms, leaves_qty, cum_qty, cum_notional, *rest = value
     # One shared kind tuple per sort of order, as for orders that were entered here.
-    terms = (*terms[:4], COMBINATIONS[terms[4]], *terms[5:])
+    kind = COMBINATIONS.get(terms[4], terms[4])
+    terms = (*terms[:4], kind, *terms[5:])
     account = exchange.accounts[terms[1]]
-    order = Order(account, exchange.books[terms[3]], terms, leaves_qty)
+    order = Order(account, exchange.books[terms[3]], terms, leaves_qty, 0, 0)
     order.cum_qty = cum_qty
     order.cum_notional = cum_notional
-    exchange.orders[terms[0]] = order
+    if rest:
+        restore_order(order, tuple(rest))
+    account.orders[terms[0]] = order
     if terms[2]:
         account.by_client_order_id[terms[2]] = order
     return order
 
 
-def _restore_book(exchange: Exchange, value: StateValue) -> Book:
-    terms, phase, feed_seq, trade_id, last_price, bids, asks = value
-    book = Book(InstrumentTerms(*terms), exchange.limits, exchange.moment)
-    exchange.books[book.symbol] = book
+def _restore_book(exchange: Exchange, value: StateValue, trades: StateValue) -> None:
+    terms, phase, feed_seq, trade_id, last_price, bids, asks, *rest = value
+    book = exchange.add_book(InstrumentTerms(*terms))
     book.phase = phase
     book.feed_seq = feed_seq
     book.trade_id = trade_id
@@ -168,15 +218,19 @@ def _restore_book(exchange: Exchange, value: StateValue) -> Book:
             order.account.open_count += 1
             ladder.append(order, order.terms[6])
             book.resting_count += 1
-    return book
+    book.tape.restore([tuple(trade) for trade in trades], ((), (), ()))
+    for part in rest:
+        restore_book(exchange, book, part, _restore_order)
 
 
 def _restore_session(exchange: Exchange, value: StateValue) -> None:
-    session_id, name, key, highest_seq, last_time_ns, replies = value
+    session_id, name, key, highest_seq, last_time_ns, replies, *rest = value
     session = Session(session_id, exchange.accounts[name], key)
     session.highest_seq = highest_seq
     session.last_time_ns = last_time_ns
     for seq, index, offset, events in replies:
         reply: Reply = (session_id, seq, index, offset, list(events), 0)
         session.replies[seq % exchange.sessions.window] = reply
+    for part in rest:
+        restore_session(session, part)
     exchange.sessions.add(session)

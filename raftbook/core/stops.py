@@ -26,7 +26,7 @@ _Key = tuple[int, int, int]
 def rises(terms: tuple[Any, ...]) -> bool:
     """Whether an order fires when the last price is at or above its stop price."""
     kind = terms[4]
-    return (kind[0] == _BUY) == (kind[1] in _STOP_TYPES)
+    return bool(kind[0] == _BUY) == (kind[1] in _STOP_TYPES)
 
 
 class Stops:
@@ -60,9 +60,19 @@ class Stops:
         if conditions[1]:
             assert last_price is not None, f"order {order.terms[0]} trails nothing"
             special.best_price = last_price
-            special.stop_price = _trailed(order, last_price)
+            special.stop_price = trailed(order.terms, last_price)
         else:
             special.stop_price = conditions[0]
+        self.put(order, special)
+
+    def rearm(self, order: Order, special: Special) -> None:
+        """Let an order wait at its new stop price, or with its new offset, as a new arrival."""
+        self.arrivals += 1
+        special.arrival = self.arrivals
+        trails = order.terms[7][1]
+        special.stop_price = (
+            trailed(order.terms, special.best_price) if trails else order.terms[7][0]
+        )
         self.put(order, special)
 
     def put(self, order: Order, special: Special) -> None:
@@ -94,18 +104,18 @@ class Stops:
                 side = self._side(order)
                 side.remove(self._key(order, special))
                 special.best_price = last_price
-                special.stop_price = _trailed(order, last_price)
+                special.stop_price = trailed(order.terms, last_price)
                 side.add(self._key(order, special))
 
-    def due(self, last_price: int, count_max: int) -> list[Order]:
-        """The orders that fire at this price, first those that rise, at most so many."""
+    def due(self, last_price: int) -> list[Order]:
+        """The orders that fire at this price, first those that rise."""
         found: list[Order] = []
         for key in self._rising:
-            if key[0] > last_price or len(found) >= count_max:
+            if key[0] > last_price:
                 break
             found.append(self.by_id[key[2]])
         for key in self._falling:
-            if -key[0] < last_price or len(found) >= count_max:
+            if -key[0] < last_price:
                 break
             found.append(self.by_id[key[2]])
         return found
@@ -139,10 +149,10 @@ class Stops:
             assert self._key(order, special) in self._side(order), f"order {order.terms[0]} lost"
 
 
-def _trailed(order: Order, best_price: int) -> int:
+def trailed(terms: tuple[Any, ...], best_price: int) -> int:
     """The stop price of a trailing order whose best price is this: never nearer than the offset."""
-    _, unit, offset, *_ = order.terms[7]
+    _, unit, offset, *_ = terms[7]
     distance = offset
     if unit != _TICKS:
         distance = -(-abs(best_price) * offset // BPS_UNIT)
-    return int(best_price + distance if order.terms[4][0] == _BUY else best_price - distance)
+    return int(best_price + distance if terms[4][0] == _BUY else best_price - distance)

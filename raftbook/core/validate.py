@@ -9,21 +9,37 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
+from raftbook.core.conditions import (
+    MARKET_TYPES,
+    PLACEABLE,
+    TRIGGERED_TYPES,
+    OrderConditions,
+    go_together,
+)
 from raftbook.core.ladder import Order
+from raftbook.core.stops import BPS_UNIT
 from raftbook.core.types import (
     ID_CHARS_MAX,
     OrderType,
     Phase,
+    PostOnly,
     Reject,
     SelfTradePrevention,
     Side,
     TimeInForce,
+    TrailUnit,
 )
 
 _BUY: Final = int(Side.BUY)
 _SIDES: Final = tuple(int(side) for side in Side)
 _MARKET: Final = int(OrderType.MARKET)
+_LIMIT: Final = int(OrderType.LIMIT)
 _GTC: Final = int(TimeInForce.GTC)
+_AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
+_REPRICE: Final = int(PostOnly.REPRICE)
+_TRAIL_UNITS: Final = frozenset((int(TrailUnit.TICKS), int(TrailUnit.BASIS_POINTS)))
+_BPS: Final = int(TrailUnit.BASIS_POINTS)
+_IMMEDIATE: Final = frozenset((int(TimeInForce.IOC), int(TimeInForce.FOK)))
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _PHASE_REJECTS: Final = {
     int(Phase.HALTED): Reject.INSTRUMENT_HALTED,
@@ -67,65 +83,241 @@ def new_order_reject(
     price: Any,
     client_order_id: Any,
 ) -> int:
-    """The reason to refuse a new order, 0 for none; `kind` is a value of COMBINATIONS or None."""
+    """The reason to refuse a NEW_ORDER, 0 for none; `kind` is a value of COMBINATIONS or None."""
     if type(qty) is not int or type(client_order_id) is not str:
         return Reject.MALFORMED
     if not (type(price) is int or price is None) or len(client_order_id) > ID_CHARS_MAX:
         return Reject.MALFORMED
     if not (client_order_id.isascii() and client_order_id.isprintable()) or " " in client_order_id:
         return Reject.MALFORMED
+    if account.blocked:
+        return account.blocked
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
-    if book.phase != _CONTINUOUS:
+    if book.phase != _CONTINUOUS and not book.is_call:
         return _PHASE_REJECTS[book.phase]
     if client_order_id in account.by_client_order_id:
         return Reject.DUPLICATE_CLIENT_ORDER_ID
     if kind is None:
         return Reject.UNSUPPORTED_COMBINATION if side in _SIDES else Reject.BAD_SIDE
+    if book.is_call and kind[2] in _IMMEDIATE:
+        return _combination_or_call(kind, price)
     if price is None or kind[1] == _MARKET:
         code = _market_reject(book, kind, qty, price)
         if code:
             return code
-    elif not 0 < qty <= book.qty_max:
-        return Reject.BAD_QTY if qty <= 0 else Reject.QTY_TOO_LARGE
-    elif not book.price_floor <= price <= book.price_ceiling or book.notional_max is not None:
-        code = _price_reject(book, price, qty)
+    elif not book.qty_min <= qty <= book.qty_max:
+        return _qty_reject(book, qty)
+    elif not book.price_floor <= price <= book.price_ceiling or book.notional_checked:
+        code = _price_reject(book, price) or _notional_reject(book, price, qty)
+        if code:
+            return code
+    guard = account.guard
+    if guard is not None:
+        code = guard.size_reject(qty, price)
         if code:
             return code
     if account.open_count >= account.open_orders_max:
         return Reject.OPEN_ORDER_LIMIT
     if book.resting_count >= book.orders_max and kind[2] == _GTC:
         return Reject.BOOK_FULL
-    if kind[3] and book.crosses(is_buy=kind[0] == _BUY, price=price):
+    if guard is not None and not guard.has_tokens(book.moment.time_ns, 1):
+        return Reject.RATE_LIMIT
+    if book.ledger is not None:
+        code = _funds_reject(account, book, kind, qty, price)
+        if code:
+            return code
+    if kind[3] and not book.is_call and book.crosses(is_buy=kind[0] == _BUY, price=price):
         return Reject.POST_ONLY_WOULD_CROSS
     return 0
+
+
+def _combination_or_call(kind: tuple[int, ...], price: int | None) -> int:
+    """Why an order that ends at once is not taken in a call."""
+    if (price is None) != (kind[1] in MARKET_TYPES):
+        return Reject.UNSUPPORTED_COMBINATION
+    return Reject.IOC_IN_AUCTION
+
+
+def _funds_reject(
+    account: Account, book: Book, kind: tuple[int, ...], qty: int, price: int | None
+) -> int:
+    ledger = book.ledger
+    assert ledger is not None, f"{book.symbol} does not settle"
+    if price is None:
+        need = book.market_need(account, kind, qty)
+    else:
+        need = ledger.need(kind[0], price * qty, qty)
+    return ledger.reject(account, kind[0], need)
 
 
 def _market_reject(book: Book, kind: tuple[int, ...], qty: int, price: int | None) -> int:
     if kind[1] != _MARKET or price is not None:
         return Reject.UNSUPPORTED_COMBINATION
-    if not 0 < qty <= book.qty_max:
-        return Reject.BAD_QTY if qty <= 0 else Reject.QTY_TOO_LARGE
+    if not book.qty_min <= qty <= book.qty_max:
+        return _qty_reject(book, qty)
     if book.terms.collar is not None and book.reference_price() is None:
         return Reject.NO_REFERENCE_PRICE
     return 0
 
 
-def _price_reject(book: Book, price: int, qty: int) -> int:
+def _qty_reject(book: Book, qty: int) -> int:
+    if qty <= 0:
+        return Reject.BAD_QTY
+    return Reject.QTY_TOO_SMALL if qty < book.qty_min else Reject.QTY_TOO_LARGE
+
+
+def _price_reject(book: Book, price: int) -> int:
     if not book.terms.price_min <= price <= book.terms.price_max:
         return Reject.BAD_PRICE
     if not book.price_floor <= price <= book.price_ceiling:
         return Reject.PRICE_BAND
-    if book.notional_max is not None and abs(price) * qty > book.notional_max:
-        return Reject.NOTIONAL_LIMIT
     return 0
 
 
-def amend_reject(order: Order | None, order_qty: Any, price: Any) -> int:
-    """The reason to refuse an amend of an own order, 0 for none; None is "as it was".
+def _notional_reject(book: Book, price: int, qty: int) -> int:
+    notional = abs(price) * qty
+    if book.notional_max is not None and notional > book.notional_max:
+        return Reject.NOTIONAL_LIMIT
+    return Reject.NOTIONAL_LIMIT if notional < book.terms.notional_min else 0
 
-    A new total at or below what has traded is no refusal: it closes the order.
+
+# -- orders with conditions ----------------------------------------------------------------------
+
+
+def placed_kind(side: Any, ord_type: Any, time_in_force: Any, post_only: Any, mode: Any) -> Any:
+    """The shared tuple of an allowed combination, None for any other."""
+    return PLACEABLE.get((side, ord_type, time_in_force, post_only, mode))
+
+
+def placed_reject(
+    account: Account,
+    book: Book | None,
+    kind: tuple[int, ...] | None,
+    *,
+    side: int,
+    qty: int,
+    price: int | None,
+    client_order_id: str,
+    conditions: OrderConditions,
+    tokens: int = 1,
+    room: int = 1,
+) -> int:
+    """The reason to refuse an order of PLACE_ORDER, whose form is right; 0 for none.
+
+    Args:
+        tokens: what it takes out of the account's bucket.
+        room: how many open orders it is, with those that are entered before it.
     """
+    if account.blocked:
+        return account.blocked
+    if book is None:
+        return Reject.UNKNOWN_INSTRUMENT
+    if book.phase != _CONTINUOUS and not book.is_call:
+        return _PHASE_REJECTS[book.phase]
+    if client_order_id in account.by_client_order_id:
+        return Reject.DUPLICATE_CLIENT_ORDER_ID
+    if kind is None:
+        return Reject.UNSUPPORTED_COMBINATION if side in _SIDES else Reject.BAD_SIDE
+    if not go_together(kind, price, conditions):
+        return Reject.UNSUPPORTED_COMBINATION
+    if conditions.quote_qty and book.terms.price_min < 1:
+        return Reject.UNSUPPORTED_COMBINATION
+    if book.is_call and kind[2] in _IMMEDIATE:
+        return Reject.IOC_IN_AUCTION
+    if not book.is_call and kind[2] == _AT_AUCTION:
+        return Reject.AUCTION_ONLY
+    code = _placed_size_reject(book, kind, qty, conditions)
+    code = code or _placed_price_reject(book, kind, price, conditions)
+    if not code and price is not None:
+        code = _notional_reject(book, price, qty)
+    guard = account.guard
+    if not code and guard is not None:
+        code = guard.size_reject(qty, price)
+    if code:
+        return code
+    if account.open_count + room > account.open_orders_max:
+        return Reject.OPEN_ORDER_LIMIT
+    if book.resting_count >= book.orders_max and kind[1] == _LIMIT and kind[2] not in _IMMEDIATE:
+        return Reject.BOOK_FULL
+    if kind[1] in TRIGGERED_TYPES and book.stops is not None:
+        if len(book.stops) >= book.limits.stops_max:
+            return Reject.TOO_MANY
+    now_ns = book.moment.time_ns
+    if guard is not None and not guard.has_tokens(now_ns, tokens):
+        return Reject.RATE_LIMIT
+    if conditions.expire_time_ns and conditions.expire_time_ns <= now_ns:
+        return Reject.BAD_EXPIRE_TIME
+    return 0
+
+
+def _placed_size_reject(
+    book: Book, kind: tuple[int, ...], qty: int, conditions: OrderConditions
+) -> int:
+    if conditions.quote_qty:
+        return Reject.BAD_QTY if conditions.quote_qty < 0 or qty else 0
+    if not book.qty_min <= qty <= book.qty_max:
+        return _qty_reject(book, qty)
+    if not 0 <= conditions.min_qty <= qty:
+        return Reject.BAD_QTY
+    if conditions.display_qty and not 0 < conditions.display_qty < qty:
+        return Reject.BAD_DISPLAY_QTY
+    return 0
+
+
+def _placed_price_reject(
+    book: Book, kind: tuple[int, ...], price: int | None, conditions: OrderConditions
+) -> int:
+    if price is not None:
+        code = _price_reject(book, price)
+        if code:
+            return code
+    elif kind[1] == _MARKET and book.terms.collar is not None and not book.is_call:
+        if book.reference_price() is None:
+            return Reject.NO_REFERENCE_PRICE
+    if kind[1] not in TRIGGERED_TYPES:
+        return 0
+    if conditions.stop_price is not None:
+        return _stop_reject(book, conditions.stop_price)
+    code = trail_reject(conditions.trail_unit, conditions.trail_offset)
+    if not code and book.reference_price() is None:
+        return Reject.NO_REFERENCE_PRICE
+    return code
+
+
+def _stop_reject(book: Book, stop_price: int) -> int:
+    in_range = book.terms.price_min <= stop_price <= book.terms.price_max
+    return 0 if in_range else Reject.BAD_STOP_PRICE
+
+
+def trail_reject(unit: int, offset: int) -> int:
+    """Why nothing can trail so, 0 for none."""
+    if unit not in _TRAIL_UNITS or offset <= 0 or offset > 2**62:
+        return Reject.BAD_STOP_PRICE
+    return Reject.BAD_STOP_PRICE if unit == _BPS and offset >= BPS_UNIT else 0
+
+
+def post_only_reject(book: Book, kind: tuple[int, ...], price: int | None) -> int:
+    """Why a post-only order cannot be posted, 0 for none; the last rule of all."""
+    if not kind[3] or price is None or book.is_call:
+        return 0
+    is_buy = kind[0] == _BUY
+    if not book.crosses(is_buy=is_buy, price=price):
+        return 0
+    if kind[3] != _REPRICE:
+        return Reject.POST_ONLY_WOULD_CROSS
+    best = (book.asks if is_buy else book.bids).best
+    assert best is not None, "an order crosses an empty side"
+    behind = best.price - 1 if is_buy else best.price + 1
+    admitted = book.price_floor <= behind <= book.price_ceiling
+    return 0 if admitted else Reject.POST_ONLY_WOULD_CROSS
+
+
+# -- amends --------------------------------------------------------------------------------------
+
+
+def amend_reject(order: Order | None, order_qty: Any, price: Any) -> int:
+    """The first reasons to refuse an amend of an own order, 0 for none; None is "as it was"."""
     if not (order_qty is None or type(order_qty) is int) or not (
         price is None or type(price) is int
     ):
@@ -134,21 +326,64 @@ def amend_reject(order: Order | None, order_qty: Any, price: Any) -> int:
         return Reject.UNKNOWN_ORDER
     if not order.leaves_qty:
         return Reject.TOO_LATE
-    book, terms = order.book, order.terms
-    if book.phase != _CONTINUOUS:
+    if order.account.blocked:
+        return order.account.blocked
+    book = order.book
+    if book.phase != _CONTINUOUS and not book.is_call:
         return _PHASE_REJECTS[book.phase]
-    if order_qty is None and price is None:
-        return Reject.AMEND_NOT_ALLOWED
-    qty = terms[5] if order_qty is None else order_qty
-    if not 0 < qty <= book.qty_max:
-        return Reject.BAD_QTY if qty <= 0 else Reject.QTY_TOO_LARGE
-    if order_qty is not None and qty <= order.cum_qty:
+    return 0
+
+
+def amended_reject(order: Order, terms: tuple[Any, ...], *, has_qty: bool, leaves: int) -> int:
+    """The other reasons, once it is known what the order would become.
+
+    A new total at or below what has traded is no refusal: it closes the order.
+
+    Args:
+        terms: what they would be. leaves: the open quantity it would have.
+    """
+    book, qty, price = order.book, terms[5], terms[6]
+    if not 0 < qty <= book.qty_max or (has_qty and qty < book.qty_min):
+        return _qty_reject(book, qty)
+    if leaves <= 0:
         return 0
-    new_price = terms[6] if price is None else price
-    code = _price_reject(book, new_price, qty)
+    code = 0 if price is None else _price_reject(book, price)
+    code = code or _amended_conditions_reject(order, terms)
+    if not code and price is not None:
+        code = _notional_reject(book, price, qty)
     if code:
         return code
+    guard = order.account.guard
+    now_ns = book.moment.time_ns
+    if guard is not None:
+        code = guard.size_reject(qty, price)
+        if code:
+            return code
+        if not guard.has_tokens(now_ns, 1):
+            return Reject.RATE_LIMIT
+    if len(terms) > 7 and terms[7][5] != order.terms[7][5] and terms[7][5] <= now_ns:
+        return Reject.BAD_EXPIRE_TIME
+    if book.ledger is not None:
+        more = book.need_of(order, terms, leaves) - order.held
+        code = book.ledger.reject(order.account, terms[4][0], more)
+        if code:
+            return code
     # At an unchanged price a resting order does not cross, so only a new one can.
-    if terms[4][3] and book.crosses(is_buy=terms[4][0] == _BUY, price=new_price):
+    if terms[4][3] and not book.is_call and book.crosses(is_buy=terms[4][0] == _BUY, price=price):
         return Reject.POST_ONLY_WOULD_CROSS
+    return 0
+
+
+def _amended_conditions_reject(order: Order, terms: tuple[Any, ...]) -> int:
+    if len(terms) < 8:
+        return 0
+    conditions = OrderConditions(*terms[7])
+    if conditions.stop_price is not None and order.book.waits(order):
+        code = _stop_reject(order.book, conditions.stop_price)
+        if code:
+            return code
+    if conditions.trail_unit and trail_reject(conditions.trail_unit, conditions.trail_offset):
+        return Reject.BAD_STOP_PRICE
+    if conditions.display_qty and not 0 < conditions.display_qty < terms[5]:
+        return Reject.BAD_DISPLAY_QTY
     return 0

@@ -202,7 +202,7 @@ class Queries:
     def _trades(self, arguments: Arguments) -> dict[str, Any]:
         book = self._known_book(arguments)
         limit = natural(arguments, "limit", 20)
-        trades = _last(list(book.trades), limit)
+        trades = _last(list(book.tape.trades()), limit)
         return {
             "applied_index": self.applied_index,
             "trades": [
@@ -239,9 +239,8 @@ class Queries:
         open_only = bool(arguments.get("open_only"))
         own = (
             order
-            for order in self.exchange.orders.values()
-            if order.account is account
-            and (order.leaves_qty or not open_only)
+            for order in account.orders.values()
+            if (order.leaves_qty or not open_only)
             and order.terms[0] < before
             and (symbol is None or order.terms[3] == symbol)
         )

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from raftbook.core.commands import NO_SESSION, OPEN_SESSION, form_error, is_id, open_session
+from raftbook.core.commands import NO_SESSION, OPEN_SESSION, open_session
 from raftbook.core.events import SESSION_OPENED, Reply
+from raftbook.core.form import form_error, is_id
 from raftbook.core.types import Reject
 from raftbook.gateway.caller import Caller
 from raftbook.gateway.outbox import MESSAGE_CHARS_MAX, Outbox

@@ -13,9 +13,9 @@ from raftbook.core.commands import (
     NO_SESSION,
     Command,
     Entry,
-    is_engine_switch,
     set_engine_version,
 )
+from raftbook.core.form import is_engine_switch
 from raftbook.core.versions import (
     FIRST_ENGINE_VERSION,
     EngineTooOld,

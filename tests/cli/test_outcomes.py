@@ -15,7 +15,7 @@ from cli.order_once import retry_line
 from cli.outcomes import CommandFailed, ExitCode, exit_code_of, judge, worst
 from raftbook.client.rejects import Refused
 from raftbook.client.values import OrderResult
-from raftbook.core.commands import is_id
+from raftbook.core.form import is_id
 from raftbook.core.types import Reject
 from raftbook.errors import (
     ConfigError,

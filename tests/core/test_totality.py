@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
+from raftbook.core import form
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange
+from raftbook.core.form import form_error
 from raftbook.core.invariants import check
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.types import Reject, Side
@@ -236,7 +238,7 @@ def test_the_digest_spells_refused_text_alike_under_every_python() -> None:
 @example((True, "A", 1, 2, 1, 1, 0, "", 0, 0))
 @_SETTINGS
 def test_the_short_way_to_a_good_new_order_agrees_with_the_long_one(command: Any) -> None:
-    short = c.form_error(command)
+    short = form_error(command)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(c, "_NEW_ORDER_TYPES", frozenset())
-        assert c.form_error(command) == short
+        patch.setattr(form, "_NEW_ORDER_TYPES", frozenset())
+        assert form_error(command) == short

@@ -11,9 +11,10 @@ from unittest import mock
 import pytest
 
 from raftbook.core import snapshot, versions
-from raftbook.core.commands import form_error, set_engine_version
+from raftbook.core.commands import set_engine_version
 from raftbook.core.events import ENGINE_VERSION_SET
 from raftbook.core.exchange import Exchange
+from raftbook.core.form import form_error
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.versions import EngineTooOld, newest_format
 from raftbook.errors import StorageError

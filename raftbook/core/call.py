@@ -1,0 +1,128 @@
+"""A call and the auction that ends it, on a book.
+
+Owns the changes of trading phase and the uncrossing: who trades with whom at the one price that
+`auction.py` finds. Judges nothing: whether a phase may be entered is the caller's to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from raftbook.core.auction import Clearing, clearing
+from raftbook.core.book import Book
+from raftbook.core.events import PHASE_CHANGED, UNCROSSED, Event
+from raftbook.core.ladder import Ladder, Order
+from raftbook.core.types import Phase, Reject, Side
+
+_BUY: Final = int(Side.BUY)
+_SELL: Final = int(Side.SELL)
+_TIME_IS_UP: Final = int(Reject.TIME_IS_UP)
+CALLS: Final = frozenset((int(Phase.PRE_OPEN), int(Phase.AUCTION)))
+_CONTINUOUS: Final = int(Phase.CONTINUOUS)
+_CLOSED: Final = int(Phase.CLOSED)
+
+
+def set_phase(book: Book, phase: int, events: list[Event]) -> None:
+    """Enter a phase. What a call has gathered trades when it ends in trading or for good."""
+    was_call = book.is_call
+    book.phase = phase
+    book.is_call = phase in CALLS
+    if book.call_until_ns:
+        book.call_until_ns = 0
+        book.agenda.calls.pop(book.symbol, None)
+    book.feed_seq += 1
+    events.append((PHASE_CHANGED, book.feed_seq, book.symbol, phase))
+    if book.is_call:
+        book.owes_auction = True
+    elif (phase == _CONTINUOUS and book.owes_auction) or (phase == _CLOSED and was_call):
+        uncross(book, events)
+
+
+def begin_call(book: Book, until_ns: int, then: int, events: list[Event]) -> None:
+    """Enter AUCTION; logical time ends it."""
+    set_phase(book, int(Phase.AUCTION), events)
+    book.call_until_ns = until_ns
+    book.call_then = then
+    book.agenda.calls[book.symbol] = until_ns
+    book.agenda.wake_at(until_ns)
+
+
+def indicative(book: Book) -> Clearing | None:
+    """What the auction would do now. O(levels)."""
+    market = [0, 0]
+    for order in book.at_auction.values():
+        if order.terms[6] is None:
+            market[order.terms[4][0] == _SELL] += order.leaves_qty
+    return clearing(
+        _wishes(book.bids),
+        _wishes(book.asks),
+        market_buys=market[0],
+        market_sells=market[1],
+        reference=book.reference_price(),
+    )
+
+
+def uncross(book: Book, events: list[Event]) -> None:
+    """Trade everything that trades at the one price, and end what was for the auction alone."""
+    book.owes_auction = False
+    found = indicative(book)
+    if found is None:
+        book.feed_seq += 1
+        events.append((UNCROSSED, book.feed_seq, book.symbol, None, 0, 0))
+    else:
+        _allocate(book, found, events)
+        book.feed_seq += 1
+        price, volume, imbalance = found
+        events.append((UNCROSSED, book.feed_seq, book.symbol, price, volume, imbalance))
+    for order in _left_at_auction(book):
+        book.expire(order, _TIME_IS_UP, events)
+    book.at_auction.clear()
+
+
+def _wishes(ladder: Ladder) -> Iterator[tuple[int, int]]:
+    for level in ladder:
+        if level.icebergs:
+            yield level.price, sum(order.leaves_qty for order in level)
+        else:
+            yield level.price, level.qty
+
+
+def _queue(book: Book, side: int, price: int) -> Iterator[Order]:
+    """The orders of one side that trade at a price: market, then by price, then by time."""
+    for order in list(book.at_auction.values()):
+        if order.terms[4][0] == side and order.terms[6] is None:
+            yield order
+    ladder, bound = (book.bids, price) if side == _BUY else (book.asks, -price)
+    while ladder.best is not None and ladder.best.key >= bound:
+        eldest = ladder.best.eldest
+        assert eldest is not None, f"level {ladder.best.price} stands empty"
+        yield eldest
+
+
+def _allocate(book: Book, found: Clearing, events: list[Event]) -> None:
+    buys, sells = _queue(book, _BUY, found.price), _queue(book, _SELL, found.price)
+    left = found.volume
+    buy, sell = next(buys), next(sells)
+    while True:
+        qty = min(left, buy.leaves_qty, sell.leaves_qty)
+        assert qty > 0, f"{left} of {found} are left and nobody trades"
+        book.trade_at_auction(buy, sell, price=found.price, qty=qty, events=events)
+        left -= qty
+        if not left:
+            return
+        if not buy.leaves_qty:
+            buy = next(buys)
+        if not sell.leaves_qty:
+            sell = next(sells)
+
+
+def _left_at_auction(book: Book) -> list[Order]:
+    """What was for the auction alone: buys, then sells; market orders first, then by id."""
+    left = [order for order in book.at_auction.values() if order.leaves_qty]
+    return sorted(left, key=_ending_order)
+
+
+def _ending_order(order: Order) -> tuple[int, bool, int]:
+    terms = order.terms
+    return terms[4][0], terms[6] is not None, terms[0]

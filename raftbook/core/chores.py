@@ -1,0 +1,148 @@
+"""What the exchange does unasked at the beginning of an entry: what time ends, and unfinished work.
+
+Owns the order of it (docs/MATCHING.md "Time") and its pages: nothing here may take longer than one
+entry may. When it is due stands in `agenda.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from raftbook.core.agenda import NEVER, MassCancel
+from raftbook.core.call import set_phase
+from raftbook.core.events import MASS_CANCELED, SESSION_LAPSED, Event
+from raftbook.core.ladder import Order
+from raftbook.core.sessions import Session
+from raftbook.core.types import Reject
+
+if TYPE_CHECKING:
+    from raftbook.core.exchange import Exchange
+
+_TIME_IS_UP: Final = int(Reject.TIME_IS_UP)
+_DISCONNECTED: Final = int(Reject.DISCONNECTED)
+
+
+def do_chores(exchange: Exchange, events: list[Event]) -> None:
+    """Everything that is due now; `agenda.next_ns` says when there will be something again."""
+    agenda, now_ns = exchange.agenda, exchange.moment.time_ns
+    agenda.next_ns = NEVER
+    under_way = agenda.mass_cancels
+    agenda.mass_cancels = []
+    _end_leases(exchange, now_ns, events)
+    room = exchange.limits.cancel_page
+    for job in under_way:
+        if room:
+            room -= go_on(exchange, job, room, events)
+        else:
+            agenda.mass_cancels.append(job)
+    _expire_due(exchange, now_ns, events)
+    end_days(exchange, events)
+    _end_calls(exchange, now_ns, events)
+    stopped, agenda.stopped = agenda.stopped, {}
+    for book in list(exchange.books.values()):
+        if book.stops is not None and (book.symbol in stopped or events):
+            book.fire_stops(events)
+    agenda.plan(now_ns)
+
+
+# -- sessions ------------------------------------------------------------------------------------
+
+
+def _end_leases(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
+    leases = exchange.agenda.leases
+    over: list[tuple[int, int, Session]] = []
+    for session_id in [each for each, due_ns in leases.items() if due_ns <= now_ns]:
+        session = exchange.sessions.by_id.get(session_id)
+        if session is None or not session.lease_ns:
+            del leases[session_id]
+            continue
+        leases[session_id] = end_ns = session.lease_end_ns()
+        if end_ns <= now_ns:
+            over.append((end_ns, session_id, session))
+    for _, _, session in sorted(over):
+        lapse(exchange, session, events)
+
+
+def lapse(exchange: Exchange, session: Session, events: list[Event]) -> None:
+    """A session is served no longer: its orders end. Once in an epoch."""
+    session.cancels = False
+    session.lease_ns = 0
+    exchange.agenda.leases.pop(session.session_id, None)
+    events.append((SESSION_LAPSED, 0, session.session_id, session.epoch))
+    name = session.account.name
+    job = MassCancel(name, _DISCONNECTED, [name], exchange.last_order_id)
+    job.session_id = session.session_id
+    go_on(exchange, job, exchange.limits.cancel_page, events)
+
+
+# -- mass cancels --------------------------------------------------------------------------------
+
+
+def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -> int:
+    """Cancel at most `room` orders; what is left goes on with the next entry. How many it were."""
+    place = len(events)
+    page: list[Order] = []
+    while len(page) < room:
+        order = _next(exchange, job)
+        if order is None:
+            break
+        page.append(order)
+    for order in page:
+        if order.leaves_qty:  # else its pair was on this page before it
+            order.book.cancel(order, job.reason, events)
+    following = _next(exchange, job)
+    if following is not None:
+        job.ids.append(following.terms[0])
+        exchange.agenda.mass_cancels.append(job)
+        exchange.agenda.wake_at(0)
+    more = int(following is not None)
+    events.insert(place, (MASS_CANCELED, 0, job.account, len(page), more))
+    return len(page)
+
+
+def _next(exchange: Exchange, job: MassCancel) -> Order | None:
+    """The next open order that is meant, None when there is none. Takes it off the job."""
+    while True:
+        while job.ids:
+            order_id = job.ids.pop()
+            order = exchange.accounts[job.current].orders.get(order_id)
+            if order is not None and job.fits(order):
+                return order
+        if not job.names:
+            return None
+        job.current = job.names.pop()
+        job.ids = list(exchange.accounts[job.current].orders)
+        job.ids.reverse()
+
+
+# -- times ---------------------------------------------------------------------------------------
+
+
+def _expire_due(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
+    for _ in range(exchange.limits.expiries_page):
+        order = exchange.agenda.expired(now_ns)
+        if order is None:
+            return
+        order.book.expire(order, _TIME_IS_UP, events)
+
+
+def end_days(exchange: Exchange, events: list[Event]) -> None:
+    """Expire a page of the orders of days that were rolled."""
+    ended = exchange.agenda.ended_day
+    for _ in range(exchange.limits.expiries_page):
+        while ended and not ended[-1].leaves_qty:
+            ended.pop()
+        if not ended:
+            return
+        order = ended.pop()
+        order.book.expire(order, _TIME_IS_UP, events)
+    if ended:
+        exchange.agenda.wake_at(0)
+
+
+def _end_calls(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
+    calls = exchange.agenda.calls
+    due = sorted((until_ns, symbol) for symbol, until_ns in calls.items() if until_ns <= now_ns)
+    for _, symbol in due:
+        book = exchange.books[symbol]
+        set_phase(book, book.call_then, events)

@@ -1,0 +1,534 @@
+"""Commands about orders: each is validated whole, then it changes state.
+
+Owns what NEW_ORDER, PLACE_ORDER, PLACE_OCO, CANCEL_ORDER, AMEND_ORDER, REPLACE_ORDER,
+CANCEL_REPLACE and MASS_CANCEL do. The matching itself is the book's. Every function takes
+(exchange, session, command, events) and tells what happened in `events`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from raftbook.core.accounts import Account
+from raftbook.core.agenda import MassCancel
+from raftbook.core.book import Book
+from raftbook.core.chores import go_on
+from raftbook.core.commands import Command
+from raftbook.core.conditions import (
+    NO_CONDITIONS,
+    TRIGGERED_TYPES,
+    OrderConditions,
+)
+from raftbook.core.events import ACCEPTED, CANCEL_REJECTED, REJECTED, Event
+from raftbook.core.form import form_error
+from raftbook.core.ladder import Order, Special
+from raftbook.core.sessions import Session
+from raftbook.core.types import OrderType, Reject, Side, TimeInForce
+from raftbook.core.validate import (
+    COMBINATIONS,
+    amend_reject,
+    amended_reject,
+    new_order_reject,
+    placed_kind,
+    placed_reject,
+    post_only_reject,
+)
+from raftbook.core.walks import affordable
+
+if TYPE_CHECKING:
+    from raftbook.core.exchange import Exchange
+
+_MALFORMED: Final = int(Reject.MALFORMED)
+_UNKNOWN_ORDER: Final = int(Reject.UNKNOWN_ORDER)
+_TOO_LATE: Final = int(Reject.TOO_LATE)
+_CANCEL_FAILED: Final = int(Reject.CANCEL_FAILED)
+_MASS_CANCEL: Final = int(Reject.MASS_CANCEL)
+_BUY: Final = int(Side.BUY)
+_DAY: Final = int(TimeInForce.DAY)
+_LIMIT: Final = int(OrderType.LIMIT)
+EVERYBODY: Final = "*"
+"""In the place of an account's name, in a mass cancel."""
+
+
+# -- new orders ----------------------------------------------------------------------------------
+
+
+def new_order(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:
+    """NEW_ORDER: the orders without conditions, which are most."""
+    account = session.account
+    try:
+        _, symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode = command
+        book = exchange.books.get(symbol)
+        kind = COMBINATIONS.get((side, ord_type, tif, post_only, mode))
+        code = new_order_reject(account, book, kind, side, qty, price, client_order_id)
+    except (TypeError, ValueError):
+        book, code = None, _MALFORMED
+    if code:
+        events.append((REJECTED, 0, int(code), command))
+        return
+    assert book is not None and kind is not None, f"{command} was let through"
+    exchange.last_order_id = order_id = exchange.last_order_id + 1
+    terms = (order_id, account.name, client_order_id, book.symbol, kind, qty, price)
+    order = Order(account, book, terms, qty, session.order_tag, exchange.moment.stamp_ns)
+    account.orders[order_id] = order
+    account.open_count += 1
+    if client_order_id:
+        account.by_client_order_id[client_order_id] = order
+    if book.ledger is not None or account.guard is not None:
+        _take_funds(book, order)
+    book.enter(order, events)
+    if not order.leaves_qty:
+        account.close(order)
+    if book.stops is not None:
+        book.fire_stops(events)
+
+
+def _take_funds(book: Book, order: Order, tokens: int = 1) -> None:
+    """Hold the money and take the tokens that validation has seen."""
+    guard = order.account.guard
+    if guard is not None:
+        guard.take_tokens(book.moment.time_ns, tokens)
+    if book.ledger is not None:
+        book.ledger.hold(order, book.need_of(order, order.terms, order.leaves_qty))
+
+
+class _Wish:
+    """A PLACE_ORDER, read: its fields as they stand in the command, and what they amount to."""
+
+    __slots__ = ("book", "client_order_id", "conditions", "kind", "price", "qty", "side")
+
+    def __init__(self, exchange: Exchange, fields: tuple[Any, ...]) -> None:
+        symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode, *rest = fields
+        self.book: Book | None = exchange.books.get(symbol)
+        self.kind: tuple[int, ...] | None = placed_kind(side, ord_type, tif, post_only, mode)
+        self.side: int = side
+        self.qty: int = qty
+        self.price: int | None = price
+        self.client_order_id: str = client_order_id
+        self.conditions = OrderConditions(*rest)
+
+    def reject(self, account: Account, *, tokens: int = 1, room: int = 1, held: int = 0) -> int:
+        """Why it cannot be entered, 0 for none; settles how many lots an amount of money is.
+
+        Args:
+            held: of the same money, what another order of the same command will have taken.
+        """
+        code = placed_reject(
+            account,
+            self.book,
+            self.kind,
+            side=self.side,
+            qty=self.qty,
+            price=self.price,
+            client_order_id=self.client_order_id,
+            conditions=self.conditions,
+            tokens=tokens,
+            room=room,
+        )
+        if code:
+            return code
+        book, kind = self.book, self.kind
+        assert book is not None and kind is not None, (
+            "an order without book or kind was let through"
+        )
+        if self.conditions.quote_qty:
+            self.qty = affordable(
+                account,
+                kind[4],
+                book.asks if kind[0] == _BUY else book.bids,
+                bound=book.bound_of(kind[0], None),
+                budget=self.conditions.quote_qty,
+                qty_max=book.qty_max,
+            )
+        if book.ledger is not None:
+            probe = Order(account, book, self.terms(account, 0), self.qty, 0, 0)
+            need = book.need_of(probe, probe.terms, self.qty)
+            code = book.ledger.reject(account, kind[0], need + held if need else 0)
+            if code:
+                return code
+        return post_only_reject(book, kind, self.price)
+
+    def terms(self, account: Account, order_id: int, sibling_id: int = 0) -> tuple[Any, ...]:
+        """The order's terms, with conditions only where it has any."""
+        book, kind = self.book, self.kind
+        assert book is not None, "an order without book was let through"
+        name, symbol = self.client_order_id, book.symbol
+        terms = (order_id, account.name, name, symbol, kind, self.qty, self.price)
+        conditions = (*self.conditions[:7], sibling_id)
+        return terms if conditions == NO_CONDITIONS else (*terms, conditions)
+
+    def make(self, exchange: Exchange, session: Session, sibling_id: int = 0) -> Order:
+        """The order, known by its ids; nothing is told and nothing matched yet."""
+        account, book = session.account, self.book
+        assert book is not None, "an order without book was let through"
+        exchange.last_order_id = order_id = exchange.last_order_id + 1
+        terms = self.terms(account, order_id, sibling_id)
+        order = Order(account, book, terms, self.qty, session.order_tag, exchange.moment.stamp_ns)
+        account.orders[order_id] = order
+        account.open_count += 1
+        if self.client_order_id:
+            account.by_client_order_id[self.client_order_id] = order
+        conditions = self.conditions
+        is_stop = terms[4][1] in TRIGGERED_TYPES
+        if conditions.display_qty or is_stop or sibling_id:
+            order.special = special = Special(conditions.display_qty)
+            special.shown_qty = min(conditions.display_qty, self.qty)
+        if conditions.expire_time_ns:
+            exchange.agenda.expire_at(order, conditions.expire_time_ns)
+        if terms[4][2] == _DAY:
+            exchange.agenda.add_day_order(order)
+        return order
+
+
+def place_order(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    """PLACE_ORDER."""
+    if form_error(command) is not None:
+        events.append((REJECTED, 0, _MALFORMED, command))
+        return
+    wish = _Wish(exchange, command[1:])
+    code = wish.reject(session.account)
+    if code:
+        events.append((REJECTED, 0, int(code), command))
+        return
+    _enter_wish(exchange, session, wish, events)
+
+
+def _enter_wish(exchange: Exchange, session: Session, wish: _Wish, events: list[Event]) -> None:
+    order = wish.make(exchange, session)
+    book = order.book
+    _take_funds(book, order)
+    book.enter_with(order, wish.conditions, events)
+    _after(order, events)
+
+
+def _after(order: Order, events: list[Event]) -> None:
+    """What follows when an order was entered or amended: it may be done, and stops may fire."""
+    if not order.leaves_qty:
+        order.account.close(order)
+    if order.book.stops is not None:
+        order.book.fire_stops(events)
+
+
+def place_oco(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:
+    """PLACE_OCO: a limit order and a stop of which one ends the other."""
+    if form_error(command) is not None:
+        events.append((REJECTED, 0, _MALFORMED, command))
+        return
+    (
+        _,
+        symbol,
+        side,
+        qty,
+        tif,
+        expire_ns,
+        mode,
+        price,
+        name,
+        post_only,
+        display_qty,
+        stop_type,
+        stop_price,
+        stop_limit_price,
+        trail_unit,
+        trail_offset,
+        stop_name,
+    ) = command
+    plain = (symbol, side, _LIMIT, tif, qty, price, name, post_only, mode)
+    limit = _Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0))
+    plain = (symbol, side, stop_type, tif, qty, stop_limit_price, stop_name, 0, mode)
+    trigger = (stop_price, trail_unit, trail_offset)
+    stop = _Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0))
+    code = _pair_reject(session.account, limit, stop)
+    if code:
+        events.append((REJECTED, 0, int(code), command))
+        return
+    _enter_pair(exchange, session, limit, stop, events)
+
+
+def _pair_reject(account: Account, limit: _Wish, stop: _Wish) -> int:
+    code = limit.reject(account)
+    if code:
+        return code
+    book, kind = limit.book, limit.kind
+    assert book is not None and kind is not None, "half a pair was let through"
+    if stop.client_order_id and stop.client_order_id == limit.client_order_id:
+        return Reject.DUPLICATE_CLIENT_ORDER_ID
+    held = 0
+    if book.ledger is not None and limit.price is not None:
+        held = book.ledger.need(kind[0], limit.price * limit.qty, limit.qty)
+    code = stop.reject(account, tokens=2, room=2, held=held)
+    if not code and (stop.kind is None or stop.kind[1] not in TRIGGERED_TYPES):
+        return Reject.UNSUPPORTED_COMBINATION
+    return code
+
+
+def _enter_pair(
+    exchange: Exchange, session: Session, limit: _Wish, stop: _Wish, events: list[Event]
+) -> None:
+    first_id = exchange.last_order_id + 1
+    first = limit.make(exchange, session, first_id + 1)
+    second = stop.make(exchange, session, first_id)
+    assert first.special is not None and second.special is not None, "a pair without its link"
+    first.special.sibling, second.special.sibling = second, first
+    _take_funds(first.book, first, tokens=2)
+    _take_funds(second.book, second, tokens=0)
+    second.book.wait(second)
+    place = len(events) + 1
+    first.book.enter_with(first, limit.conditions, events)
+    events.insert(place, (ACCEPTED, 0, second.terms))
+    _after(first, events)
+
+
+# -- cancels -------------------------------------------------------------------------------------
+
+
+def cancel_order(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    """CANCEL_ORDER."""
+    try:
+        _, order_id, client_order_id = command
+        order = session.account.find(order_id, client_order_id)
+    except (TypeError, ValueError):
+        events.append((CANCEL_REJECTED, 0, _MALFORMED, command))
+        return
+    if order is None:
+        events.append((CANCEL_REJECTED, 0, _UNKNOWN_ORDER, command))
+    elif not order.leaves_qty:
+        events.append((CANCEL_REJECTED, 0, _TOO_LATE, command))
+    else:
+        order.book.cancel(order, 0, events)
+
+
+def cancel_replace(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    """CANCEL_REPLACE: a cancel and a new order, both or (without or_place) none."""
+    if form_error(command) is not None:
+        events.append((CANCEL_REJECTED, 0, _MALFORMED, command))
+        return
+    _, order_id, client_order_id, or_place, *fields = command
+    account = session.account
+    order = account.find(order_id, client_order_id)
+    wish = _Wish(exchange, tuple(fields))
+    if order is None or not order.leaves_qty:
+        reason = _UNKNOWN_ORDER if order is None else _TOO_LATE
+        events.append((CANCEL_REJECTED, 0, reason, command))
+        code = wish.reject(account) if or_place else _CANCEL_FAILED
+    elif or_place:
+        order.book.cancel(order, 0, events)
+        code = wish.reject(account)
+    else:
+        code = _reject_without(order, wish)
+        if code:
+            events.append((CANCEL_REJECTED, 0, int(code), command))
+        else:
+            order.book.cancel(order, 0, events)
+    if code:
+        events.append((REJECTED, 0, int(code), command))
+        return
+    _enter_wish(exchange, session, wish, events)
+
+
+def _reject_without(order: Order, wish: _Wish) -> int:
+    """Why an order could not be entered if another one were gone first; changes nothing.
+
+    The other one, and the one that would end with it, are taken out and put back: every rule
+    sees what it would see.
+    """
+    gone = [order]
+    if order.special is not None and order.special.sibling is not None:
+        gone.append(order.special.sibling)
+    account = order.account
+    absences = [_Absence(each) for each in gone]
+    remembered = [*account.closed, *gone]
+    forgotten = remembered[: max(0, len(remembered) - account.closed_orders_max)]
+    names = {each.terms[2]: each for each in forgotten if each.terms[2]}
+    for name in names:
+        del account.by_client_order_id[name]
+    code = wish.reject(account)
+    account.by_client_order_id.update(names)
+    for absence in reversed(absences):
+        absence.end()
+    return code
+
+
+class _Absence:
+    """An open order that is taken out of everything that rules look at, until `end`."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._held = order.held
+        self._level = order.level
+        self._newer = order.newer
+        book = order.book
+        if book.ledger is not None:
+            book.ledger.release(order, order.held)
+        order.account.open_count -= 1
+        if order.level is not None:
+            book.lift(order)
+        elif book.waits(order):
+            assert book.stops is not None and order.special is not None, "a stop without trigger"
+            book.stops.remove(order, order.special)
+
+    def end(self) -> None:
+        """Put it back exactly where it was."""
+        order, book = self._order, self._order.book
+        if book.ledger is not None:
+            book.ledger.hold(order, self._held)
+        order.account.open_count += 1
+        if self._level is not None:
+            book.put_back(order, before=self._newer)
+        elif order.special is not None and order.special.stop_price is not None:
+            assert book.stops is not None, f"{book.symbol} has no stops"
+            book.stops.put(order, order.special)
+
+
+def mass_cancel(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    """MASS_CANCEL: the first page of it at once."""
+    code = _mass_cancel_reject(exchange, session.account, command)
+    if code:
+        events.append((REJECTED, 0, int(code), command))
+        return
+    _, name, session_id, symbol, side, price_low, price_high = command
+    name = name or session.account.name
+    names = list(exchange.accounts)[::-1] if name == EVERYBODY else [name]
+    job = MassCancel(name, _MASS_CANCEL, names, exchange.last_order_id)
+    job.session_id, job.symbol, job.side = session_id, symbol, side
+    job.price_low, job.price_high = price_low, price_high
+    go_on(exchange, job, exchange.limits.cancel_page, events)
+
+
+def _mass_cancel_reject(exchange: Exchange, account: Account, command: Command) -> int:
+    if form_error(command) is not None:
+        return Reject.MALFORMED
+    _, name, _, symbol, side, price_low, price_high = command
+    if name not in ("", account.name) and not account.is_operator:
+        return Reject.NOT_AUTHORIZED
+    if name not in ("", EVERYBODY) and name not in exchange.accounts:
+        return Reject.UNKNOWN_ACCOUNT
+    if symbol and symbol not in exchange.books:
+        return Reject.UNKNOWN_INSTRUMENT
+    if side not in (0, *map(int, Side)):
+        return Reject.BAD_SIDE
+    if not symbol and not (price_low is None and price_high is None):
+        return Reject.UNSUPPORTED_COMBINATION
+    return 0
+
+
+# -- amends --------------------------------------------------------------------------------------
+
+
+def amend_order(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    """AMEND_ORDER: a new total and/or price."""
+    order = None
+    try:
+        _, order_id, client_order_id, order_qty, price = command
+        order = session.account.find(order_id, client_order_id)
+        code = amend_reject(order, order_qty, price)
+    except (TypeError, ValueError):
+        code = _MALFORMED
+    if order is None or code:
+        events.append((CANCEL_REJECTED, 0, int(code), command))
+        return
+    old = order.terms
+    if (order_qty is None and price is None) or not _may_amend(order, order_qty, price):
+        events.append((CANCEL_REJECTED, 0, int(Reject.AMEND_NOT_ALLOWED), command))
+        return
+    qty = old[5] if order_qty is None else order_qty
+    terms = (*old[:5], qty, old[6] if price is None else price, *old[7:])
+    _amend(order, terms, order_qty, command, events)
+
+
+def _may_amend(order: Order, order_qty: int | None, price: int | None) -> bool:
+    """Whether these may be changed on such an order."""
+    if price is not None and order.terms[6] is None:
+        return False
+    if order_qty is None:
+        return True
+    return order.special is None or order.special.sibling is None
+
+
+def _amend(
+    order: Order,
+    terms: tuple[Any, ...],
+    order_qty: int | None,
+    command: Command,
+    events: list[Event],
+) -> None:
+    """Make an open order one of these terms, or say why not."""
+    leaves = order.leaves_qty if order_qty is None else order_qty - order.cum_qty
+    code = amended_reject(order, terms, has_qty=order_qty is not None, leaves=leaves)
+    if code:
+        events.append((CANCEL_REJECTED, 0, int(code), command))
+    elif leaves <= 0:
+        order.book.cancel(order, 0, events)
+    else:
+        guard = order.account.guard
+        if guard is not None:
+            guard.take_tokens(order.book.moment.time_ns, 1)
+        order.book.amend(order, terms, leaves, events)
+        _after(order, events)
+
+
+def replace_order(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    """REPLACE_ORDER: an amend that can also change conditions."""
+    if form_error(command) is not None:
+        events.append((CANCEL_REJECTED, 0, _MALFORMED, command))
+        return
+    _, order_id, client_order_id, order_qty, price, *changes = command
+    order = session.account.find(order_id, client_order_id)
+    code = amend_reject(order, order_qty, price)
+    if order is None or code:
+        events.append((CANCEL_REJECTED, 0, int(code), command))
+        return
+    terms = _replaced_terms(order, order_qty, price, changes)
+    if terms is None:
+        events.append((CANCEL_REJECTED, 0, int(Reject.AMEND_NOT_ALLOWED), command))
+        return
+    had_expiry = order.terms[7][5] if len(order.terms) > 7 else 0
+    _amend(order, terms, order_qty, command, events)
+    if order.leaves_qty and len(order.terms) > 7 and order.terms[7][5] != had_expiry:
+        exchange.agenda.expire_at(order, order.terms[7][5])
+
+
+def _replaced_terms(
+    order: Order, order_qty: int | None, price: int | None, changes: list[int | None]
+) -> tuple[Any, ...] | None:
+    """The terms after a REPLACE_ORDER; None if such an order cannot change so."""
+    stop_price, trail_offset, display_qty, expire_time_ns = changes
+    if order_qty is None and price is None and changes == [None] * 4:
+        return None
+    if not _may_amend(order, order_qty, price):
+        return None
+    old = order.terms
+    qty, limit = old[5] if order_qty is None else order_qty, old[6] if price is None else price
+    if changes == [None] * 4:
+        return (*old[:5], qty, limit, *old[7:])
+    if len(old) < 8:
+        return None
+    conditions = OrderConditions(*old[7])
+    waits = order.book.waits(order)
+    if stop_price is not None and not (waits and conditions.stop_price is not None):
+        return None
+    if trail_offset is not None and not (waits and conditions.trail_unit):
+        return None
+    if display_qty is not None and not (conditions.display_qty and display_qty):
+        return None
+    if expire_time_ns is not None and not conditions.expire_time_ns:
+        return None
+    new = conditions._replace(
+        stop_price=conditions.stop_price if stop_price is None else stop_price,
+        trail_offset=conditions.trail_offset if trail_offset is None else trail_offset,
+        display_qty=conditions.display_qty if display_qty is None else display_qty,
+        expire_time_ns=conditions.expire_time_ns if expire_time_ns is None else expire_time_ns,
+    )
+    return (*old[:5], qty, limit, tuple(new))

@@ -1,0 +1,273 @@
+"""What engine version 2 added to the state, as values: the last part of each value of format 2.
+
+Owns what of it is state and its order. Balances are written as text, since they are the only
+numbers that no rule keeps within 64 bits. The links between orders (pairs, stops, expiries) are
+made again from what the orders say of themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from raftbook.core.accounts import Account, Balance, Guard
+from raftbook.core.agenda import MassCancel
+from raftbook.core.book import Book
+from raftbook.core.call import CALLS
+from raftbook.core.candles import WIDTHS_NS
+from raftbook.core.exchange import Exchange
+from raftbook.core.ladder import Order, Special
+from raftbook.core.sessions import Session
+from raftbook.core.stops import Stops
+from raftbook.core.types import TimeInForce
+
+Value = tuple[Any, ...]
+_DAY: Final = int(TimeInForce.DAY)
+_AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
+
+
+# -- orders --------------------------------------------------------------------------------------
+
+
+def export_order(order: Order) -> Value:
+    """(session_id, entered_ns, closed_ns, held, fee_units, special or None)"""
+    special = order.special
+    part: Value | None = None
+    if special is not None:
+        part = (
+            special.display_qty,
+            special.shown_qty if order.leaves_qty else 0,
+            special.stop_price if order.leaves_qty else None,
+            special.best_price,
+            special.arrival,
+        )
+    stamps = (order.session_id, order.entered_ns, order.closed_ns)
+    return (*stamps, order.held, order.fee_units, part)
+
+
+def restore_order(order: Order, value: Value) -> None:
+    """Set on an order what `export_order` told."""
+    order.session_id, order.entered_ns, order.closed_ns, order.held, order.fee_units, part = value
+    if part is not None:
+        order.special = special = Special(part[0])
+        _, special.shown_qty, special.stop_price, special.best_price, special.arrival = part
+
+
+# -- accounts ------------------------------------------------------------------------------------
+
+
+def export_account(account: Account) -> Value:
+    """(enabled, killed, group, guard or None, balances, transfers, readers, API keys)"""
+    guard = account.guard
+    limits: Value | None = None
+    if guard is not None:
+        limits = (
+            guard.open_orders_max,
+            guard.qty_max,
+            guard.notional_max,
+            guard.orders_per_s,
+            guard.orders_burst,
+            guard.tokens,
+            guard.refilled_ns,
+        )
+    return (
+        int(account.enabled),
+        int(account.is_killed),
+        account.group_name,
+        limits,
+        export_balances(account),
+        tuple((key, *moved) for key, moved in account.transfers.items()),
+        tuple(account.readers),
+        tuple(account.api_keys.items()),
+    )
+
+
+def export_balances(account: Account) -> Value:
+    """(currency, available, held) of each, by name; what is nothing is left out."""
+    return tuple(
+        (currency, str(balance.available), str(balance.held))
+        for currency, balance in sorted(account.balances.items())
+        if balance.available or balance.held
+    )
+
+
+def restore_account(exchange: Exchange, account: Account, value: Value) -> None:
+    """Set on an account what `export_account` told, after its orders are known."""
+    enabled, is_killed, group, limits, balances, transfers, readers, api_keys = value
+    account.enabled, account.is_killed = bool(enabled), bool(is_killed)
+    exchange.set_group(account, group)
+    account.block(venue_killed=exchange.is_killed)
+    if limits is not None:
+        account.guard = guard = Guard()
+        guard.open_orders_max, guard.qty_max, guard.notional_max = limits[:3]
+        guard.orders_per_s, guard.orders_burst, guard.tokens, guard.refilled_ns = limits[3:]
+        if guard.open_orders_max:
+            account.open_orders_max = min(guard.open_orders_max, account.open_orders_max)
+    for currency, available, held in balances:
+        balance = account.balances[currency] = Balance()
+        balance.available, balance.held = int(available), int(held)
+    for key, currency, amount, available in transfers:
+        account.transfers[key] = (currency, amount, available)
+    account.readers = dict.fromkeys(readers)
+    for key, secret in api_keys:
+        account.api_keys[key] = secret
+        exchange.accounts_by_key[key] = account
+
+
+# -- books ---------------------------------------------------------------------------------------
+
+
+def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value:
+    """(waiting orders, arrivals, price seen by trailing stops, market orders for the auction,
+    limit orders for it, whether one is owed, end of call, phase then, busted trades, candles)"""
+    waiting: list[Order] = []
+    arrivals, seen = 0, None
+    if book.stops is not None:
+        waiting = sorted(book.stops, key=_arrival)
+        arrivals, seen = book.stops.arrivals, book.stops.seen_price
+    market = [order for order in book.at_auction.values() if order.terms[6] is None]
+    limit = [order for order in book.at_auction.values() if order.terms[6] is not None]
+    return (
+        tuple(order_value(order, 2) for order in waiting),
+        arrivals,
+        seen,
+        tuple(order_value(order, 2) for order in market),
+        tuple((order.account.name, order.terms[0]) for order in limit if order.leaves_qty),
+        int(book.owes_auction),
+        book.call_until_ns,
+        book.call_then,
+        tuple(book.busted),
+        tuple(tuple(candle.row() for candle in book.tape.candles(each)) for each in WIDTHS_NS),
+    )
+
+
+def _arrival(order: Order) -> int:
+    assert order.special is not None, f"order {order.terms[0]} waits without a trigger"
+    return order.special.arrival
+
+
+def restore_book(
+    exchange: Exchange, book: Book, value: Value, order_of: Callable[[Exchange, Value], Order]
+) -> None:
+    """Set on a book what `export_book` told, after its resting orders are known."""
+    waiting, arrivals, seen, market, limit, owes, until_ns, then, busted, candles = value
+    book.owes_auction = bool(owes)
+    book.is_call = book.phase in CALLS
+    if waiting or arrivals:
+        book.stops = stops = Stops()
+        stops.arrivals, stops.seen_price = arrivals, seen
+        for order_value in waiting:
+            order = order_of(exchange, order_value)
+            order.account.open_count += 1
+            assert order.special is not None, f"order {order.terms[0]} waits without a trigger"
+            stops.put(order, order.special)
+    for order_value in market:
+        order = order_of(exchange, order_value)
+        order.account.open_count += 1
+        book.at_auction[order.terms[0]] = order
+    for name, order_id in limit:
+        book.at_auction[order_id] = exchange.accounts[name].orders[order_id]
+    book.call_until_ns, book.call_then = until_ns, then
+    if until_ns:
+        exchange.agenda.calls[book.symbol] = until_ns
+    book.busted = dict.fromkeys(busted)
+    book.tape.restore([], candles)
+
+
+# -- sessions, money, agenda ---------------------------------------------------------------------
+
+
+def export_session(session: Session) -> Value:
+    """(epoch, cancels, lease_ns, renewed_ns)"""
+    return (session.epoch, int(session.cancels), session.lease_ns, session.renewed_ns)
+
+
+def restore_session(session: Session, value: Value) -> None:
+    """Set on a session what `export_session` told."""
+    session.epoch, cancels, session.lease_ns, session.renewed_ns = value
+    session.cancels = bool(cancels)
+
+
+def export_money(exchange: Exchange) -> Value:
+    """(venue killed, currencies, balances of each account)"""
+    money = exchange.money
+    return (
+        int(exchange.is_killed),
+        tuple(
+            (name, decimals, str(money.fees[name]), str(money.supply[name]))
+            for name, decimals in money.decimals.items()
+        ),
+    )
+
+
+def restore_money(exchange: Exchange, value: Value) -> None:
+    """Know the currencies, before any instrument is."""
+    is_killed, currencies = value
+    exchange.is_killed = bool(is_killed)
+    money = exchange.money
+    money.decimals.clear()
+    money.fees.clear()
+    money.supply.clear()
+    for name, decimals, fees, supply in currencies:
+        money.add_currency(name, decimals)
+        money.fees[name], money.supply[name] = int(fees), int(supply)
+
+
+def export_agenda(exchange: Exchange) -> Value:
+    """(day, orders of ended days, mass cancels, stopped instruments, next_ns)"""
+    agenda = exchange.agenda
+    ended = [order for order in agenda.ended_day if order.leaves_qty]
+    return (
+        agenda.day,
+        tuple((order.account.name, order.terms[0]) for order in ended),
+        tuple(_export_job(job) for job in agenda.mass_cancels),
+        tuple(agenda.stopped),
+    )
+
+
+def _export_job(job: MassCancel) -> Value:
+    names = (job.account, job.reason, tuple(job.names), job.last_order_id)
+    criteria = (job.session_id, job.symbol, job.side, job.price_low, job.price_high)
+    return (*names, job.current, tuple(job.ids), *criteria)
+
+
+def restore_agenda(exchange: Exchange, value: Value) -> None:
+    """What is due, made from the orders and sessions that are known by now."""
+    agenda = exchange.agenda
+    agenda.day, ended, jobs, stopped = value
+    agenda.ended_day = [exchange.accounts[name].orders[order_id] for name, order_id in ended]
+    past = {order_id for _, order_id in ended}
+    for account in exchange.accounts.values():
+        for order in account.orders.values():
+            if order.leaves_qty:
+                _restore_links(exchange, order, is_past=order.terms[0] in past)
+    agenda.day_orders.sort(key=_order_id)
+    for account_name, reason, names, last_order_id, current, ids, *criteria in jobs:
+        job = MassCancel(account_name, reason, list(names), last_order_id)
+        job.current, job.ids = current, list(ids)
+        job.session_id, job.symbol, job.side, job.price_low, job.price_high = criteria
+        agenda.mass_cancels.append(job)
+    agenda.stopped = dict.fromkeys(stopped)
+    for session in exchange.sessions.by_id.values():
+        if session.lease_ns:
+            agenda.leases[session.session_id] = session.lease_end_ns()
+    agenda.plan(exchange.moment.time_ns)
+
+
+def _order_id(order: Order) -> int:
+    return int(order.terms[0])
+
+
+def _restore_links(exchange: Exchange, order: Order, *, is_past: bool) -> None:
+    """What an open order is part of: a pair, a day, a list of expiries."""
+    terms = order.terms
+    if terms[4][2] == _DAY and not is_past:
+        exchange.agenda.add_day_order(order)
+    if len(terms) < 8:
+        return
+    conditions = terms[7]
+    if conditions[5]:
+        exchange.agenda.expire_at(order, conditions[5])
+    sibling = order.account.orders.get(conditions[7]) if conditions[7] else None
+    if sibling is not None and sibling.leaves_qty and order.special is not None:
+        order.special.sibling = sibling
