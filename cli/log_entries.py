@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from raftbook.client.values import InstrumentSpec
+from raftbook.core.commands import NO_SESSION
 from raftbook.core.exchange import Exchange
 from raftbook.core.types import Phase
 from raftbook.errors import ProtocolError
@@ -58,7 +59,11 @@ class EntryReader:
         document = self.asked(entry, exchange)
         if applied is not None:
             document |= _time(applied.time_ns)
-            for request, reply in zip(document["requests"], applied.replies, strict=True):
+            replies = applied.replies
+            unasked = len(replies) - len(document["requests"])
+            if unasked:
+                document["requests"].insert(0, {"session_id": NO_SESSION, "commands": []})
+            for request, reply in zip(document["requests"], replies, strict=True):
                 symbol_of = _symbols(exchange, request["session_id"])
                 request["events"] = [
                     event_document(event, self.specs, symbol_of) for event in reply[4]

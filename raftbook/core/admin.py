@@ -13,7 +13,7 @@ from raftbook.core.book import Book
 from raftbook.core.call import begin_call
 from raftbook.core.call import set_phase as enter_phase
 from raftbook.core.chores import end_days
-from raftbook.core.commands import Command
+from raftbook.core.commands import Command, without_secret
 from raftbook.core.events import (
     ACCOUNT_CHANGED,
     API_KEY_SET,
@@ -379,7 +379,7 @@ def set_api_key(
     """SET_API_KEY. Keys are unique in the venue: a request names nothing else."""
     code = _api_key_reject(exchange, session.account, command)
     if code:
-        _refuse((*command[:3], "") if len(command) == 4 else command, code, events)
+        _refuse(without_secret(command), code, events)
         return
     _, name, key, secret = command
     account = exchange.accounts[name]

@@ -405,3 +405,10 @@ def set_phase(symbol: str, phase: Phase) -> Command:
 def set_engine_version(engine_version: int, written_by: str) -> Command:
     """Put newer rules in force; `written_by` is the leader's package version, for the reader."""
     return (SET_ENGINE_VERSION, engine_version, written_by)
+
+
+def without_secret(command: Command) -> Command:
+    """A command as a reject may tell it: the secret of an API key is nobody's to read."""
+    if type(command) is tuple and len(command) == 4 and command[0] == SET_API_KEY:
+        return (*command[:3], "")
+    return command

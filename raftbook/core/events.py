@@ -147,10 +147,10 @@ request had been applied before: then entry_index, event_offset and events are t
 (a session found again by its key tells where it stands now). `events` is stored: do not change it.
 
 Where time or earlier work told something, the replies of an entry begin with one that nobody asked
-for: session_id 0, request_seq UNASKED (see `unasked`).
+for: session_id 0, request_seq UNASKED (see `answers`).
 """
 
 
-def unasked(replies: Sequence[Reply]) -> int:
-    """How many replies at the beginning are no answer to a request: 0 or 1."""
-    return int(bool(replies) and replies[0][1] == UNASKED and replies[0][0] == 0)
+def answers(replies: Sequence[Reply], requests: Sequence[Any]) -> Sequence[Reply]:
+    """The replies of an entry that answer its requests, one each and in order."""
+    return replies[len(replies) - len(requests) :]

@@ -18,7 +18,7 @@ from raftbook.core.accounts import Account
 from raftbook.core.agenda import Agenda
 from raftbook.core.book import Book
 from raftbook.core.chores import do_chores, lapse
-from raftbook.core.commands import NO_SESSION, Command, Entry
+from raftbook.core.commands import NO_SESSION, Command, Entry, without_secret
 from raftbook.core.digest import DIGEST_PENDING_MAX, RollingDigest
 from raftbook.core.events import (
     CANCEL_REJECTED,
@@ -201,7 +201,7 @@ class Exchange:
 
         Returns:
             One reply per request, in order, after one that nobody asked for where time or
-            unfinished work told something (`events.unasked`). A request seen before changes nothing
+            unfinished work told something (`events.answers`). A request seen before changes nothing
             and gets its original reply, flagged poss_dup.
         """
         moment = self.moment
@@ -429,4 +429,5 @@ _HANDLERS: Final[dict[int, Handler]] = {
 
 def _refuse(command: Command, reason: Reject, events: list[Event]) -> None:
     is_change = type(command) is tuple and command[:1] in ((c.CANCEL_ORDER,), (c.AMEND_ORDER,))
-    events.append((CANCEL_REJECTED if is_change else REJECTED, 0, int(reason), command))
+    told = without_secret(command)
+    events.append((CANCEL_REJECTED if is_change else REJECTED, 0, int(reason), told))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
-from raftbook.core.events import Reply
+from raftbook.core.events import Reply, answers
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.gateway.privacy import private_view
@@ -136,7 +136,7 @@ class _Market:
     def _flush(self, now_ns: int) -> None:
         gathered, self.gathered = self.gathered, []
         replies = self._apply([request for request, _ in gathered])
-        for reply, (_, then) in zip(replies, gathered, strict=True):
+        for reply, (_, then) in zip(answers(replies, gathered), gathered, strict=True):
             then(reply, now_ns)
 
     # -- calls --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from math import inf
 from typing import Any, Final
 
 from raftbook.core.commands import NO_SESSION, OPEN_SESSION, Command, Entry
-from raftbook.core.events import CANCEL_REJECTED, REJECTED, SESSION_OPENED, Event, Reply
+from raftbook.core.events import CANCEL_REJECTED, REJECTED, SESSION_OPENED, Event, Reply, answers
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.types import Reject
 from raftbook.gateway.privacy import private_view
@@ -86,7 +86,8 @@ class _Replay:
             last_index = entry.index
             self._look(before=entry.index)
             replies = self.exchange.apply(entry)
-            for request, reply in zip(entry.requests, replies, strict=True):
+            answered = answers(replies, entry.requests)
+            for request, reply in zip(entry.requests, answered, strict=True):
                 self._take(request[2], reply)
         self._look(before=inf)
         self._verdict.digest = self.exchange.digest.value()
