@@ -267,6 +267,8 @@ class Book:
             events.append((ACCEPTED, 0, terms))
             order.terms = self.repriced(terms)
             events.append((REPRICED, 0, order.terms, price))
+            if self.ledger is not None:
+                self.ledger.fit(order)
             self._rest(order, events)
         else:
             reason = self._minimum_reject(order, conditions.min_qty)
