@@ -36,6 +36,9 @@ MEMBERS_EVERY_S: Final = 30.0
 """A node is asked this often who the members are, and at the beginning of each connection: to
 replace a machine takes longer, so all nodes that a client knows cannot be replaced unnoticed."""
 
+MEMBERS_SOON_S: Final = 1.0
+"""And this soon when a node cannot do what it is asked to: it may have been replaced."""
+
 CONNECT_TIMEOUT_S: Final = 1.0
 """A host that does not answer must leave time to try the others."""
 
@@ -306,6 +309,10 @@ class Conversation:
             self._members_due = now + MEMBERS_EVERY_S
             self._members_ref = self.next_ref()
             self.send((m.QUERY, self._members_ref, "status", {}))
+        self._wake_by(self._members_due)
+
+    def _ask_members_soon(self, now: float) -> None:
+        self._members_due = min(self._members_due, now + MEMBERS_SOON_S)
         self._wake_by(self._members_due)
 
     def _watch_silence(self, now: float) -> None:

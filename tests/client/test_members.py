@@ -48,6 +48,19 @@ async def test_a_client_goes_on_when_all_nodes_it_was_given_have_been_replaced(k
 
 @both
 @in_loop
+async def test_a_client_of_one_node_that_was_replaced_asks_it_by_whom(kind: str) -> None:
+    """The node that left is fenced: it refuses every order, and can still be asked."""
+    async with Cluster(1) as cluster, client_of(kind, cluster, timeout_s=30.0) as client:
+        await client.request([BUY])
+        await cluster.add_node()
+        cluster.members.remove(cluster.nodes[0])
+        cluster.nodes[0].script = ["not_ready"] * 1_000
+        await client.request([BUY])
+        assert cluster.nodes[1].requests == [(1, 2)]
+
+
+@both
+@in_loop
 async def test_a_client_of_named_nodes_alone_asks_no_other(kind: str) -> None:
     async with Cluster(2) as cluster:
         nodes = cluster.addresses[:1]
