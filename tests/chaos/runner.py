@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -214,8 +212,7 @@ class _Run:
     async def _settle(self) -> None:
         """Repeat, compare, verify; what nobody asks any more must not stay open."""
         cluster, report = self.cluster, self.report
-        via = self.options.seed % len(cluster.ids) + 1
-        await self.load.repeat_some(via=cluster.ids[via - 1])
+        await self.load.repeat_some(via=cluster.ids[self.options.seed % len(cluster.ids)])
         try:
             index, digest = await asyncio.to_thread(cluster.settle)
         except (Trouble, AssertionError) as error:
@@ -223,24 +220,30 @@ class _Run:
             return
         self.settled = (index, digest)
         report.note(f"all nodes have digest {digest[:12]} at {index}")
-        code, said = await asyncio.to_thread(self._verify)
+        code, said = await asyncio.to_thread(cluster.operate, "verify")
         report.note(said.strip().splitlines()[-1] if said.strip() else f"verify: {code}")
         if code:
             report.problem(f"cluster verify ended with {code}: {said}")
+        await asyncio.to_thread(self._check_members)
         unused = [name for name, count in cluster.proxies.used().items() if not count]
+        gone = {str(node_id) for node_id in cluster.removed_ids}
+        unused = [name for name in unused if not gone & set(name.split("-"))]
         if unused:
             report.problem(f"nobody ever went by the proxies {', '.join(unused)}")
         await asyncio.to_thread(self._check_growth)
 
     settled: tuple[int, str] = (0, "")
 
-    def _verify(self) -> tuple[int, str]:
-        command = [sys.executable, "-m", "raftbook_cli.main", "cluster", "verify", "--config"]
-        done = subprocess.run(
-            [*command, str(self.cluster.path)], capture_output=True, text=True, timeout=60,
-            check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+    def _check_members(self) -> None:
+        """All nodes name the same members, and those are who came and did not go; all vote."""
+        cluster = self.cluster
+        wanted = dict.fromkeys(cluster.ids, True)
+        for node_id, status in cluster.statuses():
+            told = {row["node_id"]: row["voter"] for row in status["members"]}
+            if told != wanted:
+                self.report.problem(f"node {node_id} names {told} as members, not {cluster.ids}")
+        if set(cluster.running) != set(cluster.ids):
+            self.report.problem(f"nodes {cluster.running} run, members are {cluster.ids}")
 
     # -- beside it ----------------------------------------------------------------------------
 
@@ -279,10 +282,13 @@ class _Run:
                 values[at] = max(values[2], count) if at == 2 else count
 
     def _check_growth(self) -> None:
+        # Who came later was never idle at first.
+        idle = max(growth.descriptors[0] for growth in self.result.growth.values())
+
         def is_small() -> bool:
             self._sample(1)
             return all(
-                growth.descriptors[1] <= growth.descriptors[0] + DESCRIPTORS_SLACK
+                growth.descriptors[1] <= idle + DESCRIPTORS_SLACK
                 for growth in self.result.growth.values()
             )
 
@@ -296,9 +302,13 @@ class _Run:
         result, report, tally = self.result, self.report, self.load.tally
         self.load.recorder.history.save(self.options.folder / HISTORY)
         index, digest = self.settled
-        RunFile(list(self.cluster.ids), index, digest, self.load.windows_used).save(
-            self.options.folder
-        )
+        RunFile(
+            list(self.cluster.ids),
+            index,
+            digest,
+            self.load.windows_used,
+            self.cluster.removed_ids,
+        ).save(self.options.folder)
         result.tally = {
             "acknowledged": tally.acknowledged,
             "retries": tally.retries,
