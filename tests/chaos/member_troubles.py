@@ -19,8 +19,9 @@ from tests.e2e.cluster import HOST
 if TYPE_CHECKING:
     from tests.chaos.nemeses import Nemeses
 
-CHANGE_S: Final = 60.0
-"""A change of members, a join and the news of a removal each take less."""
+CHANGE_S: Final = 120.0
+"""A change of members, a join and the news of a removal each take a second or two, on a machine
+that is not busy with other things."""
 
 
 async def replace_follower(ground: Nemeses, rng: random.Random) -> None:
