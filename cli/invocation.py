@@ -193,6 +193,7 @@ class Invocation:
             "timeout_s": self.time_limit_s,
             "ends_at": self.ends_at,
             "gives_up_when_refused": is_one_node and not self.waits,
+            "follows_members": not is_one_node,
         }
 
     def how_to_start(self, node_id: int | None = None) -> str:

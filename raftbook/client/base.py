@@ -34,6 +34,7 @@ class BaseClient:
         request_attempt_timeout_s: float = 2.5,
         ends_at: float = NEVER,
         gives_up_when_refused: bool = False,
+        follows_members: bool = True,
         rng: random.Random | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -53,6 +54,9 @@ class BaseClient:
                 running loop's time for asyncio): one deadline for many calls.
             gives_up_when_refused: end a call as soon as every node has refused a connection,
                 instead of trying until timeout_s.
+            follows_members: learn from the nodes who else belongs to the cluster, and go there too
+                when one is lost: a client then outlives all the nodes it was given. Without, only
+                `nodes` are asked: for a question to one node.
             rng: jitter of the backoff.
             on_progress: is told, in one line, whenever something is tried again.
         """
@@ -65,6 +69,7 @@ class BaseClient:
             timeout_s=timeout_s,
             attempt_timeout_s=request_attempt_timeout_s,
             gives_up_when_refused=gives_up_when_refused,
+            follows_members=follows_members,
             rng=rng or random.Random(),
         )
         self._is_own_key = not session_key

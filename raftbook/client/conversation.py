@@ -32,6 +32,13 @@ FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 PING_EVERY_S: Final = 15.0
 """A silent connection is asked for a sign; a quarter of a node's default idle_timeout_ms."""
 
+MEMBERS_EVERY_S: Final = 30.0
+"""A node is asked this often who the members are, and at the beginning of each connection: to
+replace a machine takes longer, so all nodes that a client knows cannot be replaced unnoticed."""
+
+MEMBERS_SOON_S: Final = 1.0
+"""And this soon when a node cannot do what it is asked to: it may have been replaced."""
+
 CONNECT_TIMEOUT_S: Final = 1.0
 """A host that does not answer must leave time to try the others."""
 
@@ -95,6 +102,8 @@ class Conversation:
         self._is_paused = False  # nobody reads what arrives, so silence means nothing
         self._last_ref = 0
         self._login_ref = 0
+        self._members_ref = 0
+        self._members_due = -NEVER
 
     # -- what the socket's owner calls --------------------------------------------------------
 
@@ -166,6 +175,7 @@ class Conversation:
         self.wake_at = NEVER
         if self._reader is not None:
             self._watch_silence(now)
+        self._ask_members(now)
         self._on_wake(now)
         if self._reader is None and not self._is_dialing and self._has_reason_to_talk():
             self._wake_by(max(now, self._dial_at))
@@ -206,7 +216,8 @@ class Conversation:
         self._reader = None
         self.is_ready = False
         self.node_id = 0
-        self._login_ref = 0
+        self._login_ref = self._members_ref = 0
+        self._members_due = -NEVER
         self.should_close = True
         self._outgoing.clear()
         self._handshake_until = NEVER
@@ -239,6 +250,10 @@ class Conversation:
         if self.is_ready:
             if kind == m.FAILURE and not message[1]:
                 self.drop(f"closed the connection: {message[3]}", now)
+            elif kind in (m.RESULT, m.FAILURE) and message[1] == self._members_ref:
+                self._members_ref = 0
+                if kind == m.RESULT:
+                    self.settings.members.take(message[2])
             elif kind != m.PONG:
                 self._on_message(message, now)
         elif kind == m.FAILURE and message[1] == self._login_ref and self._login_ref:
@@ -284,6 +299,21 @@ class Conversation:
         self.is_ready = True
         self._wake_by(now + PING_EVERY_S)
         self._on_ready(now)
+        self._ask_members(now)
+
+    def _ask_members(self, now: float) -> None:
+        """Ask who belongs to the cluster, when that is due: nobody waits for the answer."""
+        if not (self.settings.follows_members and self.is_ready) or self._is_paused:
+            return
+        if now >= self._members_due:
+            self._members_due = now + MEMBERS_EVERY_S
+            self._members_ref = self.next_ref()
+            self.send((m.QUERY, self._members_ref, "status", {}))
+        self._wake_by(self._members_due)
+
+    def _ask_members_soon(self, now: float) -> None:
+        self._members_due = min(self._members_due, now + MEMBERS_SOON_S)
+        self._wake_by(self._members_due)
 
     def _watch_silence(self, now: float) -> None:
         if not self.is_ready:

@@ -279,6 +279,7 @@ class Flow(Calls):
 
     def _leave(self, why: str, now: float) -> None:
         """Turn to another node, once this one has answered what it still has."""
+        self._ask_members_soon(now)
         if not self.ring.is_alone and self._leave_at is None and self.is_ready:
             self._leave_at = now + LEAVE_GRACE_S
             self._leave_why = why

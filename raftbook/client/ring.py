@@ -13,26 +13,28 @@ class NodeRing:
     """The nodes of a client, tried one after the other.
 
     Attributes:
+        address: the node whose turn it is.
         troubles: each node's last trouble since one of them did what it was asked to.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.troubles: dict[Address, str] = {}
         self._settings = settings
-        self._nodes = tuple((host, port) for host, port in settings.nodes)
-        self._turn = 0
+        self._given = tuple((host, port) for host, port in settings.nodes)
         self._failures = 0
         self._refusals = 0  # in a row
+        self.address = self._given[0]
 
     @property
-    def address(self) -> Address:
-        """The node whose turn it is."""
-        return self._nodes[self._turn]
+    def _nodes(self) -> tuple[Address, ...]:
+        """Those that were given, then the other members."""
+        learned = self._settings.members.addresses
+        return tuple(dict.fromkeys((*self._given, *learned))) if learned else self._given
 
     @property
     def is_alone(self) -> bool:
         """Whether there is no other node to turn to."""
-        return len(self._nodes) == 1
+        return self._nodes == (self.address,)
 
     @property
     def all_refused(self) -> bool:
@@ -54,9 +56,12 @@ class NodeRing:
         """
         self.troubles[self.address] = why
         self._refusals = self._refusals + 1 if is_refusal else 0
-        self._turn = (self._turn + 1) % len(self._nodes)
+        nodes = self._nodes
+        # One that is no member any more, and was tried last, has no place: begin at the front.
+        turn = nodes.index(self.address) + 1 if self.address in nodes else 0
+        self.address = nodes[turn % len(nodes)]
         self._failures += 1
-        rounds = self._failures - len(self._nodes)
+        rounds = self._failures - len(nodes)
         return self._settings.backoff(rounds) if rounds >= 0 else 0.0
 
     def describe(self, under_way: str = "") -> str:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from raftbook.client.members import Address, KnownMembers
 from raftbook.core.form import is_id
 
-Address = tuple[str, int]
+__all__ = ["NEVER", "Address", "Settings"]
 
 NEVER: Final = math.inf
 
@@ -41,7 +42,9 @@ class Settings:
         attempt_timeout_s: after this long without an answer another node is asked.
         gives_up_when_refused: calls end as soon as every node has refused a connection, instead of
             trying until timeout_s: nothing listens there, and nobody is expected to come.
+        follows_members: nodes are asked who else there is, and those are tried as well.
         rng: jitter of the backoff.
+        members: what was learned; shared by all connections of these settings.
     """
 
     nodes: Sequence[Address]
@@ -52,7 +55,9 @@ class Settings:
     timeout_s: float = 5.0
     attempt_timeout_s: float = 2.5
     gives_up_when_refused: bool = False
+    follows_members: bool = False
     rng: random.Random = field(default_factory=random.Random)
+    members: KnownMembers = field(default_factory=KnownMembers)
 
     def __post_init__(self) -> None:
         if self.timeout_s <= 0 or self.attempt_timeout_s <= 0:

@@ -82,6 +82,7 @@ class Questions:
             else:
                 await self._reach(name, arguments)
                 await self._outbox.room()
+                self._check_current(name, arguments)
                 value = self._server.queries.answer(name, arguments, self._account())
         except QueryError as error:
             self._outbox.fail(ref, error.code, error.message)
@@ -112,6 +113,15 @@ class Questions:
         if not await self._server.wait_applied(index, deadline):
             applied = self._server.replica.raft.applied_index
             message = f"this node has applied {applied}, not yet {index}; ask again"
+            raise QueryError(Reject.TOO_STALE, message)
+
+    def _check_current(self, name: str, arguments: Arguments) -> None:
+        """Refuse what this node cannot vouch for at the moment of the answer, however long ago it
+        had come far enough: a slow reader lets it wait.
+        """
+        replica = self._server.replica
+        if arguments.get("linearizable") and replica.fence is not None:
+            message = f"node {replica.node_id} is fenced: {replica.fenced}; ask another"
             raise QueryError(Reject.TOO_STALE, message)
         self._check_age(name, arguments)
 

@@ -41,6 +41,7 @@ class Elections(RaftBase):
 
     _hand_over: _HandOver | None = None
     _SyncObj__raftElectionDeadline: float
+    _SyncObj__transferInProgress: bool
 
     def _begin_elections(self) -> None:
         self.heard_at = self._turned_at = self._node.now
@@ -54,14 +55,14 @@ class Elections(RaftBase):
     def _elections_turn(self) -> None:
         """What comes before PySyncObj looks at its timers."""
         now = self._node.now
-        if now - self._turned_at > self._late_s:
+        self._is_asked_to_stand = self._SyncObj__transferInProgress
+        if now - self._turned_at > self._late_s and not self._is_asked_to_stand:
             # This node slept or was busy: what the leader said meanwhile is still unread. Not each
             # time: nodes that are always as slow would wait for a leader for ever.
             if now - self._excused_at > 2 * self.timings.election_max_s:
                 self._excused_at = now
                 self._postpone_election()
         self._turned_at = now
-        self._is_asked_to_stand = self._SyncObj__transferInProgress
         if self.is_leader:
             self.heard_at = now
             self._hand_over_turn()
@@ -260,8 +261,18 @@ class Elections(RaftBase):
             self._hand_over = None
         elif now - hand_over.asked_at >= self.timings.election_min_s:
             # One at a time, or two that were asked would split the votes.
-            if any(self.transfer_to(peer_id) for peer_id in hand_over.targets):
+            asked_id = next(filter(self.transfer_to, hand_over.targets), None)
+            if asked_id is not None:
                 hand_over.asked_at = now
+                # The others first, next time: this one may be cut off and not know it.
+                others = (each for each in hand_over.targets if each != asked_id)
+                hand_over.targets = (*others, asked_id)
+
+    def _forget_request_to_stand(self) -> None:
+        """Whoever was asked stands in the same turn or not for that: later on, to stand without
+        pre-votes would depose a leader that has long gone on.
+        """
+        self._SyncObj__transferInProgress = False
 
     def transfer_to(self, peer_id: int) -> bool:
         """Ask a voter that holds the whole log to stand for election now; False if it does not."""

@@ -34,7 +34,7 @@ class Founding:
         self._incarnations = {node_id: incarnation}
         self._with_past: set[int] = set()
         self._complaints: set[int] = set()
-        self._said_absent: tuple[int, ...] = ()
+        self._said: tuple[int, ...] = ()
 
     @property
     def is_possible(self) -> bool:
@@ -61,14 +61,16 @@ class Founding:
 
     def explain(self) -> None:
         """Say for whom this node waits, once as long as that does not change."""
-        absent = self.absent_ids()
-        if absent and not self._with_past and absent != self._said_absent:
-            self._said_absent = absent
-            _log.warning(
-                "node %d waits for node %s: all nodes of cluster.toml found a cluster together",
-                self._node_id,
-                ", ".join(map(str, absent)),
-            )
+        awaited = tuple(sorted(self._with_past)) or self.absent_ids()
+        if not awaited or awaited == self._said:
+            return
+        self._said = awaited
+        why = ": all nodes of cluster.toml found a cluster together"
+        if self._with_past:
+            why = ", which knows of a cluster that was founded: it holds what there is to know"
+        _log.warning(
+            "node %d waits for node %s%s", self._node_id, ", ".join(map(str, awaited)), why
+        )
 
     def incarnation_of(self, node_id: int) -> str | None:
         """The journal of a node that has no past, None if that is not known."""

@@ -100,9 +100,14 @@ class PeerLinks:
         self._dial_all()
 
     def update(self, addresses: Mapping[int, tuple[str, int]], retired: Iterable[int]) -> None:
-        """Other peers belong to the cluster now; those of before get what was sent to them."""
+        """Other peers belong to the cluster now; those of before get what was sent to them.
+
+        A node that catches up comes by memberships of long ago. Who is in none of them yet and was
+        not removed stays a guest while it speaks: it may be the leader that catches this node up.
+        """
         before = {**self._guests, **self._addresses}
         self._addresses, self._retired = dict(addresses), frozenset(retired)
+        self._guests |= {each: before[each] for each in before if each in self._incoming}
         for peer_id in self._addresses.keys() | self._retired:
             self._guests.pop(peer_id, None)
         after = {**self._guests, **self._addresses}
@@ -304,6 +309,7 @@ class _Outgoing(_Link):
         self._peer_id = peer_id
         self._dialer = Dialer(links.secret, links.own, peer_id, links.nonce())
         self.opened: asyncio.Future[None] = loop.create_future()
+        self.opened.add_done_callback(_see)  # whoever gave up does not wait for it any more
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -342,10 +348,11 @@ class _Outgoing(_Link):
             _log.warning("node %d reads too slowly, connection dropped", self._peer_id)
             self.drop()
 
-    def drop(self) -> None:
-        super().drop()
-        if self.opened.done() and not self.opened.cancelled():
-            self.opened.exception()  # seen: asyncio need not complain
+
+def _see(future: asyncio.Future[None]) -> None:
+    """Take note of an exception, so that asyncio need not complain that nobody has."""
+    if not future.cancelled():
+        future.exception()
 
 
 class _Incoming(_Link):

@@ -84,6 +84,7 @@ class Raft(Elections):
         activate(self._node)
         self._elections_turn()
         self.doTick(0.0)
+        self._forget_request_to_stand()
         if self.is_leader:
             self.changes.turn()
         if self._configurations.forget_before(self.commit_index):
@@ -206,7 +207,7 @@ class Raft(Elections):
             f"founded beside this one, {founding}; stop it and start the nodes that hold the data"
         )
         if term > self.term:
-            self._SyncObj__transferInProgress = False
+            self._forget_request_to_stand()
             self._step_down(term)
         self._close_question()
         if not self._SyncObj__transferInProgress:
@@ -245,6 +246,9 @@ class Raft(Elections):
                 if self._configurations.cut(index):
                     self._configure()
             log.append(payload, index, term)
+            if self._SyncObj__transferInProgress:  # who hands over appends nothing: it went on
+                self._forget_request_to_stand()
+                self._postpone_election()
             if self._configurations.appended(payload, index):
                 self._configure()
         verified = max(end, log.base_index)

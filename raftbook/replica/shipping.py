@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -33,6 +34,9 @@ RESEND_S: Final = 1.0
 """A piece that nobody acknowledged for this long is sent again."""
 VERIFY_BYTES: Final = 2 << 20
 """Read and hashed in one call, about 3 ms, of a file that is verified before it is sent."""
+CHILD_S_MAX: Final = 600.0
+"""A child that writes for this long hangs, and is ended: while it is there, no other snapshot is
+made, and the log, which is in memory, grows."""
 INCOMING_IDLE_S: Final = 30.0
 """A transfer of which no piece came, or was acknowledged, for this long is given up."""
 
@@ -52,7 +56,9 @@ class ForkedMaker:
 
     The child closes every descriptor it inherited, so that no port or lock outlives its parent,
     and uses no loop, socket or database. A fork that fails is a snapshot that fails; the log stays
-    whole, and another is tried when it has grown as much again.
+    whole, and another is tried when it has grown as much again. So is one whose child hangs: it
+    gets a SIGKILL after CHILD_S_MAX, and until it has ended (a disk may hold even that up) no other
+    is begun, so that there is never more than one.
 
     A node may have a second thread at that moment: asyncio asks one for the address of a peer whose
     host is a name. Only the forking thread lives on in the child, so a lock that another one holds
@@ -61,9 +67,12 @@ class ForkedMaker:
     Python make usable again after a fork.
     """
 
-    def __init__(self, machine: Machine, store: SnapshotStore) -> None:
-        self._machine, self._store = machine, store
+    def __init__(
+        self, machine: Machine, store: SnapshotStore, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._machine, self._store, self._clock = machine, store, clock
         self._child: int | None = None
+        self._began = 0.0
         self._could_not_fork = False
 
     def start(self, index: int, term: int) -> None:
@@ -76,7 +85,7 @@ class ForkedMaker:
             self._could_not_fork = True
             return
         if pid:
-            self._child = pid
+            self._child, self._began = pid, self._clock()
             return
         status = 1
         try:
@@ -108,6 +117,10 @@ class ForkedMaker:
             self._child = None
             return False
         if pid == 0:
+            if self._clock() - self._began > CHILD_S_MAX:
+                self._began = self._clock()
+                _log.error("the snapshot's process %d hangs, and is ended", self._child)
+                os.kill(self._child, signal.SIGKILL)
             return None
         self._child = None
         return os.waitstatus_to_exitcode(status) == 0

@@ -1,13 +1,20 @@
 """The steps by which a file is either wholly there or not there, after any crash.
 
 Owns creating, renaming and the fsync of directories. Must not know what is in the files.
-Everything here raises OSError as it is: the caller knows which file mattered, and why.
+Everything here raises OSError as it is: the caller knows which file mattered, and why. Of these,
+SyncFailed says that a sync failed.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+
+class SyncFailed(OSError):
+    """A sync failed: what it should have written may be lost, whatever the page cache shows, and
+    another one that succeeds proves nothing. No free space makes that good, so it never passes.
+    """
 
 
 def rename_durably(source: Path, target: Path) -> None:
@@ -41,5 +48,7 @@ def fsync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise SyncFailed(error.errno, error.strerror) from error
     finally:
         os.close(descriptor)

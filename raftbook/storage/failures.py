@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from raftbook.errors import StorageError
+from raftbook.storage.atomic import SyncFailed
 
 REJOIN = (
     "stop the node, move the directory away, and let the other nodes catch it up: "
@@ -46,7 +47,9 @@ _BY_SQLITE_CODE = {
 
 def explain(path: Path, error: sqlite3.Error | OSError) -> StorageError:
     """The StorageError for this failure; whatever is not known by its code counts as damage."""
-    if isinstance(error, OSError):
+    if isinstance(error, SyncFailed):
+        words = ("a sync failed", _CHECK_DISK)
+    elif isinstance(error, OSError):
         words = _BY_ERRNO.get(error.errno or 0, ("cannot be used", _CHECK_DISK))
     else:
         # Errors that the Python module raises by itself carry no code.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from raftbook.errors import StorageError
-from raftbook.storage.atomic import create_directory
+from raftbook.storage.atomic import create_directory, fsync_directory
 from raftbook.storage.directory import JOURNAL_NAME, WAL_NAME, WITNESS_NAME, check_directory
 from raftbook.storage.failures import REJOIN, damaged, explain
 from raftbook.storage.journal_file import (
@@ -121,9 +121,10 @@ class Journal:
             witness.check(contents.incarnation, contents.sync_seq)
             _check_identity(path, contents.identity, identity)
             # What was just read may stand only in the page cache, left by a killed process: write
-            # it through before anybody acts on it. It also gives the log a new generation, which
-            # wal.py relies on.
+            # it through before anybody acts on it, and its name. It also gives the log a new
+            # generation, which wal.py relies on.
             _checkpoint(connection, "TRUNCATE")
+            fsync_directory(path.parent)
             # A file that cannot be written must stop the node now, not at its first vote. Only
             # after the checkpoint: it must not be written over a torn end of the old generation.
             connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")

@@ -21,7 +21,12 @@ from types import TracebackType
 from raftbook import __version__
 from raftbook.core.versions import FIRST_ENGINE_VERSION
 from raftbook.errors import StorageError
-from raftbook.storage.atomic import create_directory, create_exclusive, rename_durably
+from raftbook.storage.atomic import (
+    create_directory,
+    create_exclusive,
+    fsync_directory,
+    rename_durably,
+)
 from raftbook.storage.directory import SNAPSHOT_GLOB
 from raftbook.storage.failures import REJOIN, damaged, explain
 from raftbook.storage.snapshot_header import (
@@ -57,6 +62,9 @@ class SnapshotStore:
     def __init__(self, directory: Path, *, cluster_id: str, genesis_digest: str) -> None:
         """Creates the directory if absent and removes what interrupted writes left behind.
 
+        A killed process may have given a file its name and not synced the directory: that is done
+        here, before anybody builds on such a file.
+
         Raises:
             StorageError: the directory cannot be used.
         """
@@ -68,6 +76,7 @@ class SnapshotStore:
             for suffix in (_WRITING, _INSTALLING):
                 for leftover in directory.glob(SNAPSHOT_GLOB + ".*" + suffix):
                     leftover.unlink(missing_ok=True)
+            fsync_directory(directory)
         except OSError as error:
             raise explain(directory, error) from error
 

@@ -25,6 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from raftbook.errors import StorageError
+from raftbook.storage.atomic import SyncFailed
 from raftbook.storage.failures import damaged, explain
 
 _MAGIC = b"RBWITNS1"
@@ -97,7 +98,10 @@ class Witness:
 
     def sync(self) -> None:
         """Makes the notes durable."""
-        os.fdatasync(self._descriptor)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise SyncFailed(error.errno, error.strerror) from error
 
     def close(self) -> None:
         """Gives the lock back."""

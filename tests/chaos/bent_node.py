@@ -15,6 +15,7 @@ import mmap
 import struct
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ def write_skew(path: Path, skew_ns: int) -> None:
 
 
 def write_roads(path: Path, roads: dict[int, int]) -> None:
-    """Lead the process that reads this file from ports to other ports."""
-    path.write_text(json.dumps(roads))
+    """Lead the process that reads this file from ports to other ports; it may read it just now."""
+    whole = path.with_suffix(".new")
+    whole.write_text(json.dumps(roads))
+    whole.replace(path)
 
 
 def _bend_clock(path: str) -> None:
@@ -37,22 +40,35 @@ def _bend_clock(path: str) -> None:
     time.time_ns = lambda: true_ns() + struct.unpack("<q", skew)[0]
 
 
-def _bend_roads(path: str) -> None:
+def bend_roads(roads: Callable[[], Mapping[int, int]]) -> Callable[[], None]:
+    """Lead whoever dials in this process from ports to other ports; what is returned ends that.
+
+    Args:
+        roads: asked at each dialling, as they may change.
+    """
     straight = asyncio.BaseEventLoop.create_connection
 
     async def create_connection(
         self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any
     ) -> Any:
-        roads = json.loads(Path(path).read_text())  # at each dialling: they may be changed
-        return await straight(self, factory, host, roads.get(str(port), port), **options)
+        return await straight(self, factory, host, roads().get(port, port), **options)
 
-    setattr(asyncio.BaseEventLoop, "create_connection", create_connection)  # noqa: B010
+    def bend(method: Any) -> None:
+        setattr(asyncio.BaseEventLoop, "create_connection", method)  # noqa: B010
+
+    bend(create_connection)
+    return lambda: bend(straight)
+
+
+def _read_roads(path: str) -> dict[int, int]:
+    return {int(port): target for port, target in json.loads(Path(path).read_text()).items()}
 
 
 def main() -> None:
     """Bend the world, then be the command line."""
     _bend_clock(sys.argv.pop(1))
-    _bend_roads(sys.argv.pop(1))
+    roads_path = sys.argv.pop(1)
+    bend_roads(lambda: _read_roads(roads_path))
     from raftbook_cli.main import main as command_line
 
     command_line()

@@ -19,8 +19,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from raftbook.config import AccountConfig, InstrumentConfig
-from tests.chaos.bent_node import write_roads, write_skew
+from raftbook.config import AccountConfig, InstrumentConfig, NodeAddress
+from tests.chaos.bent_node import bend_roads, write_roads, write_skew
 from tests.chaos.proxy import Proxies
 from tests.e2e.cluster import HOST, Cluster, Trouble, Wire, free_ports
 
@@ -63,6 +63,7 @@ class ChaosCluster(Cluster):
         locks: hold a node's while you do something to its process or its files.
         is_direct: without any proxy, to measure what they would disturb.
         fault: makes the nodes broken ones, for tests of the harness; see `broken_node.py`.
+        ids: the members; `all_ids` are those and the ones that were removed.
         small_disks: the nodes whose data lies on a small disk of its own.
         expected_down: the nodes whose process may be gone.
     """
@@ -84,34 +85,49 @@ class ChaosCluster(Cluster):
             instruments=instruments(windows),
             cluster_id="chaos-1",
         )
-        self.window_count, self._fault = windows, fault
+        self.window_count, self._fault, self._is_direct = windows, fault, is_direct
+        self.all_ids = self.ids
         self.small_disks: set[int] = set()
         self.expected_down: set[int] = set(self.ids)
         self.locks = {node_id: asyncio.Lock() for node_id in self.ids}
-        pairs = [(a, b) for a in self.ids for b in self.ids if a != b]
-        ports = iter(free_ports(len(pairs) + len(self.ids)))
-        if is_direct:
-            pairs = []
-            self._client_ports = {one: self.address(one).client_port for one in self.ids}
-        else:
-            self._client_ports = {node_id: next(ports) for node_id in self.ids}
-        links = {
-            f"c-{node_id}": (port, self.address(node_id).client_port)
-            for node_id, port in self._client_ports.items()
-            if not is_direct
-        }
-        peer_ports = {pair: next(ports) for pair in pairs}
-        for (a, b), port in peer_ports.items():
-            links[f"{a}-{b}"] = (port, self.address(b).raft_port)
-        for node_id in self.ids:
+        self._machines: dict[int, NodeAddress] = {}
+        self._peer_ports: dict[tuple[int, int], int] = {}
+        self._client_roads: dict[int, int] = {}
+        self.proxies = Proxies(self._lay_roads(self.ids))
+
+    def _lay_roads(self, newcomers: Sequence[int]) -> dict[str, tuple[int, int]]:
+        """The links to and from new nodes, which all that dial are led to from now on."""
+        links: dict[str, tuple[int, int]] = {}
+        for node_id in [] if self._is_direct else newcomers:
+            others = [other for other in self.all_ids if other != node_id]
+            pairs = [*((node_id, other) for other in others), *((a, node_id) for a in others)]
+            pairs = [pair for pair in pairs if pair not in self._peer_ports]
+            client_port = self.address(node_id).client_port
+            self._client_roads[client_port], *ports = self._unused_ports(1 + len(pairs))
+            links[f"c-{node_id}"] = (self._client_roads[client_port], client_port)
+            for (a, b), port in zip(pairs, ports, strict=True):
+                self._peer_ports[a, b] = port
+                links[f"{a}-{b}"] = (port, self.address(b).raft_port)
+        for node_id in self.all_ids:
             roads = {
                 self.address(b).raft_port: port
-                for (a, b), port in peer_ports.items()
+                for (a, b), port in self._peer_ports.items()
                 if a == node_id
             }
             write_roads(self._roads_path(node_id), roads)
+        for node_id in newcomers:
             write_skew(self._skew_path(node_id), 0)
-        self.proxies = Proxies(links)
+        return links
+
+    def _unused_ports(self, count: int) -> list[int]:
+        """Ports that are nobody's, also not those of a node that is down just now."""
+        nodes = (self.address(node_id) for node_id in self.all_ids)
+        taken = {port for node in nodes for port in (node.raft_port, node.client_port)}
+        taken |= {*self._peer_ports.values(), *self._client_roads.values()}
+        while True:
+            ports = free_ports(count)
+            if not taken & set(ports):
+                return ports
 
     def _roads_path(self, node_id: int) -> Path:
         return self.folder / f"roads-{node_id}.json"
@@ -121,6 +137,7 @@ class ChaosCluster(Cluster):
 
     def __enter__(self) -> ChaosCluster:
         self.proxies.__enter__()
+        self._unbend = bend_roads(lambda: self._client_roads)  # clients run in this process
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
@@ -130,24 +147,87 @@ class ChaosCluster(Cluster):
                     self.thaw(node_id)
             super().__exit__(None, None, None)
         finally:
+            self._unbend()
             self.proxies.__exit__()
             for node_id in sorted(self.small_disks):
                 self._unmount(node_id)
 
-    def client_ports(self, first: int = 1) -> list[tuple[str, int]]:
-        """Where clients reach the nodes: through their proxies."""
-        at = self.ids.index(first)
-        order = [*self.ids[at:], *self.ids[:at]]
-        return [(HOST, self._client_ports[node_id]) for node_id in order]
+    # -- members ------------------------------------------------------------------------------
+
+    @property
+    def removed_ids(self) -> list[int]:
+        """The nodes that were members once."""
+        return [node_id for node_id in self.all_ids if node_id not in self.ids]
+
+    def address(self, node_id: int) -> NodeAddress:
+        return self._machines.get(node_id) or super().address(node_id)
+
+    def new_machine(self) -> NodeAddress:
+        """A machine that no member knows of, with nothing but the secret."""
+        node_id = max(self.all_ids) + 1
+        address = NodeAddress(node_id, HOST, *self._unused_ports(2))
+        self._machines[node_id] = address
+        folder = self.config_path(node_id).parent
+        folder.mkdir()
+        shutil.copy(self.config.secret_file, folder)
+        self.all_ids += (node_id,)
+        self.locks[node_id] = asyncio.Lock()
+        self.expected_down.add(node_id)
+        links = self._lay_roads((node_id,))
+        if links:
+            self.proxies.add(links)
+        return address
+
+    def config_path(self, node_id: int) -> Path:
+        """The cluster.toml of a node: a machine that joins writes its own."""
+        joined = self.folder / f"machine-{node_id}" / self.path.name
+        return joined if node_id in self._machines else self.path
+
+    def members(self) -> dict[int, bool] | None:
+        """Id -> whether it votes, as the newest leader and as many as are a majority say."""
+        told = {
+            node_id: {row["node_id"]: row["voter"] for row in status["members"]}
+            for node_id, status in self.statuses()
+            if status["fence"] is None
+        }
+        leader = self.leader()
+        if leader is None or leader[0] not in told:
+            return None
+        members = told[leader[0]]
+        agreeing = [node_id for node_id in members if told.get(node_id) == members]
+        voters = sum(members.values())
+        return members if 2 * sum(members[one] for one in agreeing) > voters else None
+
+    def operate(self, *words: str) -> tuple[int, str]:
+        """`raftbook cluster ...` on a machine of a member; exit code, and what was said."""
+        config = self.config_path(max(self.running, default=1))
+        command = [sys.executable, "-m", "raftbook_cli.main", "cluster", *words]
+        done = subprocess.run(
+            [*command, "--config", str(config)], capture_output=True, text=True, timeout=90,
+            check=False, env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
 
     # -- processes ----------------------------------------------------------------------------
 
     def _command(self, node_id: int, config: Path | None = None) -> Sequence[str]:
         module = ["tests.chaos.broken_node", self._fault] if self._fault else [_NODE]
         world = [str(self._skew_path(node_id)), str(self._roads_path(node_id))]
-        path = str(config or self.path)
+        path = config or self.config_path(node_id)
         program = [sys.executable, "-m", *module, *world]
-        return [*program, "node", "--config", path, "--id", str(node_id)]
+        words = ["node", "--config", str(path), "--id", str(node_id)]
+        if node_id in self._machines:
+            words += ["--data-dir", str(self.config.data_dir)]
+            if not path.exists():
+                words += ["--join", f"{HOST}:{self.address(self._via).raft_port}"]
+        return [*program, *words]
+
+    _via = 1
+
+    def join(self, node_id: int, *, via: int) -> None:
+        """Start a new machine, which asks a member for its configuration."""
+        self._via = via
+        self.start(node_id)
 
     def start(self, *node_ids: int) -> None:
         for node_id in node_ids or self.ids:

@@ -38,12 +38,14 @@ class RunFile:
     Attributes:
         last_index, digest: where all nodes agreed, "" if they did not come to agree.
         window_count: probe windows that were begun.
+        removed_ids: nodes that were members once. Their logs may end in what was never committed.
     """
 
     node_ids: list[int]
     last_index: int
     digest: str
     window_count: int
+    removed_ids: list[int] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         """Write it into a run's folder."""
@@ -91,6 +93,8 @@ def judge(folder: Path) -> Judgement:
     _judge_windows(run, history, genesis, judgement)
     for node_id in run.node_ids:
         judgement.violations += node_complaints(folder, node_id)
+    for node_id in run.removed_ids:
+        judgement.violations += node_complaints(folder, node_id, is_removed=True)
     return judgement
 
 
@@ -143,7 +147,7 @@ def _judge_windows(run: RunFile, history: History, genesis: Genesis, judgement: 
     judgement.windows = dict(verdicts)
 
 
-def node_complaints(folder: Path, node_id: int) -> list[str]:
+def node_complaints(folder: Path, node_id: int, *, is_removed: bool = False) -> list[str]:
     """Lines of a node's log that no fault of a run explains."""
     path = folder / f"node-{node_id}.log"
     text = path.read_text(errors="replace") if path.exists() else ""
@@ -151,6 +155,8 @@ def node_complaints(folder: Path, node_id: int) -> list[str]:
     for line in text.splitlines():
         is_fence = FENCE.search(line) is not None
         if is_fence and EXCUSED_FENCE.search(line):
+            continue
+        if is_fence and is_removed and " is fenced (removed) at " in line:
             continue
         if is_fence or line.startswith("Traceback "):
             found.append(f"node {node_id} said: {line}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -42,6 +43,9 @@ class Tally:
 
     Attributes:
         ack_times: term -> monotonic seconds of the first acknowledgement of an entry of it.
+        repeats: (invoked, acknowledged) of the last requests that were answered by what a session
+            remembered. Such an answer names no term; but whoever was asked after the death of a
+            leader was answered by a later one.
     """
 
     orders: int = 0
@@ -51,10 +55,21 @@ class Tally:
     reads: int = 0
     repeated: int = 0
     ack_times: dict[int, float] = field(default_factory=dict)
+    repeats: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1_000))
 
-    def first_ack_after(self, term: int) -> float | None:
-        """When anything of a later term was first acknowledged."""
-        return min((at for later, at in self.ack_times.items() if later > term), default=None)
+    def acknowledge(self, *, term: int, invoked: float, at: float) -> None:
+        """Take down an acknowledgement; the term is 0 where the answer names none."""
+        if term:
+            self.ack_times.setdefault(term, at)
+        else:
+            self.repeats.append((invoked, at))
+
+    def first_ack_after(self, term: int, killed: float) -> float | None:
+        """When anything was first acknowledged by a later leader than that of `term`, who was
+        killed at `killed`."""
+        first = [at for later, at in self.ack_times.items() if later > term]
+        repeated = [at for invoked, at in self.repeats if invoked >= killed]
+        return min(first + repeated, default=None)
 
 
 class Load:
@@ -71,6 +86,7 @@ class Load:
         self.windows_used = 0
         self._window_left = REQUESTS_PER_WINDOW
         self._over = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
         # A request has one and a half commands on the average.
         self._pause_s = LOAD_CLIENTS * LOAD_LANES * 1.5 / orders_per_s
 
@@ -81,12 +97,18 @@ class Load:
                 group.create_task(self._load_client(number))
             for number in range(PROBE_CLIENTS):
                 group.create_task(self._probe_client(number))
+            self._group = group
             for node_id in self.cluster.ids:
-                group.create_task(self._reader(node_id))
+                self.read_at(node_id)
 
     def finish(self) -> None:
         """No new requests; what is under way is still insisted on."""
         self._over.set()
+
+    def read_at(self, node_id: int) -> None:
+        """Begin to read at a node, until it is removed."""
+        assert self._group is not None, "nobody trades"
+        self._group.create_task(self._reader(node_id))
 
     # -- one client ---------------------------------------------------------------------------
 
@@ -154,9 +176,10 @@ class Load:
             account=account,
             session_key=f"reader{node_id}",
             timeout_s=1.5,
+            follows_members=False,
         )
         try:
-            while not self._over.is_set():
+            while not self._over.is_set() and node_id in self.cluster.ids:
                 await asyncio.sleep(READ_EVERY_S)
                 if self.windows_used < self.cluster.window_count:
                     await self._read(client, account, window(self.windows_used))
@@ -263,5 +286,6 @@ class Caller:
             recorder.not_accepted(row)
         else:
             recorder.acknowledged(row, reply)
-            self._load.tally.ack_times.setdefault(reply.term, time.monotonic())
+            invoked, at = row.invoked_ns / 1e9, time.monotonic()
+            self._load.tally.acknowledge(term=reply.term, invoked=invoked, at=at)
         return row

@@ -1,11 +1,10 @@
 """What is done to a cluster while clients trade: one class of trouble each, drawn from a seed.
 
 Owns the troubles and their healing. Each is a coroutine that breaks something, waits, and mends it
-as an operator would by docs/OPERATIONS.md. Two troubles are under way at most: one of PROCESSES and
-one of LINKS. Must not judge: what it notices goes into the timeline, what must not be into
+as an operator would by docs/OPERATIONS.md; members that come and go are in `member_troubles.py`,
+what happens to links in `link_troubles.py`. Two troubles are under way at most: one of PROCESSES
+and one of LINKS. Must not judge: what it notices goes into the timeline, what must not be into
 `problems`.
-
-Joins and leaves of members belong here as a trouble of PROCESSES: add it to the table at the end.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from raftbook.storage.directory import JOURNAL_NAME, WAL_NAME, WITNESS_NAME
 from tests.chaos.cluster import ChaosCluster
 from tests.chaos.link_troubles import LINKS
 from tests.chaos.load import Load
+from tests.chaos.member_troubles import MEMBERS
 from tests.e2e.cluster import PATIENCE_S, Trouble
 
 FAILOVER_WAIT_S: Final = 20.0
@@ -124,7 +124,8 @@ class Nemeses:
     async def one(self, rng: random.Random) -> int:
         return rng.choice(self.cluster.ids)
 
-    async def _kill(self, node_id: int) -> None:
+    async def kill(self, node_id: int) -> None:
+        """kill -9, when nobody else does something to that node."""
         async with self.cluster.locks[node_id]:
             self.cluster.kill(node_id)
 
@@ -141,7 +142,7 @@ class Nemeses:
     async def kill_one(self, rng: random.Random) -> None:
         node_id = await self.one(rng)
         self.report.note(f"kill -9 node {node_id}")
-        await self._kill(node_id)
+        await self.kill(node_id)
         await asyncio.sleep(rng.uniform(0.1, 3.0))
         await self._start(node_id)
         self.report.note(f"node {node_id} is up again")
@@ -154,9 +155,9 @@ class Nemeses:
         leader, term = found
         self.report.note(f"kill -9 the leader, node {leader} of term {term}")
         killed, before = time.monotonic(), self._link_troubles
-        await self._kill(leader)
+        await self.kill(leader)
         waits = {one: self.cluster.cpu_wait_s(one) for one in self.cluster.running}
-        ack = await self._first_ack_after(term)
+        ack = await self._first_ack_after(term, killed)
         waited_s = max(self.cluster.cpu_wait_s(one) - waits[one] for one in waits)
         if ack is None:
             self.report.note(f"no acknowledgement within {FAILOVER_WAIT_S:g} s")
@@ -174,10 +175,10 @@ class Nemeses:
         await self._start(leader)
         self.report.note(f"node {leader} is up again")
 
-    async def _first_ack_after(self, term: int) -> float | None:
+    async def _first_ack_after(self, term: int, killed: float) -> float | None:
         deadline = time.monotonic() + FAILOVER_WAIT_S
         while time.monotonic() < deadline:
-            ack = self.load.tally.first_ack_after(term)
+            ack = self.load.tally.first_ack_after(term, killed)
             if ack is not None:
                 return ack
             await asyncio.sleep(0.02)
@@ -193,7 +194,7 @@ class Nemeses:
     async def _kill_some(self, rng: random.Random, node_ids: list[int]) -> None:
         self.report.note(f"kill -9 nodes {sorted(node_ids)}")
         for node_id in node_ids:
-            await self._kill(node_id)
+            await self.kill(node_id)
         await asyncio.sleep(rng.uniform(0.0, 1.5))
         rng.shuffle(node_ids)
         await self._start(*node_ids)
@@ -241,7 +242,11 @@ class Nemeses:
     # -- disks --------------------------------------------------------------------------------
 
     async def full_disk(self, rng: random.Random) -> None:
-        node_id = rng.choice(sorted(self.cluster.small_disks))
+        small = sorted(self.cluster.small_disks & set(self.cluster.ids))
+        if not small:
+            self.report.note("every node with a small disk has left")
+            return
+        node_id = rng.choice(small)
         written = await asyncio.to_thread(self.cluster.fill_disk, node_id)
         self.report.note(f"the disk of node {node_id} is full (by {written >> 20} MiB)")
         await asyncio.sleep(rng.uniform(1.0, 3.0))
@@ -270,8 +275,8 @@ class Nemeses:
     async def bit_flip(self, rng: random.Random) -> None:
         """A down node's files lose bits: it must refuse with a reason, or have lost nothing."""
         node_id = await self.one(rng)
-        await self._all_current()
-        await self._kill(node_id)
+        await self.all_current()
+        await self.kill(node_id)
         names = await asyncio.to_thread(self._flip, rng, node_id)
         self.report.note(f"kill -9 node {node_id}; bits flipped in {', '.join(names)}")
         before = len(self.cluster.log(node_id))
@@ -284,7 +289,7 @@ class Nemeses:
             said = self.cluster.log(node_id)[before:].strip()
             if self.cluster.is_running(node_id):
                 self.report.problem(f"node {node_id} neither serves nor refuses: {said[-300:]}")
-                await self._kill(node_id)
+                await self.kill(node_id)
             else:
                 code = self.cluster.forget(node_id)
                 self._judge_refusal(node_id, code, said)
@@ -318,23 +323,23 @@ class Nemeses:
 
     async def wipe(self, rng: random.Random) -> None:
         node_id = await self.one(rng)
-        await self._all_current()
+        await self.all_current()
         self.report.note(f"kill -9 and wipe node {node_id}")
-        await self._kill(node_id)
+        await self.kill(node_id)
         await self._rejoin(node_id)
 
     async def interrupted_rejoin(self, rng: random.Random) -> None:
         """While a wiped node is being caught up, it or the leader dies once more."""
         node_id = await self.one(rng)
-        await self._all_current()
+        await self.all_current()
         self.report.note(f"kill -9 and wipe node {node_id}")
-        await self._kill(node_id)
+        await self.kill(node_id)
         await asyncio.to_thread(self.cluster.wipe, node_id)
         await self._start(node_id)
         await asyncio.sleep(rng.uniform(0.0, 0.6))
         victim = node_id if rng.random() < 0.5 else await self.leader()
         self.report.note(f"meanwhile kill -9 node {victim}")
-        await self._kill(victim)
+        await self.kill(victim)
         await asyncio.sleep(rng.uniform(0.0, 1.0))
         await self._start(victim)
         await self._caught_up(node_id)
@@ -347,7 +352,7 @@ class Nemeses:
         await self._caught_up(node_id)
         self.report.note(f"node {node_id}, wiped, has caught up")
 
-    async def _all_current(self) -> None:
+    async def all_current(self) -> None:
         """One node is wiped or damaged at a time, with the others healthy: wait until they are."""
         for node_id in self.cluster.ids:
             await self._caught_up(node_id)
@@ -383,6 +388,7 @@ PROCESSES: Final[dict[str, tuple[int, Act]]] = {
     "bit_flip": (2, Nemeses.bit_flip),
     "wipe": (1, Nemeses.wipe),
     "interrupted_rejoin": (2, Nemeses.interrupted_rejoin),
+    **MEMBERS,
 }
 """Name -> (how often it stands in the deck, what it does)."""
 

@@ -4,8 +4,8 @@ Owns the sockets between the nodes (and between the clients and the nodes), and 
 them. Must not know what the bytes mean. A connection between nodes carries messages one way, so a
 link that is held or refused is an asymmetric cut.
 
-The process reads one JSON object a line and answers each with a line. The first names the links,
-{"links": {name: [port to listen on, port to go to]}}; the others change one:
+The process reads one JSON object a line and answers each with a line. {"links": {name: [port to
+listen on, port to go to]}} names links, the first and later ones; the others change one:
 
     {"link": name, "mode": "open"}       bytes flow
     {"link": name, "mode": "hold"}       they wait, connections stand, and come in a burst later
@@ -144,7 +144,7 @@ class Proxies:
 
     def __init__(self, links: dict[str, tuple[int, int]]) -> None:
         self.names = tuple(links)
-        self._links = links
+        self._first_links = links
 
     def __enter__(self) -> Proxies:
         self._process = subprocess.Popen(
@@ -153,12 +153,17 @@ class Proxies:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._tell({"links": self._links})
+        self._tell({"links": self._first_links})
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._process.kill()
         self._process.communicate()
+
+    def add(self, links: dict[str, tuple[int, int]]) -> None:
+        """More links, while the others go on."""
+        self._tell({"links": links})
+        self.names += tuple(links)
 
     def change(self, name: str, **order: Any) -> None:
         """Change one link; see the top of the file."""

@@ -13,6 +13,7 @@ from raftbook.wire.entry import REGULAR, pack_entry
 from tests.chaos.archive import WholeLog
 from tests.chaos.judgement import contradictions, node_complaints
 from tests.chaos.link_troubles import LINKS
+from tests.chaos.load import Tally
 from tests.chaos.nemeses import PROCESSES
 from tests.chaos.proxy import Proxies
 from tests.chaos.runner import percentiles
@@ -75,6 +76,12 @@ def test_a_proxy_passes_holds_resets_and_cuts(echo: int) -> None:
             _hear(port)
         proxies.heal()
         assert proxies.used() == {"1-2": 2}
+        (later,) = free_ports(1)
+        proxies.add({"1-3": (later, echo)})
+        with socket.create_connection((HOST, later), timeout=20) as link:
+            link.sendall(b"new")
+            assert link.recv(100) == b"new"
+        assert proxies.names == ("1-2", "1-3")
         with socket.create_connection((HOST, port), timeout=20) as link:
             link.sendall(b"again")
             assert link.recv(100) == b"again"
@@ -113,6 +120,27 @@ def test_only_a_full_disk_excuses_a_fence(tmp_path: Path) -> None:
         f"node 1 said: {other}",
         "node 1 said: Traceback (most recent call last):",
     ]
+
+
+def test_only_a_node_that_was_removed_may_be_fenced_for_that(tmp_path: Path) -> None:
+    removed = "node 1 (h:1) is fenced (removed) at entry 7: node 1 was removed from the cluster"
+    (tmp_path / "node-1.log").write_text(f"{removed}\n")
+    assert node_complaints(tmp_path, 1) == [f"node 1 said: {removed}"]
+    assert node_complaints(tmp_path, 1, is_removed=True) == []
+
+
+def test_the_end_of_a_failover_is_the_first_answer_that_only_a_later_leader_can_have_given() -> (
+    None
+):
+    tally = Tally()
+    tally.acknowledge(term=4, invoked=9.0, at=9.5)
+    tally.acknowledge(term=0, invoked=9.9, at=10.4)  # it may have been the dead leader's
+    assert tally.first_ack_after(4, killed=10.0) is None
+    tally.acknowledge(term=0, invoked=10.1, at=10.7)
+    assert tally.first_ack_after(4, killed=10.0) == 10.7
+    tally.acknowledge(term=5, invoked=9.8, at=10.6)
+    assert tally.first_ack_after(4, killed=10.0) == 10.6
+    assert tally.first_ack_after(5, killed=11.0) is None
 
 
 def test_one_order_id_for_two_requests_is_a_contradiction() -> None:

@@ -1,10 +1,11 @@
 """A short chaos run in the suite, and the proof that such a run can fail."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.judgement import judge
+from tests.chaos.judgement import RUN, judge
 from tests.chaos.runner import Options, run
 
 
@@ -15,6 +16,16 @@ def test_a_little_chaos_loses_nothing(tmp_path: Path) -> None:
     assert result.judgement["acknowledged"] > 1_000
     assert result.judgement["windows"]["legal"] > 3
     assert len(result.troubles) > 5
+
+
+def test_a_leader_that_is_replaced_by_a_new_machine_loses_nothing(tmp_path: Path) -> None:
+    only = frozenset(("replace_leader", "reset_links"))
+    result = run(Options(tmp_path / "run", minutes=0.1, seed=5, only=only))
+    assert result.violations == []
+    assert result.troubles["replace_leader"] == 1
+    run_file = json.loads((tmp_path / "run" / RUN).read_text())
+    assert len(run_file["removed_ids"]) == 1
+    assert len(run_file["node_ids"]) == 3 and 4 in run_file["node_ids"]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ class Cluster:
         self.feed: list[tuple[Any, ...]] = []
         self.entries: list[tuple[Any, ...]] = []
         self.nodes = [Node(self, node_id) for node_id in range(1, nodes + 1)]
+        self.members = list(self.nodes)
 
     async def __aenter__(self) -> "Cluster":
         for node in self.nodes:
@@ -80,6 +81,19 @@ class Cluster:
             node.push()
         return reply
 
+    async def add_node(self) -> "Node":
+        """A new node, up, and a member."""
+        node = Node(self, len(self.nodes) + 1)
+        self.nodes.append(node)
+        self.members.append(node)
+        await node.start()
+        return node
+
+    async def remove_node(self, node: "Node") -> None:
+        """A node goes for good."""
+        self.members.remove(node)
+        await node.stop()
+
     def orders_taken(self) -> int:
         """How many orders the exchange has accepted: each exactly once, or the test fails."""
         return self.exchange.last_order_id
@@ -106,6 +120,8 @@ class Node:
         self.connections = 0
         self.requests: list[tuple[int, int]] = []
         self.queries: list[tuple[str, dict[str, Any]]] = []
+        self.asked_for_members = 0
+        self.applied_index = 0  # what a status says instead of the exchange's, if it is behind
         self.subscribed: list[dict[str, Any]] = []
         self.push_limit: int | None = None  # then the connection is cut
         self.page_rows = 10_000
@@ -232,6 +248,10 @@ class Talk(asyncio.Protocol):
 
     def query(self, ref: int, name: str, arguments: dict[str, Any]) -> None:
         node = self.node
+        if name == "status" and not node.query_script:  # asked in passing
+            node.asked_for_members += 1
+            self.answer(ref, name, arguments)
+            return
         node.queries.append((name, arguments))
         fault = node.query_script.pop(0) if node.query_script else "ok"
         if fault == "drop":
@@ -279,7 +299,9 @@ class Talk(asyncio.Protocol):
                     return
                 value = order_value(found)
         elif name == "status":
-            value = {"node_id": self.node.node_id, "applied_index": exchange.applied_index}
+            rows = [{"host": "127.0.0.1", "client_port": n.port} for n in self.node.cluster.members]
+            index = self.node.applied_index or exchange.applied_index
+            value = {"node_id": self.node.node_id, "applied_index": index, "members": rows}
         else:
             self.send(m.FAILURE, ref, int(Reject.UNKNOWN_INSTRUMENT), "")
             return

@@ -289,7 +289,10 @@ async def test_closing_forgets_an_own_session_and_no_other(kind: str) -> None:
 @pytest.mark.parametrize("fault", ["drop", "stall", "no_leader", "unknown", "stale"])
 @in_loop
 async def test_a_query_is_asked_again(kind: str, fault: str) -> None:
-    async with Cluster(2) as cluster, client_of(kind, cluster) as client:
+    async with (
+        Cluster(2) as cluster,
+        client_of(kind, cluster, follows_members=False) as client,
+    ):
         cluster.nodes[0].query_script = [fault]
         status = await client.status()
         assert status["node_id"] == (1 if fault == "stale" else 2)
@@ -298,7 +301,10 @@ async def test_a_query_is_asked_again(kind: str, fault: str) -> None:
 @both
 @in_loop
 async def test_a_transfer_is_never_asked_twice(kind: str) -> None:
-    async with Cluster(2) as cluster, client_of(kind, cluster) as client:
+    async with (
+        Cluster(2) as cluster,
+        client_of(kind, cluster, follows_members=False) as client,
+    ):
         cluster.nodes[0].query_script = ["drop"]
         with pytest.raises(OutcomeUnknown):
             await client.query("transfer", to=2)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from raftbook.client import AsyncClient
 from raftbook.config import load_config
 from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, free_ports, running_cluster, until
 from tests.e2e.load import Load, check_records, check_repeats
@@ -135,6 +136,32 @@ def test_a_machine_joins_and_the_leader_is_removed_under_load(tmp_path: Path) ->
 
         code, _, trouble = command(cluster.folder, "cluster", "add", str(leader), f"{host}:9")
         assert code == 4 and "its id never comes back" in trouble, (code, trouble)
+
+
+def test_a_client_outlives_the_only_node_it_was_given(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "venue", size=1) as cluster, Machine(cluster, 2) as machine:
+        own = (f"{HOST}:{machine.raft_port}", f"{HOST}:{machine.client_port}")
+
+        def replace() -> None:
+            answer(cluster.folder, "cluster", "add", "2", *own)
+            machine.start("--join", f"{HOST}:{cluster.address(1).raft_port}")
+            until("node 2 votes", lambda: members(cluster).get(2))
+            answer(cluster.folder, "cluster", "remove", "1")
+
+        async def scene() -> None:
+            ports = cluster.client_ports()
+            async with AsyncClient(ports, account="alice", timeout_s=PATIENCE_S) as client:
+                first = await client.submit("BTC-USD", "buy", "1", "100")
+                await asyncio.to_thread(replace)
+                second = await client.submit("BTC-USD", "buy", "1", "101")
+                cluster.kill(1)
+                third = await client.submit("BTC-USD", "buy", "1", "102")
+                book = await client.book("BTC-USD", linearizable=True)
+                assert client.node == 2
+                assert first.order_id < second.order_id < third.order_id
+                assert [int(level.price) for level in book.bids] == [102, 101, 100]
+
+        asyncio.run(scene())
 
 
 def verified(folder: Path) -> set[int]:

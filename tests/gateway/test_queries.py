@@ -288,6 +288,31 @@ def test_a_linearizable_read_goes_through_the_log(tmp_path: Path) -> None:
     at_the_door(tmp_path, scene)
 
 
+def test_a_linearizable_read_of_a_node_that_was_fenced_meanwhile_is_refused(tmp_path: Path) -> None:
+    """1. The barrier passes; 2. the client does not read, so the answer waits; 3. the node is
+    fenced: what it has may be what the majority has not; 4. the client reads."""
+
+    async def scene(door: Door) -> None:
+        alice, _ = await _market(door)
+        barrier = door.replica.raft.applied_index + 1
+        alice.connection.pause_writing()
+        alice.say(m.QUERY, 50, "book", {"symbol": "A", "linearizable": True})
+        alice.say(m.QUERY, 51, "book", {"symbol": "A"})
+        await alice.until(lambda: door.replica.raft.applied_index == barrier)
+        await alice.connection_round()
+        door.replica._stop(FenceKind.DIVERGED, "another digest")
+        door.now += 3.5
+        alice.connection.resume_writing()
+        says = f"node 1 is fenced: {door.replica.fenced}; ask another"
+        first, second = sorted(await alice.hear(), key=lambda answer: int(answer[1]))
+        assert first == (m.FAILURE, 50, Reject.TOO_STALE, says)
+        assert second[:3] == (m.FAILURE, 51, Reject.TOO_STALE)
+        assert "last heard of a leader 3.5 s ago" in second[3]
+        door.replica.fence = None
+
+    at_the_door(tmp_path, scene, bounds=replace(BOUNDS, read_age_max_s=3.0))
+
+
 def test_a_node_that_heard_of_no_leader_for_long_shows_no_market(tmp_path: Path) -> None:
     """It is fenced here; a follower that is cut off is the same to whoever asks."""
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from raftbook.replica.machine import Machine
-from raftbook.replica.shipping import ForkedMaker
+from raftbook.replica.shipping import CHILD_S_MAX, ForkedMaker
 from raftbook.storage.snapshots import SnapshotStore
-from tests.replica.harness import BOUNDS, GENESIS, Cluster
+from tests.replica.harness import BOUNDS, GENESIS, Clock, Cluster
 from tests.replica.test_shipping import fill, names
 
 
@@ -71,6 +71,24 @@ def test_a_child_that_is_killed_is_a_snapshot_that_failed(store: SnapshotStore) 
     assert maker._child is not None
     os.kill(maker._child, signal.SIGKILL)
     assert wait(maker) is False
+
+
+def test_a_child_that_hangs_is_ended_in_the_end_and_the_next_snapshot_succeeds(
+    store: SnapshotStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine, clock = Machine(GENESIS, entries_kept=10), Clock()
+    maker = ForkedMaker(machine, store, clock=clock)
+    machine.state_digest = lambda: signal.pause() or ""  # type: ignore[method-assign]
+    maker.start(7, 2)
+    clock.now += CHILD_S_MAX
+    assert maker.poll() is None
+    assert "hangs" not in caplog.text
+    clock.now += 1
+    assert wait(maker) is False
+    assert caplog.text.count("hangs, and is ended") == 1
+    del machine.state_digest  # type: ignore[method-assign]
+    maker.start(8, 2)
+    assert wait(maker)
 
 
 def test_a_node_without_processes_keeps_its_log_and_tries_again_later(

@@ -83,6 +83,64 @@ def test_a_leader_that_cannot_hand_over_goes_on_in_time(cluster: Cluster) -> Non
     assert waiting.acknowledged
 
 
+def test_a_leader_asks_another_when_the_first_does_not_take_over(cluster: Cluster) -> None:
+    """Node 2 has all of the log when it is asked, and is cut off before it hears of it."""
+    cluster.network.hold(1, 2)
+    cluster[1].raft.hand_over(None, within_s=1.0)
+    cluster.run(0.1)
+    assert cluster[1].raft.is_handing_over
+    cluster.run(TIMINGS.election_min_s + 0.1)
+    assert cluster.leaders() == [3]
+
+
+def test_a_busy_node_that_is_asked_to_stand_stands_at_once(cluster: Cluster) -> None:
+    """It was busy for long, so it waits for what its leader said meanwhile: and it was this."""
+    cluster[1].raft.transfer_to(2)
+    cluster[1]._send()
+    cluster.clock.now += TIMINGS.election_min_s
+    cluster.network.deliver(1, 2)
+    cluster.turn(2)
+    assert cluster[2].raft.role == "candidate"
+    cluster.settle()
+    assert cluster.leaders() == [2]
+
+
+def test_a_leader_that_went_on_is_not_deposed_by_whom_it_had_asked(cluster: Cluster) -> None:
+    """1. Node 2 stands still; 2. the leader asks it to stand, waits in vain, and goes on with
+    orders; 3. node 2 wakes up and reads all of it in one turn."""
+    term = cluster[1].raft.term
+    session = cluster.open_session(1)
+    cluster.run(0.2)
+    cluster.network.hold(1, 2)
+    cluster.network.hold(3, 2)
+    cluster[1].raft.hand_over(2, within_s=0.1)
+    cluster.run(0.2)
+    assert b"timeout_now" in b"".join(cluster.network.ways[1, 2].queue)
+    waiter = cluster.order(1, session, 1)
+    cluster.run(0.2)
+    assert waiter.acknowledged
+    cluster.network.release(1, 2)
+    cluster.network.release(3, 2)
+    cluster.run(2.0)
+    assert (cluster.leaders(), cluster[1].raft.term) == ([1], term)
+
+
+def test_a_node_that_could_not_stand_when_it_was_asked_stands_no_more_for_that(
+    cluster: Cluster,
+) -> None:
+    """1. Node 2 is asked to stand, and its own connections to the others are down; 2. the leader
+    goes on; 3. they are up again."""
+    term = cluster[1].raft.term
+    cluster.network.cut_one_way(2, 1)
+    cluster.network.cut_one_way(2, 3)
+    cluster[2].receive(1, {"type": "timeout_now", "term": term})
+    cluster.turn(2)
+    cluster.run(0.1)
+    cluster.network.heal()
+    cluster.run(1.0)
+    assert (cluster.leaders(), cluster[1].raft.term) == ([1], term)
+
+
 # -- who hears a leader ---------------------------------------------------------------------------
 
 

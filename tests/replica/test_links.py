@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Callable, Coroutine
@@ -134,13 +135,49 @@ def test_a_node_that_was_away_answers_a_member_that_it_does_not_know() -> None:
         one.say(2, term=3)
         two.say(1, term=4)
         await eventually(lambda: (one.heard, two.heard) == ([(2, 4)], [(1, 3)]))
-        # It becomes a member without losing its connections; or the guest goes, and is forgotten.
+        # It becomes a member without losing its connections.
         two.know(one)
         assert two.connected == {1}
-        two.know()
-        await eventually(lambda: two.connected == set())
 
     with_nodes(2, scene)
+
+
+def test_a_node_that_catches_up_keeps_the_peers_that_its_log_does_not_know_yet() -> None:
+    """Its file names the members of today; its log begins with those of long ago."""
+
+    async def scene(one: Node, two: Node) -> None:
+        one.know(two)
+        two.know(one)
+        await eventually(lambda: one.connected == {2} and two.connected == {1})
+        two.know()
+        assert two.connected == {1}
+        one.say(2, term=3)
+        two.say(1, term=4)
+        await eventually(lambda: (one.heard, two.heard) == ([(2, 4)], [(1, 3)]))
+        # When it does not speak any more it is forgotten.
+        await one.links.close()
+        await eventually(lambda: two.connected == set())
+        assert two.links._guests == {}
+
+    with_nodes(2, scene)
+
+
+def test_a_handshake_that_was_given_up_is_no_error_of_anybody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """1. The connection is made; 2. it is given up before it is known to stand; 3. it ends."""
+
+    async def scene(one: Node) -> None:
+        link = links_module._Outgoing(one.links, 2)
+        link.drop()
+        link.connection_lost(None)
+        assert link.opened.done()
+        del link
+        gc.collect()
+        await asyncio.sleep(0)
+
+    with_nodes(1, scene)
+    assert "never retrieved" not in caplog.text
 
 
 def test_guests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

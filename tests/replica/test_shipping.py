@@ -368,6 +368,37 @@ def test_a_log_is_kept_for_a_peer_within_bounds(tmp_path: Path) -> None:
     assert len(cluster[1]._log.entries) <= 10 * (HELD_MAX + 2)
 
 
+def test_a_peer_slower_than_all_that_is_held_for_it_gains_ground_and_is_there_when_the_load_falls(
+    tmp_path: Path,
+) -> None:
+    """Each transfer takes longer than the log that is held for it lasts: it ends at an older state
+    than the log goes back to, and the next one begins. Nothing is fenced and nothing grows."""
+    bounds = replace(BOUNDS, snapshot_every_entries=5)
+    cluster = Cluster(tmp_path, bounds=bounds)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 41))
+    cluster.crash(3)
+    cluster.wipe(3)
+    cluster.start(3)
+    for way in ((1, 3), (3, 1)):
+        cluster.network.hold(*way)
+    reached, seq, between = [1], 41, 6 * HELD_MAX
+    while len(reached) < 4:
+        deliver_pieces(cluster, 15)
+        fill(cluster, session, range(seq, seq + between))
+        seq += between
+        assert len(cluster[1]._log.entries) <= 5 * (HELD_MAX + 3)
+        if cluster[3].raft.applied_index > reached[-1]:
+            reached.append(cluster[3].raft.applied_index)
+            assert cluster[1]._log.base_index > reached[-1]
+    for way in ((1, 3), (3, 1)):
+        cluster.network.release(*way)
+    cluster.run(3)
+    assert cluster.book(3) == names(session, range(1, seq))
+    assert [cluster[node_id].fenced for node_id in cluster.node_ids] == [None] * 3
+
+
 # -- damage and delay -----------------------------------------------------------------------------
 
 

@@ -196,6 +196,62 @@ def test_two_nodes_found_a_cluster_although_the_first_leader_dies_at_once(tmp_pa
     assert cluster.await_leader() == 1
 
 
+@pytest.mark.parametrize("victim", [1, 3])
+def test_a_founder_that_dies_for_good_before_the_first_entry_holds_nobody_up(
+    cluster: Cluster, victim: int
+) -> None:
+    """All three have heard of each other; then the first leader, or another, is gone with its
+    disk, and what it said has reached nobody."""
+    cluster.stand(1)
+    cluster.turn(1)
+    for peer_id in (2, 3):
+        cluster.network.deliver(1, peer_id)
+        cluster.turn(peer_id)
+        cluster.network.deliver(peer_id, 1)
+    cluster.turn(1)
+    assert (cluster[1].last_index, cluster[2].last_index) == (3, 1)
+    lose_disk(cluster, victim)
+    leader = cluster.await_leader()
+    session = cluster.open_session(leader)
+    orders(cluster, leader, session, range(1, 4))
+    cluster.start(victim)
+    cluster.run(3)
+    assert cluster.voters() == (1, 2, 3)
+    assert cluster.book(victim) == all_orders(cluster, session, 3)
+
+
+@pytest.mark.parametrize("way_out", ["it comes back empty", "it is taken out of the file"])
+def test_a_founder_that_told_of_its_past_and_is_gone_for_good_is_named(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, way_out: str
+) -> None:
+    """Node 1 wrote down the founding, came back, told the others and is gone: it may have held
+    orders, as far as they know. They wait, say for whom, and an operator decides."""
+    cluster.stand(1)
+    cluster.turn(1)
+    cluster.network.deliver(1, 2)
+    cluster.turn(2)
+    cluster.network.deliver(2, 1)
+    cluster.turn(1)
+    cluster.restart(1)
+    assert cluster[1].raft.membership.is_founded
+    for peer_id in (2, 3):
+        cluster[peer_id].raft.founding.hear(1, cluster[1].raft._introduction())
+    lose_disk(cluster, 1)
+    cluster.run(5)
+    assert cluster.leaders() == []
+    for node_id in (2, 3):
+        assert f"node {node_id} waits for node 1, which knows of a cluster" in caplog.text
+    if way_out == "it comes back empty":
+        cluster.start(1)
+    else:
+        cluster.founders = (2, 3)
+        for node_id in (2, 3):
+            cluster.restart(node_id)
+    leader = cluster.await_leader()
+    session = cluster.open_session(leader)
+    orders(cluster, leader, session, range(1, 4))
+
+
 @pytest.mark.parametrize("size", [3, 4, 5])
 def test_one_lost_disk_in_a_cluster_of_any_size(tmp_path: Path, size: int) -> None:
     cluster = Cluster(tmp_path, size)

@@ -191,6 +191,17 @@ def later_life(life: Life, scratch: Path) -> None:
     life.sync()
 
 
+def adopting_life(life: Life, scratch: Path) -> None:
+    """A node that comes back and starts from its newest snapshot, as a replica does."""
+    journal, newest = life.journal, life.store.newest()
+    if newest is not None:
+        life._promise(snapshots=frozenset({newest.index}))
+        if newest.index > journal.last_index:
+            journal.set_vote(max(newest.term, journal.term), None)
+            journal.reset(newest.index, newest.term)
+    later_life(life, scratch)
+
+
 def live(
     directory: Path,
     script: Callable[[Life, Path], None],

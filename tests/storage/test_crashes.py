@@ -20,9 +20,11 @@ import pytest
 from raftbook.errors import StorageError
 from tests.storage.crash_disk import Disk, Image, Op
 from tests.storage.lives import (
+    NOTHING,
     Life,
     Moment,
     Recording,
+    adopting_life,
     check_recovery,
     first_life,
     later_life,
@@ -155,6 +157,29 @@ def test_a_second_crash_while_recovering_from_the_first(
                 for torn in moment.disk.after_power_loss(rng, count=1):
                     tried.crash(torn, moment, f"crashed at {number}, then without power")
     assert len(tried) > 50
+
+
+def test_names_that_a_killed_node_had_not_synced_are_durable_once_the_next_one_builds_on_them(
+    recording: Recording, tmp_path: Path
+) -> None:
+    """1. A file has its name; 2. kill -9 before the directory is synced; 3. the next process finds
+    the file and acknowledges what needs it; 4. the power fails."""
+    tried = Tried(tmp_path / "crash")
+    renames = [number for number, op in enumerate(recording.ops, 1) if op.kind == "rename"]
+    assert len(renames) >= 5
+    for number in renames:
+        later = live(
+            tmp_path / "later",
+            adopting_life,
+            scratch=tmp_path / "scratch",
+            begin=_begin_again(recording, Moment(number, Disk(), NOTHING), None),
+        )
+        for moment in later.moments():
+            if moment.number % 4 == 0 or moment.number == len(later.ops):
+                least = next(moment.disk.after_power_loss(random.Random(SEED), count=0))
+                if moment.promise is not NOTHING:
+                    tried.crash(least, moment, f"killed at {number}, then without power")
+    assert len(tried) > 20
 
 
 # -- the harness can fail: a node that leaves out a step is found out ---------------------------

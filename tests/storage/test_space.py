@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from raftbook.errors import StorageError
+from raftbook.storage import journal as journal_module
 from raftbook.storage import space
 from raftbook.storage.failures import explain
+from raftbook.storage.snapshots import SnapshotStore
 from raftbook.storage.space import ROOM_BYTES, has_room
+from tests.storage.journal_samples import open_journal
 
 
 @pytest.mark.parametrize(
@@ -29,6 +34,44 @@ def test_sqlites_word_for_a_full_disk_passes_too_and_its_io_error_does_not() -> 
         error = sqlite3.OperationalError("trouble")
         error.sqlite_errorcode = code
         assert explain(Path("journal"), error).passes is passes
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_sync_that_failed_does_not_pass_whatever_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A name that a failed sync left in the page cache is still there for the next process, which
+    would build on it."""
+    store = SnapshotStore(tmp_path, cluster_id="c", genesis_digest="ab")
+    sync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="a sync failed") as caught:
+        store.write(index=7, term=1, members=[1], state_digest="d", chunks=[b"state"])
+    assert [file.index for file in store.candidates()] == [7]
+    assert not caught.value.passes
+
+
+def test_a_witness_that_cannot_be_synced_stops_the_node_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(journal_module, "CHECKPOINT_WAL_BYTES", 1)
+    journal = open_journal(tmp_path)
+    journal.append(b"an order", 2, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        with pytest.raises(StorageError, match="a sync failed") as caught:
+            journal.sync()
+    assert not caught.value.passes
+    journal.close()
 
 
 def test_a_disk_with_room_is_found_and_nothing_is_left_on_it(tmp_path: Path) -> None:
