@@ -1,48 +1,35 @@
-"""One instrument's book: matching, resting, cancelling and amending in price-time priority.
+"""One instrument's book: orders enter, are amended, wait and fire.
 
 Owns everything that happens to an order after it was found valid. Every change is told as an event
 appended to the list it is given. Must not know sessions or requests, and judges nothing:
-`validate.py` has done that. Auctions are in `call.py`, waiting stops in `stops.py`.
+`validate.py` has done that. The matcher is in `matching.py`, auctions in `call.py`, waiting stops
+in `stops.py`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from raftbook.core.accounts import Account
-from raftbook.core.agenda import Agenda
-from raftbook.core.candles import GATHERED_MAX, Tape
 from raftbook.core.conditions import OrderConditions
 from raftbook.core.events import (
     ACCEPTED,
-    AUCTION_TRADE,
-    CANCELED,
-    EXPIRED,
-    PHASE_CHANGED,
-    REFILLED,
     REPLACED,
     REPRICED,
-    RESTATED,
-    RESTED,
-    TRADE,
     TRIGGERED,
     Event,
 )
-from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.ladder import Ladder, Order, Special
+from raftbook.core.ladder import Ladder, Order
 from raftbook.core.ledger import Ledger
-from raftbook.core.limits import Limits
-from raftbook.core.moment import Moment
-from raftbook.core.stops import Stops, trailed
+from raftbook.core.matching import Matcher
+from raftbook.core.stops import Stops
 from raftbook.core.types import (
     Phase,
     PostOnly,
     Reject,
-    SelfTradePrevention,
     Side,
     TimeInForce,
 )
-from raftbook.core.walks import available, cost
+from raftbook.core.walks import available
 
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
@@ -56,164 +43,16 @@ _STAYS: Final = frozenset(
     )
 )
 _REPRICE: Final = int(PostOnly.REPRICE)
-_NONE: Final = int(SelfTradePrevention.NONE)
-_CANCEL_NEWEST: Final = int(SelfTradePrevention.CANCEL_NEWEST)
-_CANCEL_OLDEST: Final = int(SelfTradePrevention.CANCEL_OLDEST)
-_DECREMENT: Final = int(SelfTradePrevention.DECREMENT)
-_SELF_TRADE: Final = int(Reject.SELF_TRADE)
-_NO_LIQUIDITY: Final = int(Reject.NO_LIQUIDITY)
-_PRICE_COLLAR: Final = int(Reject.PRICE_COLLAR)
 _FOK_CANNOT_FILL: Final = int(Reject.FOK_CANNOT_FILL)
 _MIN_QTY_NOT_MET: Final = int(Reject.MIN_QTY_NOT_MET)
 _FILL_LIMIT: Final = int(Reject.FILL_LIMIT)
-_OCO_DONE: Final = int(Reject.OCO_DONE)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
-_AUCTION: Final = int(Phase.AUCTION)
-_NS_PER_MS: Final = 1_000_000
-
-_NO_BOUND: Final = -(2**64)
-"""Below every ladder key: a market order without a collar crosses every price."""
-_NEVER: Final = 2**64
-"""Above every ladder key: nothing crosses."""
 
 
-class Book:
-    """State of one instrument.
+class Book(Matcher):
+    """The book of one instrument; see `BookState` for its fields."""
 
-    Attributes:
-        feed_seq: number of public events so far; the next one is feed_seq + 1.
-        trade_id: the last trade's number, per instrument.
-        last_price: price of the last trade in ticks, None before the first.
-        tape: the last trades, and candles.
-        resting_count: orders on both ladders.
-        is_call: orders gather and nothing trades (phases PRE_OPEN and AUCTION).
-        owes_auction: a call gathered orders, and no auction has been since.
-        ledger: what settles its trades, None where no money moves.
-        stops: orders that wait for a price, None until there is one.
-        at_auction: market orders for the auction by order_id, in order of arrival.
-        call_until_ns: when logical time ends the call, 0 for a call without end; then call_then.
-        busted: trades among the remembered ones that were undone.
-        fills_max: trades of one sweep; beyond any number before engine version 2.
-    """
-
-    __slots__ = (
-        "agenda",
-        "asks",
-        "at_auction",
-        "bids",
-        "busted",
-        "call_then",
-        "call_until_ns",
-        "feed_seq",
-        "fills_max",
-        "is_call",
-        "last_price",
-        "ledger",
-        "limits",
-        "moment",
-        "notional_checked",
-        "notional_max",
-        "orders_max",
-        "owes_auction",
-        "phase",
-        "price_ceiling",
-        "price_floor",
-        "qty_max",
-        "qty_min",
-        "resting_count",
-        "stops",
-        "symbol",
-        "tape",
-        "terms",
-        "trade_id",
-        "volatility_band",
-    )
-
-    def __init__(
-        self,
-        terms: InstrumentTerms,
-        limits: Limits,
-        moment: Moment,
-        agenda: Agenda,
-        ledger: Ledger | None,
-    ) -> None:
-        self.moment = moment
-        self.agenda = agenda
-        self.limits = limits
-        self.fills_max = _NEVER
-        self.phase = int(Phase.CONTINUOUS)
-        self.is_call = False
-        self.owes_auction = False
-        self.bids = Ladder(1)
-        self.asks = Ladder(-1)
-        self.feed_seq = 0
-        self.trade_id = 0
-        self.last_price: int | None = None
-        self.resting_count = 0
-        self.orders_max = limits.book_orders_max
-        self.tape = Tape(limits.trades_kept)
-        self.stops: Stops | None = None
-        self.at_auction: dict[int, Order] = {}
-        self.call_until_ns = 0
-        self.call_then = int(Phase.CONTINUOUS)
-        self.busted: dict[int, None] = {}
-        self.set_terms(terms, ledger)
-
-    def set_terms(self, terms: InstrumentTerms, ledger: Ledger | None) -> None:
-        """Go by these terms from now on."""
-        self.terms = terms
-        self.ledger = ledger
-        self.symbol = terms.symbol
-        self.qty_min = terms.qty_min
-        self.qty_max = terms.qty_max
-        self.notional_max = terms.notional_max
-        self.notional_checked = terms.notional_max is not None or terms.notional_min > 0
-        self.volatility_band = terms.volatility_band
-        # What a limit price must keep: the range and the static band in one comparison.
-        low = terms.price_min if terms.band_low is None else terms.band_low
-        high = terms.price_max if terms.band_high is None else terms.band_high
-        self.price_floor = max(low, terms.price_min)
-        self.price_ceiling = min(high, terms.price_max)
-
-    # -- questions ---------------------------------------------------------------------------
-
-    def crosses(self, *, is_buy: bool, price: int) -> bool:
-        """Whether a limit order would trade at once, own orders included."""
-        best = (self.asks if is_buy else self.bids).best
-        return best is not None and best.key >= (-price if is_buy else price)
-
-    def reference_price(self) -> int | None:
-        """What a market order's collar is measured from: the last trade, else the terms' own."""
-        return self.terms.reference_price if self.last_price is None else self.last_price
-
-    def bound_of(self, side: int, price: int | None) -> int:
-        """The worst ladder key that an order may trade at, volatility band included."""
-        if price is None:
-            bound = self._market_bound(side)
-        else:
-            bound = -price if side == _BUY else price
-        return bound if self.volatility_band is None else self._banded(side, bound)
-
-    def is_empty(self) -> bool:
-        """Whether no order is open here, whether it rests, waits or gathers."""
-        return not (self.resting_count or self.stops or self.at_auction)
-
-    def trade(self, trade_id: int) -> Event | None:
-        """A remembered trade, None for any other."""
-        trades = self.tape.trades()
-        place = trade_id - trades[0][2][2] if trades else -1
-        return trades[place][2] if 0 <= place < len(trades) else None
-
-    def mark_busted(self, trade_id: int) -> None:
-        """Remember that a trade was undone, for as long as it is remembered itself."""
-        eldest = self.tape.trades()[0][2][2]
-        self.busted = {each: None for each in (*self.busted, trade_id) if each >= eldest}
-
-    def waits(self, order: Order) -> bool:
-        """Whether an order waits for its stop price."""
-        return self.stops is not None and order.terms[0] in self.stops.by_id
-
-    # -- entering ----------------------------------------------------------------------------
+    __slots__ = ()
 
     def enter(self, order: Order, events: list[Event]) -> None:
         """Accept a new order: match it, then let the rest join the queue or expire."""
@@ -312,7 +151,7 @@ class Book:
         assert best is not None, f"order {terms[0]} crosses nothing"
         return (*terms[:6], best.price - 1 if is_buy else best.price + 1, *terms[7:])
 
-    # -- stops -------------------------------------------------------------------------------
+    # -- stops ------------------------------------------------------------------------------------
 
     def wait(self, order: Order) -> None:
         """Let an accepted stop wait."""
@@ -381,86 +220,7 @@ class Book:
             ledger.hold(order, amount)
         return reason
 
-    def market_need(self, account: Account, kind: tuple[int, ...], qty: int) -> int:
-        """What an order without limit price must hold, minor units."""
-        ledger = self.ledger
-        assert ledger is not None, f"{self.symbol} does not settle"
-        if kind[0] != _BUY:
-            return ledger.need(kind[0], 0, qty)
-        collar, reference = self.terms.collar, self.reference_price()
-        if self.is_call:
-            notional = self.price_ceiling * qty
-        elif collar is None:
-            bound = self.bound_of(kind[0], None)
-            notional = cost(account, kind[4], self.asks, bound=bound, qty=qty)
-        else:
-            assert reference is not None, "a market order without a reference was not refused"
-            notional = (reference + collar) * qty
-        return ledger.need(kind[0], notional, qty)
-
-    def end_sibling(self, special: Special, events: list[Event]) -> None:
-        """One of a pair traded, fired or was cancelled: the other one ends."""
-        sibling = special.sibling
-        assert sibling is not None and sibling.special is not None, "a pair of one"
-        special.sibling = sibling.special.sibling = None
-        self._end(sibling, CANCELED, _OCO_DONE, events)
-
-    # -- changes -----------------------------------------------------------------------------
-
-    def cancel(self, order: Order, reason: int, events: list[Event]) -> None:
-        """Take an open order out, and with it the other one of a pair."""
-        self._end(order, CANCELED, reason, events)
-        if order.special is not None and order.special.sibling is not None:
-            self.end_sibling(order.special, events)
-
-    def expire(self, order: Order, reason: int, events: list[Event]) -> None:
-        """End an open order whose time is up; the other one of a pair goes on alone."""
-        self._end(order, EXPIRED, reason, events)
-        special = order.special
-        if special is not None and special.sibling is not None:
-            if special.sibling.special is not None:
-                special.sibling.special.sibling = None
-            special.sibling = None
-
-    def _end(self, order: Order, kind: int, reason: int, events: list[Event]) -> None:
-        """Close an open order that stands in the book, waits, or gathers for an auction."""
-        terms = order.terms
-        canceled = order.leaves_qty
-        special = order.special
-        shown = special.shown_qty if special is not None and special.display_qty else -1
-        seq = self._leave(order)
-        order.leaves_qty = 0
-        order.account.close(order)
-        event: Event = (kind, seq, terms, order.cum_qty, canceled, int(seq > 0), reason)
-        if shown >= 0 and seq:
-            event = (*event, shown)
-        events.append(event)
-
-    def _leave(self, order: Order) -> int:
-        """Take an open order from where it stands: its feed_seq, 0 where the market saw nothing."""
-        gathers = self.at_auction.pop(order.terms[0], None) is not None
-        if order.level is not None:
-            (self.bids if order.terms[4][0] == _BUY else self.asks).remove(order)
-            self.resting_count -= 1
-            self.feed_seq += 1
-            return self.feed_seq
-        if not gathers:
-            assert self.stops is not None and order.special is not None, (
-                f"order {order.terms[0]} is open and stands nowhere"
-            )
-            self.stops.remove(order, order.special)
-        return 0
-
-    def lift(self, order: Order) -> None:
-        """Take a resting order out for a look at the book without it; `put_back` follows."""
-        (self.bids if order.terms[4][0] == _BUY else self.asks).remove(order)
-        self.resting_count -= 1
-
-    def put_back(self, order: Order, *, before: Order | None) -> None:
-        """Let a lifted order stand where it stood."""
-        ladder = self.bids if order.terms[4][0] == _BUY else self.asks
-        ladder.put_back(order, order.terms[6], before=before)
-        self.resting_count += 1
+    # -- amends -----------------------------------------------------------------------------------
 
     def amend(self, order: Order, terms: tuple[Any, ...], leaves: int, events: list[Event]) -> None:
         """Give an open order new terms and an open quantity; validated, so it stays open.
@@ -550,336 +310,15 @@ class Book:
         if self.ledger is not None:
             self.ledger.hold(order, self.need_of(order, order.terms, order.leaves_qty))
 
-    def need_of(self, order: Order, terms: tuple[Any, ...], leaves: int) -> int:
-        """What an order must hold, minor units, once it has these terms and this open quantity."""
-        ledger = self.ledger
-        assert ledger is not None, f"{self.symbol} does not settle"
-        side, price = terms[4][0], terms[6]
-        if price is None and len(terms) > 7:
-            conditions = OrderConditions(*terms[7])
-            if conditions.trail_unit:
-                stops = self.stops
-                waits = stops is not None and terms[0] in stops.by_id
-                special, reference = order.special, self.reference_price()
-                best = special.best_price if waits and special is not None else reference
-                assert best is not None, f"order {terms[0]} trails nothing"
-                price = trailed(terms, best)
-            else:
-                price = conditions.stop_price
-        if price is None:
-            return self.market_need(order.account, terms[4], leaves)
-        return ledger.need(side, max(price, 0) * leaves, leaves, order.fee_units)
+    # -- looks without an order -------------------------------------------------------------------
 
-    # -- the matcher -------------------------------------------------------------------------
+    def lift(self, order: Order) -> None:
+        """Take a resting order out for a look at the book without it; `put_back` follows."""
+        (self.bids if order.terms[4][0] == _BUY else self.asks).remove(order)
+        self.resting_count -= 1
 
-    def _sweep(self, order: Order, makers: Ladder, bound: int, events: list[Event]) -> None:
-        """Let an order that crosses take, then decide what becomes of the rest."""
-        side = order.terms[4][0]
-        limit = bound if self.volatility_band is None else self._banded(side, bound)
-        stopped = self._match(order, makers, limit, events)
-        if not order.leaves_qty:
-            return
-        stays = order.terms[6] is not None and order.terms[4][2] in _STAYS
-        if stopped:
-            self._end_rest(order, _FILL_LIMIT, events)
-        elif limit > bound and makers.best is not None and makers.best.key >= bound:
-            if stays:
-                self._rest(order, events)
-            else:
-                self._end_rest(order, _PRICE_COLLAR, events)
-            self._begin_call(events)
-        elif stays:
-            self._rest(order, events)
-        else:
-            self._expire(order, makers, events)
-
-    def _begin_call(self, events: list[Event]) -> None:
-        """A sweep wanted to go beyond the volatility band: an auction shall find the price."""
-        until_ns = self.moment.time_ns + self.terms.volatility_call_ms * _NS_PER_MS
-        self.phase = _AUCTION
-        self.is_call = self.owes_auction = True
-        self.call_until_ns = self.agenda.calls[self.symbol] = until_ns
-        self.call_then = _CONTINUOUS
-        self.agenda.wake_at(until_ns)
-        self.feed_seq += 1
-        events.append((PHASE_CHANGED, self.feed_seq, self.symbol, _AUCTION))
-
-    def _match(self, taker: Order, makers: Ladder, bound: int, events: list[Event]) -> bool:
-        """Trade `taker` against `makers` best first, eldest first, at the maker's price.
-
-        Ends by construction: each turn empties a maker's slice or the taker.
-
-        Returns:
-            Whether it ended because one sweep may make no more trades.
-        """
-        taker_terms = taker.terms
-        mode = taker_terms[4][4]
-        own = taker.account.group if mode != _NONE else None
-        leaves = taker.leaves_qty
-        seq = self.feed_seq
-        trade_id = self.trade_id
-        last_trade_id = trade_id + self.fills_max
-        moment = self.moment
-        gathered = self.tape.gathered
-        is_odd = self.ledger is not None or taker.special is not None
-        level = makers.best
-        while leaves and level is not None and level.key >= bound and trade_id != last_trade_id:
-            maker = level.eldest
-            assert maker is not None, f"level {level.price} stands empty"
-            if maker.account.group is own:
-                taker.leaves_qty = leaves
-                self.feed_seq = seq
-                self._prevent(taker, maker, makers, mode, events)
-                leaves, seq, level = taker.leaves_qty, self.feed_seq, makers.best
-                continue
-            price = level.price
-            special = maker.special
-            offered = maker.leaves_qty if special is None else maker.shown_qty()
-            qty = offered if offered < leaves else leaves
-            leaves -= qty
-            seq += 1
-            trade_id += 1
-            notional = qty * price
-            taker.cum_qty += qty
-            taker.cum_notional += notional
-            maker.cum_qty += qty
-            maker.cum_notional += notional
-            if qty == offered:
-                makers.remove(maker)
-                self.resting_count -= 1
-                level = makers.best
-            else:
-                level.qty -= qty
-            maker.leaves_qty = maker_leaves = maker.leaves_qty - qty
-            event: Event = (
-                TRADE,
-                seq,
-                trade_id,
-                price,
-                qty,
-                maker.terms,
-                maker.cum_qty,
-                maker_leaves,
-                maker.cum_notional,
-                taker_terms,
-                taker.cum_qty,
-                leaves,
-                taker.cum_notional,
-            )
-            self.last_price = price
-            if is_odd or special is not None:
-                taker.leaves_qty = leaves
-                self.feed_seq = seq
-                self._fill_odd(event, maker, taker, makers, qty == offered, events)
-                seq, level = self.feed_seq, makers.best
-                continue
-            events.append(event)
-            gathered.append((moment.time_ns, moment.index, event))
-            if not maker_leaves:
-                maker.account.close(maker)
-        taker.leaves_qty = leaves
-        self.feed_seq = seq
-        self.trade_id = trade_id
-        if len(gathered) >= GATHERED_MAX:
-            self.tape.fold()
-        more = bool(leaves) and level is not None and level.key >= bound
-        return more and trade_id == last_trade_id
-
-    def _fill_odd(
-        self,
-        event: Event,
-        maker: Order,
-        taker: Order,
-        makers: Ladder,
-        is_spent: bool,
-        events: list[Event],
-    ) -> None:
-        """What else a trade does where money moves, something is hidden or pairs are broken."""
-        special = maker.special
-        shows = special is not None and special.display_qty > 0
-        if shows and special is not None:
-            special.shown_qty -= event[4]
-        if self.ledger is not None or shows:
-            shown = special.shown_qty if shows and special is not None else maker.leaves_qty
-            event = (*event, *self._settle(maker, taker, event[3], event[4]), shown, None)
-        events.append(event)
-        self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))
-        if not maker.leaves_qty:
-            maker.account.close(maker)
-        for order in (maker, taker):
-            if order.special is not None and order.special.sibling is not None:
-                self.end_sibling(order.special, events)
-        if maker.leaves_qty and is_spent and special is not None:
-            special.shown_qty = min(special.display_qty, maker.leaves_qty)
-            makers.append(maker, event[3])
-            self.resting_count += 1
-            self.feed_seq += 1
-            shown = special.shown_qty
-            events.append((REFILLED, self.feed_seq, maker.terms, shown, maker.leaves_qty))
-
-    def _settle(self, maker: Order, taker: Order, price: int, qty: int) -> tuple[int, int]:
-        """Move the money of a trade; what maker and taker paid in fees."""
-        ledger = self.ledger
-        if ledger is None:
-            return 0, 0
-        if taker.terms[4][0] == _BUY:
-            fees = (ledger.taker_fee, ledger.maker_fee)
-            paid = ledger.settle(
-                taker, maker, price=price, qty=qty, buy_fee=fees[0], sell_fee=fees[1]
-            )
-            return paid[1], paid[0]
-        fees = (ledger.maker_fee, ledger.taker_fee)
-        return ledger.settle(maker, taker, price=price, qty=qty, buy_fee=fees[0], sell_fee=fees[1])
-
-    def trade_at_auction(
-        self, buy: Order, sell: Order, *, price: int, qty: int, events: list[Event]
-    ) -> None:
-        """Let two orders that both gathered in a call trade with each other."""
-        self.feed_seq += 1
-        self.trade_id += 1
-        self.last_price = price
-        for order in (buy, sell):
-            self._reduce_at_auction(order, qty)
-            order.cum_qty += qty
-            order.cum_notional += price * qty
-        event: Event = (AUCTION_TRADE, self.feed_seq, self.trade_id, price, qty)
-        for order in (buy, sell):
-            event = (*event, order.terms, order.cum_qty, order.leaves_qty, order.cum_notional)
-        ledger, shown = self.ledger, (_shown_at_auction(buy), _shown_at_auction(sell))
-        if ledger is not None:
-            fee = ledger.maker_fee
-            fees = ledger.settle(buy, sell, price=price, qty=qty, buy_fee=fee, sell_fee=fee)
-            event = (*event, *fees, *shown)
-        elif _is_iceberg(buy) or _is_iceberg(sell):
-            event = (*event, 0, 0, *shown)
-        events.append(event)
-        self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))
-        for order in (buy, sell):
-            if not order.leaves_qty:
-                order.account.close(order)
-        for order in (buy, sell):
-            if order.special is not None and order.special.sibling is not None:
-                self.end_sibling(order.special, events)
-
-    def _reduce_at_auction(self, order: Order, qty: int) -> None:
-        level, special = order.level, order.special
-        if level is None:
-            order.leaves_qty -= qty
-        elif qty == order.leaves_qty:
-            (self.bids if order.terms[4][0] == _BUY else self.asks).remove(order)
-            self.resting_count -= 1
-            order.leaves_qty = 0
-        else:
-            order.leaves_qty -= qty
-            if special is None or not special.display_qty:
-                level.qty -= qty
-            else:
-                shown = min(special.display_qty, order.leaves_qty)
-                level.qty += shown - special.shown_qty
-                special.shown_qty = shown
-
-    def _prevent(
-        self, taker: Order, maker: Order, makers: Ladder, mode: int, events: list[Event]
-    ) -> None:
-        """Keep a group from trading with itself; a prevented match is not a trade."""
-        if mode == _DECREMENT:
-            qty = min(taker.leaves_qty, maker.leaves_qty)
-            self._shrink_maker(maker, qty, events)
-            self._shrink_taker(taker, qty, events)
-            return
-        if mode != _CANCEL_NEWEST:
-            self._shrink_maker(maker, maker.leaves_qty, events)
-        if mode != _CANCEL_OLDEST:
-            self._shrink_taker(taker, taker.leaves_qty, events)
-
-    def _shrink_maker(self, maker: Order, qty: int, events: list[Event]) -> None:
-        if qty == maker.leaves_qty:
-            self.cancel(maker, _SELF_TRADE, events)
-            return
-        self.feed_seq += 1
-        level, special = maker.level, maker.special
-        assert level is not None, f"order {maker.terms[0]} does not rest"
-        maker.leaves_qty = leaves = maker.leaves_qty - qty
-        event: Event = (RESTATED, self.feed_seq, maker.terms, maker.cum_qty, leaves, qty, 1)
-        if special is None or not special.display_qty:
-            level.qty -= qty
-        else:
-            shown = min(special.shown_qty, leaves)  # what is hidden shrinks first
-            level.qty -= special.shown_qty - shown
-            special.shown_qty = shown
-            event = (*event, shown)
-        if self.ledger is not None:
-            self.ledger.fit(maker)
-        events.append(event)
-
-    def _shrink_taker(self, taker: Order, qty: int, events: list[Event]) -> None:
-        terms, cum = taker.terms, taker.cum_qty
-        taker.leaves_qty -= qty
-        if taker.leaves_qty:
-            if self.ledger is not None:
-                self.ledger.fit(taker)
-            events.append((RESTATED, 0, terms, cum, taker.leaves_qty, qty, 0))
-        else:
-            events.append((CANCELED, 0, terms, cum, qty, 0, _SELF_TRADE))
-            if taker.special is not None and taker.special.sibling is not None:
-                self.end_sibling(taker.special, events)
-
-    def _rest(self, order: Order, events: list[Event]) -> None:
-        terms, special = order.terms, order.special
-        event: Event = (RESTED, self.feed_seq + 1, terms, order.leaves_qty)
-        if special is not None and special.display_qty:
-            special.shown_qty = min(special.display_qty, order.leaves_qty)
-            event = (*event, special.shown_qty)
-        (self.bids if terms[4][0] == _BUY else self.asks).append(order, terms[6])
+    def put_back(self, order: Order, *, before: Order | None) -> None:
+        """Let a lifted order stand where it stood."""
+        ladder = self.bids if order.terms[4][0] == _BUY else self.asks
+        ladder.put_back(order, order.terms[6], before=before)
         self.resting_count += 1
-        self.feed_seq += 1
-        events.append(event)
-
-    def _expire(self, order: Order, makers: Ladder, events: list[Event]) -> None:
-        """End what is left of an order that may not rest, by its own rules."""
-        terms = order.terms
-        if terms[4][2] == _FOK:
-            reason = _FOK_CANNOT_FILL
-        elif terms[6] is not None:
-            reason = 0
-        else:
-            reason = _NO_LIQUIDITY if makers.best is None else _PRICE_COLLAR
-        self._end_rest(order, reason, events)
-
-    def _end_rest(self, order: Order, reason: int, events: list[Event]) -> None:
-        """The rest of a taker expires; whoever entered it closes it."""
-        canceled = order.leaves_qty
-        order.leaves_qty = 0
-        events.append((EXPIRED, 0, order.terms, order.cum_qty, canceled, 0, reason))
-
-    def _market_bound(self, side: int) -> int:
-        """The worst ladder key a market order may trade at."""
-        collar = self.terms.collar
-        if collar is None:
-            return _NO_BOUND
-        reference = self.reference_price()
-        assert reference is not None, "a market order without a reference price was not refused"
-        return -(reference + collar) if side == _BUY else reference - collar
-
-    def _banded(self, side: int, bound: int) -> int:
-        """The bound, or that of the volatility band where it is the nearer one; the best price
-        may lie beyond it on the better side, too."""
-        reference = self.reference_price()
-        if reference is None or self.volatility_band is None:
-            return bound
-        band = self.volatility_band
-        makers, middle = (self.asks, -reference) if side == _BUY else (self.bids, reference)
-        if makers.best is not None and makers.best.key > middle + band:
-            return _NEVER
-        return max(bound, middle - band)
-
-
-def _is_iceberg(order: Order) -> bool:
-    return order.special is not None and order.special.display_qty > 0
-
-
-def _shown_at_auction(order: Order) -> int | None:
-    """What an order shows after it traded in an auction; None if it never stood in the book."""
-    if order.terms[6] is None:
-        return None
-    return order.shown_qty() if order.leaves_qty else 0

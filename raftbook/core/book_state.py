@@ -1,0 +1,231 @@
+"""What the book of one instrument consists of, and the questions that change nothing.
+
+Owns the fields of a book, and what follows from its terms: how far an order may trade and what it
+must hold. Must not know how orders are matched.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from raftbook.core.accounts import Account
+from raftbook.core.agenda import Agenda
+from raftbook.core.candles import Tape
+from raftbook.core.conditions import OrderConditions
+from raftbook.core.events import (
+    Event,
+)
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.ladder import Ladder, Order
+from raftbook.core.ledger import Ledger
+from raftbook.core.limits import Limits
+from raftbook.core.moment import Moment
+from raftbook.core.stops import Stops, trailed
+from raftbook.core.types import (
+    Phase,
+    Side,
+)
+from raftbook.core.walks import cost
+
+# Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
+_BUY: Final = int(Side.BUY)
+
+_NO_BOUND: Final = -(2**64)
+"""Below every ladder key: a market order without a collar crosses every price."""
+_NEVER: Final = 2**64
+"""Above every ladder key: nothing crosses."""
+
+
+class BookState:
+    """State of one instrument.
+
+    Attributes:
+        feed_seq: number of public events so far; the next one is feed_seq + 1.
+        trade_id: the last trade's number, per instrument.
+        last_price: price of the last trade in ticks, None before the first.
+        tape: the last trades, and candles.
+        resting_count: orders on both ladders.
+        is_call: orders gather and nothing trades (phases PRE_OPEN and AUCTION).
+        owes_auction: a call gathered orders, and no auction has been since.
+        ledger: what settles its trades, None where no money moves.
+        stops: orders that wait for a price, None until there is one.
+        at_auction: market orders for the auction by order_id, in order of arrival.
+        call_until_ns: when logical time ends the call, 0 for a call without end; then call_then.
+        busted: trades among the remembered ones that were undone.
+        fills_max: trades of one sweep; beyond any number before engine version 2.
+    """
+
+    __slots__ = (
+        "agenda",
+        "asks",
+        "at_auction",
+        "bids",
+        "busted",
+        "call_then",
+        "call_until_ns",
+        "feed_seq",
+        "fills_max",
+        "is_call",
+        "last_price",
+        "ledger",
+        "limits",
+        "moment",
+        "notional_checked",
+        "notional_max",
+        "orders_max",
+        "owes_auction",
+        "phase",
+        "price_ceiling",
+        "price_floor",
+        "qty_max",
+        "qty_min",
+        "resting_count",
+        "stops",
+        "symbol",
+        "tape",
+        "terms",
+        "trade_id",
+        "volatility_band",
+    )
+
+    def __init__(
+        self,
+        terms: InstrumentTerms,
+        limits: Limits,
+        moment: Moment,
+        agenda: Agenda,
+        ledger: Ledger | None,
+    ) -> None:
+        self.moment = moment
+        self.agenda = agenda
+        self.limits = limits
+        self.fills_max = _NEVER
+        self.phase = int(Phase.CONTINUOUS)
+        self.is_call = False
+        self.owes_auction = False
+        self.bids = Ladder(1)
+        self.asks = Ladder(-1)
+        self.feed_seq = 0
+        self.trade_id = 0
+        self.last_price: int | None = None
+        self.resting_count = 0
+        self.orders_max = limits.book_orders_max
+        self.tape = Tape(limits.trades_kept)
+        self.stops: Stops | None = None
+        self.at_auction: dict[int, Order] = {}
+        self.call_until_ns = 0
+        self.call_then = int(Phase.CONTINUOUS)
+        self.busted: dict[int, None] = {}
+        self.set_terms(terms, ledger)
+
+    def set_terms(self, terms: InstrumentTerms, ledger: Ledger | None) -> None:
+        """Go by these terms from now on."""
+        self.terms = terms
+        self.ledger = ledger
+        self.symbol = terms.symbol
+        self.qty_min = terms.qty_min
+        self.qty_max = terms.qty_max
+        self.notional_max = terms.notional_max
+        self.notional_checked = terms.notional_max is not None or terms.notional_min > 0
+        self.volatility_band = terms.volatility_band
+        # What a limit price must keep: the range and the static band in one comparison.
+        low = terms.price_min if terms.band_low is None else terms.band_low
+        high = terms.price_max if terms.band_high is None else terms.band_high
+        self.price_floor = max(low, terms.price_min)
+        self.price_ceiling = min(high, terms.price_max)
+
+    # -- questions --------------------------------------------------------------------------------
+
+    def crosses(self, *, is_buy: bool, price: int) -> bool:
+        """Whether a limit order would trade at once, own orders included."""
+        best = (self.asks if is_buy else self.bids).best
+        return best is not None and best.key >= (-price if is_buy else price)
+
+    def reference_price(self) -> int | None:
+        """What a market order's collar is measured from: the last trade, else the terms' own."""
+        return self.terms.reference_price if self.last_price is None else self.last_price
+
+    def bound_of(self, side: int, price: int | None) -> int:
+        """The worst ladder key that an order may trade at, volatility band included."""
+        if price is None:
+            bound = self._market_bound(side)
+        else:
+            bound = -price if side == _BUY else price
+        return bound if self.volatility_band is None else self._banded(side, bound)
+
+    def _market_bound(self, side: int) -> int:
+        """The worst ladder key a market order may trade at."""
+        collar = self.terms.collar
+        if collar is None:
+            return _NO_BOUND
+        reference = self.reference_price()
+        assert reference is not None, "a market order without a reference price was not refused"
+        return -(reference + collar) if side == _BUY else reference - collar
+
+    def _banded(self, side: int, bound: int) -> int:
+        """The bound, or that of the volatility band where it is the nearer one; the best price
+        may lie beyond it on the better side, too."""
+        reference = self.reference_price()
+        if reference is None or self.volatility_band is None:
+            return bound
+        band = self.volatility_band
+        makers, middle = (self.asks, -reference) if side == _BUY else (self.bids, reference)
+        if makers.best is not None and makers.best.key > middle + band:
+            return _NEVER
+        return max(bound, middle - band)
+
+    def is_empty(self) -> bool:
+        """Whether no order is open here, whether it rests, waits or gathers."""
+        return not (self.resting_count or self.stops or self.at_auction)
+
+    def trade(self, trade_id: int) -> Event | None:
+        """A remembered trade, None for any other."""
+        trades = self.tape.trades()
+        place = trade_id - trades[0][2][2] if trades else -1
+        return trades[place][2] if 0 <= place < len(trades) else None
+
+    def mark_busted(self, trade_id: int) -> None:
+        """Remember that a trade was undone, for as long as it is remembered itself."""
+        eldest = self.tape.trades()[0][2][2]
+        self.busted = {each: None for each in (*self.busted, trade_id) if each >= eldest}
+
+    def waits(self, order: Order) -> bool:
+        """Whether an order waits for its stop price."""
+        return self.stops is not None and order.terms[0] in self.stops.by_id
+
+    def market_need(self, account: Account, kind: tuple[int, ...], qty: int) -> int:
+        """What an order without limit price must hold, minor units."""
+        ledger = self.ledger
+        assert ledger is not None, f"{self.symbol} does not settle"
+        if kind[0] != _BUY:
+            return ledger.need(kind[0], 0, qty)
+        collar, reference = self.terms.collar, self.reference_price()
+        if self.is_call:
+            notional = self.price_ceiling * qty
+        elif collar is None:
+            bound = self.bound_of(kind[0], None)
+            notional = cost(account, kind[4], self.asks, bound=bound, qty=qty)
+        else:
+            assert reference is not None, "a market order without a reference was not refused"
+            notional = (reference + collar) * qty
+        return ledger.need(kind[0], notional, qty)
+
+    def need_of(self, order: Order, terms: tuple[Any, ...], leaves: int) -> int:
+        """What an order must hold, minor units, once it has these terms and this open quantity."""
+        ledger = self.ledger
+        assert ledger is not None, f"{self.symbol} does not settle"
+        side, price = terms[4][0], terms[6]
+        if price is None and len(terms) > 7:
+            conditions = OrderConditions(*terms[7])
+            if conditions.trail_unit:
+                stops = self.stops
+                waits = stops is not None and terms[0] in stops.by_id
+                special, reference = order.special, self.reference_price()
+                best = special.best_price if waits and special is not None else reference
+                assert best is not None, f"order {terms[0]} trails nothing"
+                price = trailed(terms, best)
+            else:
+                price = conditions.stop_price
+        if price is None:
+            return self.market_need(order.account, terms[4], leaves)
+        return ledger.need(side, max(price, 0) * leaves, leaves, order.fee_units)
