@@ -7,6 +7,7 @@ Knows nothing of prices or matching.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from raftbook.core.ladder import Order
 from raftbook.core.limits import Limits
@@ -56,7 +57,7 @@ class Account:
             if client_order_id:
                 del self.by_client_order_id[client_order_id]
 
-    def find(self, order_id: int, client_order_id: str) -> Order | None:
+    def find(self, order_id: Any, client_order_id: Any) -> Order | None:
         """An own order, open or remembered, by our id or, when that is 0, by the client's.
 
         Raises:

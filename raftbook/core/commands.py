@@ -22,7 +22,8 @@ from raftbook.core.types import (
 )
 
 Command = tuple[Any, ...]
-Request = tuple[int, int, Sequence[Command]]
+Request = tuple[int, int, Sequence[Any]]
+"""The commands are what the log holds, so any of them may be no Command at all."""
 
 # Kinds: append-only, they stand in every log ever written.
 NEW_ORDER: Final = 1
@@ -127,7 +128,7 @@ def set_engine_version(engine_version: int, written_by: str) -> Command:
     return (SET_ENGINE_VERSION, engine_version, written_by)
 
 
-def is_engine_switch(command: Command) -> bool:
+def is_engine_switch(command: Any) -> bool:
     """Whether it is a well-formed `set_engine_version`."""
     return (
         type(command) is tuple
@@ -231,6 +232,11 @@ def form_error(command: Any) -> str | None:
     if type(command) is tuple and tuple(map(type, command)) in _NEW_ORDER_TYPES:
         if command[0] == NEW_ORDER and _is_plain_new_order(command):
             return None
+    return _field_error(command)
+
+
+def _field_error(command: Any) -> str | None:
+    """`form_error`, field by field."""
     if type(command) is not tuple or not command:
         return "a command is a non-empty array that starts with its kind"
     fields = _FIELDS.get(command[0]) if type(command[0]) is int else None

@@ -8,8 +8,8 @@ Knows no clock, network, disk or Raft; time and order come in the entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
@@ -51,6 +51,8 @@ from raftbook.core.validate import (
     new_order_reject,
 )
 from raftbook.core.versions import FIRST_ENGINE_VERSION, refuse_engine_version
+
+_Handler = Callable[[Session, Command, list[Event]], None]
 
 TIME_STEP_MAX_NS: Final = 60_000_000_000
 """Logical time moves at most this far in one entry, so one wild clock cannot expire everything."""
@@ -100,7 +102,7 @@ class Exchange:
         self.sessions = SessionTable(limits)
         self._sessions = self.sessions.by_id
         self._window = limits.reply_window
-        self._handlers = {
+        self._handlers: dict[int | None, _Handler] = {
             NEW_ORDER: self._new_order,
             CANCEL_ORDER: self._cancel_order,
             AMEND_ORDER: self._amend_order,
@@ -182,7 +184,7 @@ class Exchange:
             events: list[Event] = []
             for command in commands:
                 try:
-                    handler = handlers[command[0]]
+                    handler = handlers[command[0] if type(command) is tuple else None]
                 except (KeyError, IndexError, TypeError):
                     events.append((REJECTED, 0, _MALFORMED, command))
                 else:
@@ -261,7 +263,7 @@ class Exchange:
         session: Session | None,
         session_id: int,
         request_seq: int,
-        commands: Sequence[Command],
+        commands: Sequence[Any],
         offset: int,
     ) -> Reply | None:
         """Answer a request that does not simply follow its session's last one.
@@ -285,7 +287,7 @@ class Exchange:
         return (session_id, request_seq, self.moment.index, offset, events, 0)
 
     def _without_session(
-        self, session_id: int, commands: Iterable[Command], events: list[Event]
+        self, session_id: int, commands: Iterable[Any], events: list[Event]
     ) -> int:
         """Answer a request that names no known session: it may only open one; 1 if it was open."""
         poss_dup = 0
@@ -391,6 +393,6 @@ class Exchange:
         return 0, book
 
 
-def _refuse(command: Command, reason: Reject, events: list[Event]) -> None:
+def _refuse(command: Any, reason: Reject, events: list[Event]) -> None:
     is_change = type(command) is tuple and command[:1] in ((CANCEL_ORDER,), (AMEND_ORDER,))
     events.append((CANCEL_REJECTED if is_change else REJECTED, 0, int(reason), command))
