@@ -8,6 +8,7 @@ import platform
 import sys
 
 from benchmarks import cluster, core, stock
+from raftbook.core.build import KIND
 
 _ALL = {"core": core.run, "cluster": cluster.run, "stock": stock.run}
 
@@ -23,6 +24,7 @@ def main(names: list[str]) -> int:
             "python": platform.python_version(),
             "machine": platform.machine(),
             "cores": os.cpu_count(),
+            "core": KIND,
         }
     }
     for name in names or list(_ALL):

@@ -8,6 +8,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from raftbook import __version__
+from raftbook.core.build import KIND
 
 from .invocation import Invocation, common_options, pass_invocation
 
@@ -19,7 +20,7 @@ _INSTALL = {
 }
 
 
-_VERSION_LINE = f"raftbook {__version__} (Python {platform.python_version()})"
+_VERSION_LINE = f"raftbook {__version__} (Python {platform.python_version()}, {KIND} core)"
 
 version_option = click.version_option(__version__, message=_VERSION_LINE, help="Print the version.")
 """`raftbook --version`, for whoever does not know the verb."""
@@ -30,7 +31,7 @@ version_option = click.version_option(__version__, message=_VERSION_LINE, help="
 @pass_invocation
 def version(invocation: Invocation) -> None:
     """Print the version."""
-    document = {"version": __version__, "python": platform.python_version()}
+    document = {"version": __version__, "python": platform.python_version(), "core": KIND}
     invocation.printer.show(document, table=lambda: _VERSION_LINE)
 
 

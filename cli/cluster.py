@@ -313,6 +313,7 @@ def _node_document(node: NodeView) -> dict[str, Any]:
         "fenced": said.get("fenced"),
         "engine_version": said.get("engine_version"),
         "engine_version_supported": said.get("engine_version_supported"),
+        "core": said.get("core"),
         "reachable": node.status is not None,
     }
 

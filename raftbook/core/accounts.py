@@ -8,7 +8,7 @@ what may keep an account from trading. Knows nothing of prices or matching; bala
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from raftbook.core.ladder import Order
 from raftbook.core.limits import Limits
@@ -178,7 +178,7 @@ class Account:
         assert ledger is not None, f"order {order.terms[0]} holds {order.held} of nothing"
         ledger.release(order, order.held)
 
-    def find(self, order_id: int, client_order_id: str) -> Order | None:
+    def find(self, order_id: Any, client_order_id: Any) -> Order | None:
         """An own order, open or remembered, by our id or, when that is 0, by the client's.
 
         Raises:

@@ -22,7 +22,8 @@ from raftbook.core.types import (
 )
 
 Command = tuple[Any, ...]
-Request = tuple[int, int, Sequence[Command]]
+Request = tuple[int, int, Sequence[Any]]
+"""The commands are what the log holds, so any of them may be no Command at all."""
 
 PLAIN_TERMS: Final = 13
 """Fields of `InstrumentTerms` that CREATE_INSTRUMENT has: those of the first engine version."""
@@ -407,7 +408,7 @@ def set_engine_version(engine_version: int, written_by: str) -> Command:
     return (SET_ENGINE_VERSION, engine_version, written_by)
 
 
-def without_secret(command: Command) -> Command:
+def without_secret(command: Any) -> Any:
     """A command as a reject may tell it: the secret of an API key is nobody's to read."""
     if type(command) is tuple and len(command) == 4 and command[0] == SET_API_KEY:
         return (*command[:3], "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from raftbook.core import admin, orders
 from raftbook.core import commands as c
@@ -107,7 +107,7 @@ class Exchange:
         self._groups: dict[str, object] = {}
         self._sessions = self.sessions.by_id
         self._window = limits.reply_window
-        self._handlers: dict[int, Handler] = _FIRST_HANDLERS
+        self._handlers: dict[int | None, Handler] = _FIRST_HANDLERS
         for name, decimals in genesis.currencies:
             self.money.add_currency(name, decimals)
         for terms in genesis.instruments:
@@ -241,7 +241,7 @@ class Exchange:
             events: list[Event] = []
             for command in commands:
                 try:
-                    handler = handlers[command[0]]
+                    handler = handlers[command[0] if type(command) is tuple else None]
                 except (KeyError, IndexError, TypeError):
                     events.append((REJECTED, 0, _MALFORMED, command))
                 else:
@@ -271,7 +271,7 @@ class Exchange:
         session: Session | None,
         session_id: int,
         request_seq: int,
-        commands: Sequence[Command],
+        commands: Sequence[Any],
         offset: int,
     ) -> Reply | None:
         """Answer a request that does not simply follow its session's last one.
@@ -295,7 +295,7 @@ class Exchange:
         return (session_id, request_seq, self.moment.index, offset, events, 0)
 
     def _without_session(
-        self, session_id: int, commands: Iterable[Command], events: list[Event]
+        self, session_id: int, commands: Iterable[Any], events: list[Event]
     ) -> int:
         """Answer a request that names no known session: it may only open one; 1 if it was open."""
         poss_dup = 0
@@ -393,7 +393,7 @@ def _misplaced(exchange: Exchange, session: Session, command: Command, events: l
     _refuse(command, reason, events)
 
 
-_FIRST_HANDLERS: Final[dict[int, Handler]] = {
+_FIRST_HANDLERS: Final[dict[int | None, Handler]] = {
     c.NEW_ORDER: orders.new_order,
     c.CANCEL_ORDER: orders.cancel_order,
     c.AMEND_ORDER: orders.amend_order,
@@ -402,7 +402,7 @@ _FIRST_HANDLERS: Final[dict[int, Handler]] = {
     c.CREATE_INSTRUMENT: admin.create_instrument,
     c.SET_PHASE: admin.set_phase,
 }
-_HANDLERS: Final[dict[int, Handler]] = {
+_HANDLERS: Final[dict[int | None, Handler]] = {
     **_FIRST_HANDLERS,
     c.PLACE_ORDER: orders.place_order,
     c.PLACE_OCO: orders.place_oco,
@@ -427,7 +427,7 @@ _HANDLERS: Final[dict[int, Handler]] = {
 }
 
 
-def _refuse(command: Command, reason: Reject, events: list[Event]) -> None:
+def _refuse(command: Any, reason: Reject, events: list[Event]) -> None:
     is_change = type(command) is tuple and command[:1] in ((c.CANCEL_ORDER,), (c.AMEND_ORDER,))
     told = without_secret(command)
     events.append((CANCEL_REJECTED if is_change else REJECTED, 0, int(reason), told))

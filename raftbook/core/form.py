@@ -42,7 +42,7 @@ from raftbook.core.commands import (
 from raftbook.core.types import ID_CHARS_MAX, INT64_MAX
 
 
-def is_engine_switch(command: Command) -> bool:
+def is_engine_switch(command: Any) -> bool:
     """Whether it is a well-formed `set_engine_version`."""
     return (
         type(command) is tuple
@@ -54,7 +54,7 @@ def is_engine_switch(command: Command) -> bool:
     )
 
 
-def is_node_notice(command: Command) -> bool:
+def is_node_notice(command: Any) -> bool:
     """Whether it is a well-formed `session_lost` or `renew_lease`."""
     return (
         type(command) is tuple
@@ -286,6 +286,11 @@ def form_error(command: Any) -> str | None:
     if type(command) is tuple and tuple(map(type, command)) in _NEW_ORDER_TYPES:
         if command[0] == NEW_ORDER and _is_plain_new_order(command):
             return None
+    return _field_error(command)
+
+
+def _field_error(command: Any) -> str | None:
+    """`form_error`, field by field."""
     if type(command) is not tuple or not command:
         return "a command is a non-empty array that starts with its kind"
     fields = _FIELDS.get(command[0]) if type(command[0]) is int else None

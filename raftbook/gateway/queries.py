@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
+from raftbook.core.build import KIND
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.types import Reject
@@ -120,6 +121,7 @@ class Queries:
             "age_ms": replica.age_ms(),
             "engine_version": exchange.engine_version,
             "engine_version_supported": ENGINE_VERSION,
+            "core": KIND,
         }
 
     def _digest(self, arguments: Arguments) -> dict[str, Any]:

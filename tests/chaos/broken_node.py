@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from raftbook.core.exchange import Exchange
 from raftbook.gateway import native
+from raftbook.replica.machine import Applied, Machine
 from raftbook.replica.raft import Raft
 from raftbook.storage import journal, journal_file
+from raftbook.wire.entry import REGULAR, unpack_entry
+from tests.broken_exchange import forget
 from tests.chaos import bent_node
 
 
@@ -73,12 +75,14 @@ def _stale_reads() -> None:
 
 def _nothing_remembered() -> None:
     """P2: a repeated request acts again."""
-    original = Exchange._out_of_line
+    original = Machine.apply
 
-    def out_of_line(self: Any, session: Any, *rest: Any) -> Any:
-        return original(self, session, *rest) if session is None else None
+    def apply(self: Machine, index: int, term: int, payload: bytes) -> Applied | None:
+        if payload[:1] == REGULAR:
+            forget(self.exchange, unpack_entry(index, payload[1:]))
+        return original(self, index, term, payload)
 
-    Exchange._out_of_line = out_of_line  # type: ignore[method-assign]
+    Machine.apply = apply  # type: ignore[method-assign]
 
 
 FAULTS: dict[str, Callable[[], None]] = {

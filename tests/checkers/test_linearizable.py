@@ -7,8 +7,9 @@ import pytest
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
-from raftbook.core.exchange import Exchange, Genesis
+from raftbook.core.exchange import Genesis
 from raftbook.core.types import Side
+from tests.broken_exchange import Wrapped
 from tests.checkers.book_model import Instrument, State, act, matches
 from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, UNKNOWN, History, Request
 from tests.checkers.linearizable import ILLEGAL, LEGAL, UNDECIDED, check_window, windows
@@ -87,7 +88,7 @@ def test_the_model_does_not_change_what_it_is_given() -> None:
     assert [line.leaves for line in known.bids] == [1]
 
 
-class BlindExchange(Exchange):
+class BlindExchange(Wrapped):
     """A broken engine: it ignores self-trade prevention, and says nothing of it."""
 
     def __init__(self, genesis: Genesis) -> None:
@@ -101,7 +102,7 @@ class BlindExchange(Exchange):
             self._modes.update({order[7]: order[9] for order in orders if order[7]})
             plain = [(*one[:9], 0) if one in orders else one for one in commands]
             requests.append((session_id, request_seq, tuple(plain)))
-        replies = super().apply(Entry(entry.index, entry.time_ns, tuple(requests)))
+        replies = self.real.apply(Entry(entry.index, entry.time_ns, tuple(requests)))
         for reply in replies:
             reply[4][:] = map(self._pretended, reply[4])
         return replies

@@ -26,6 +26,7 @@ from cli.invocation import Invocation
 from cli.main import run
 from raftbook import errors
 from raftbook.config import load_config, render_config
+from raftbook.gateway import queries
 from tests.cli.market import Market
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,6 +42,7 @@ class Terminal:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         self._environ: dict[str, str] = {}
+        monkeypatch.setattr(queries, "KIND", "pure")  # whichever core runs here
         numbers = iter(range(1, 1_000))
         monkeypatch.setattr(
             order_once, "fresh_client_order_id", lambda time_ms: f"c-FRESH{next(numbers)}"

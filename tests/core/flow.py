@@ -17,7 +17,14 @@ from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
-from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
+from raftbook.core.types import (
+    OrderType,
+    Phase,
+    Reject,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
 
 Choose = Callable[[Sequence[Any]], Any]
 
@@ -70,7 +77,7 @@ def new_order(choose: Choose, profile: Profile) -> Command:
     symbol = choose(("A", "A", "A", "B", "B", "B", "C"))
     order: dict[str, Any] = {
         "client_order_id": choose(("", "", "", "", "x", "y", "z", "w")),
-        "self_trade_prevention": choose(profile.modes),
+        "self_trade_prevention": SelfTradePrevention(choose(profile.modes)),
     }
     price = choose((0, 1, -1, 2, -2, 0, 1, -1, 3))
     if sort in ("ioc", "fok"):
@@ -113,7 +120,8 @@ def _admin(choose: Choose) -> Command:
     if choose((True, True, False)):
         phase = choose((*(3,) * 8, Phase.HALTED, Phase.CANCEL_ONLY, 0))
         symbol = choose(("A", "B", "C", "Z"))
-        return c.set_phase(symbol, choose((phase, Phase.CLOSED)) if symbol == "C" else phase)
+        phase = choose((phase, Phase.CLOSED)) if symbol == "C" else phase
+        return (c.SET_PHASE, symbol, int(phase))
     terms = choose((THIRD, THIRD, PLAIN, THIRD._replace(symbol="D"), THIRD._replace(qty_max=0)))
     return c.create_instrument(terms)
 

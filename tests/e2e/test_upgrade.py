@@ -60,7 +60,7 @@ _GUARD = f"self.engine_version >= {NEXT}"
 def build_next(folder: Path, *, guard: str = _GUARD) -> Path:
     """A copy of the package as the next release might be; for PYTHONPATH."""
     for source, name in (("raftbook", "raftbook"), ("cli", "raftbook_cli")):
-        ignore = shutil.ignore_patterns("__pycache__")
+        ignore = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
         shutil.copytree(ROOT / source, folder / name, ignore=ignore)
 
     def patch(path: str, old: str, new: str) -> None:

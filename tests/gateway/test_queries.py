@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from raftbook.core import commands as c
+from raftbook.core.build import KIND
 from raftbook.core.types import Phase, Reject, Side, TimeInForce
 from raftbook.core.versions import ENGINE_VERSION
 from raftbook.replica.fences import FenceKind
@@ -136,6 +137,7 @@ def test_a_status_tells_where_the_node_stands(tmp_path: Path) -> None:
             "age_ms": 0,
             "engine_version": exchange.engine_version,
             "engine_version_supported": ENGINE_VERSION,
+            "core": KIND,
         }
 
     at_the_door(tmp_path, scene)

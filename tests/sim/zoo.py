@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange
 from raftbook.errors import ProtocolError, StorageError
 from raftbook.gateway.native import ClientServer
-from raftbook.replica import raft
+from raftbook.replica import machine, raft
 from raftbook.replica.appends import term_at
 from raftbook.replica.compaction import Compaction
 from raftbook.replica.configurations import Configurations
@@ -35,6 +36,7 @@ from raftbook.replica.shipping import Shipper
 from raftbook.storage import snapshots
 from raftbook.storage.log_store import LogStore
 from raftbook.wire.entry import REGULAR, pack_entry, pack_request, unpack_entry
+from tests.broken_exchange import forget
 from tests.sim.log import LogDisk, SimLog, State
 from tests.sim.node import SimMachine
 from tests.sim.world import Outcome, run_seed
@@ -397,18 +399,19 @@ def _f9() -> list[Patch]:
 
 
 def _f10() -> list[Patch]:
-    apply = Exchange.apply
+    read_entry = machine._read_entry
 
-    def bug(self: Exchange, entry: Any) -> Any:
+    def bug(index: int, payload: bytes) -> Entry:
+        entry = read_entry(index, payload)
         if any(len(c) > 6 and c[5] == 7 and c[6] == 101 for _, _, cs in entry.requests for c in cs):
             raise ZeroDivisionError("a bug in the book")
-        return apply(self, entry)
+        return entry
 
     def guard(self: Replica, action: Callable[[], None]) -> None:
         with contextlib.suppress(ZeroDivisionError):
             action()
 
-    return [_put(Exchange, "apply", bug), _put(Replica, "_guard", guard)]
+    return [_put(machine, "_read_entry", bug), _put(Replica, "_guard", guard)]
 
 
 # -- F14 and the promises to clients ------------------------------------------------------------
@@ -422,12 +425,14 @@ def _f14() -> list[Patch]:
 
 
 def _dedupe() -> list[Patch]:
-    out_of_line = Exchange._out_of_line
+    apply = Machine.apply
 
-    def apply_again(self: Exchange, session: Any, *arguments: Any) -> Any:
-        return None if session is not None else out_of_line(self, session, *arguments)
+    def apply_again(self: Machine, index: int, term: int, payload: bytes) -> Applied | None:
+        if payload[:1] == REGULAR:
+            forget(self.exchange, machine._read_entry(index, payload))
+        return apply(self, index, term, payload)
 
-    return [_put(Exchange, "_out_of_line", apply_again)]
+    return [_put(Machine, "apply", apply_again)]
 
 
 def _barrier() -> list[Patch]:
