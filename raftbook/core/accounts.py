@@ -91,6 +91,7 @@ class Account:
         closed: remembered closed orders in closing order; at most `closed_orders_max`.
         open_orders_max: the venue's bound, or the account's own where that is lower.
         blocked: the reason why it may enter no order, 0 for none.
+        is_odd: whether it is blocked or guarded: rules that concern no other account apply.
         group: what self-trade prevention compares: shared by the accounts of a group.
         guard: limits of its own, None for most.
         balances: by currency, in the order in which they were first needed.
@@ -111,6 +112,7 @@ class Account:
         "group_name",
         "guard",
         "is_killed",
+        "is_odd",
         "is_operator",
         "moment",
         "name",
@@ -134,6 +136,7 @@ class Account:
         self.enabled = True
         self.is_killed = False
         self.blocked = 0
+        self.is_odd = False
         self.group: object = self
         self.group_name = ""
         self.guard: Guard | None = None
@@ -149,6 +152,7 @@ class Account:
             self.blocked = int(Reject.ACCOUNT_SUSPENDED)
         elif self.is_killed or venue_killed:
             self.blocked = int(Reject.KILL_SWITCH)
+        self.is_odd = self.blocked > 0 or self.guard is not None
 
     def balance(self, currency: str) -> Balance:
         """Its balance in a currency, from now on there if it was not."""

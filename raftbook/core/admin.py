@@ -293,6 +293,7 @@ def _set_account_reject(exchange: Exchange, command: Command) -> int:
 def _set_limits(exchange: Exchange, account: Account, limits: list[int | None]) -> None:
     open_orders_max, qty_max, notional_max, orders_per_s, orders_burst = limits
     guard = account.guard = account.guard or Guard()
+    account.is_odd = True
     venue_max = exchange.limits.open_orders_max
     if open_orders_max is not None:
         guard.open_orders_max = open_orders_max

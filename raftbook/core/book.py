@@ -159,6 +159,7 @@ class Book(Matcher):
         assert special is not None, f"order {order.terms[0]} has no trigger"
         if self.stops is None:
             self.stops = Stops()
+            self.judge()
         self.stops.arrive(order, special, self.reference_price())
 
     def fire_stops(self, events: list[Event]) -> None:
@@ -215,7 +216,7 @@ class Book(Matcher):
         """Hold what a stop without limit price needs now that it is a market order."""
         side = order.terms[4][0]
         amount = self.market_need(order.account, order.terms[4], order.leaves_qty)
-        reason = ledger.reject(order.account, side, amount - order.held)
+        reason = int(ledger.reject(order.account, side, amount - order.held))
         if not reason:
             ledger.hold(order, amount)
         return reason

@@ -30,6 +30,7 @@ from raftbook.core.walks import cost
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
 
+_CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _NO_BOUND: Final = -(2**64)
 """Below every ladder key: a market order without a collar crosses every price."""
 _NEVER: Final = 2**64
@@ -46,6 +47,8 @@ class BookState:
         tape: the last trades, and candles.
         resting_count: orders on both ladders.
         is_call: orders gather and nothing trades (phases PRE_OPEN and AUCTION).
+        is_odd: whether it is not simply trading (phase, money, stops): rules apply to its orders
+            that concern no other book's.
         owes_auction: a call gathered orders, and no auction has been since.
         ledger: what settles its trades, None where no money moves.
         stops: orders that wait for a price, None until there is one.
@@ -66,6 +69,7 @@ class BookState:
         "feed_seq",
         "fills_max",
         "is_call",
+        "is_odd",
         "last_price",
         "ledger",
         "limits",
@@ -116,6 +120,7 @@ class BookState:
         self.call_until_ns = 0
         self.call_then = int(Phase.CONTINUOUS)
         self.busted: dict[int, None] = {}
+        self.is_odd = False
         self.set_terms(terms, ledger)
 
     def set_terms(self, terms: InstrumentTerms, ledger: Ledger | None) -> None:
@@ -133,6 +138,12 @@ class BookState:
         high = terms.price_max if terms.band_high is None else terms.band_high
         self.price_floor = max(low, terms.price_min)
         self.price_ceiling = min(high, terms.price_max)
+        self.judge()
+
+    def judge(self) -> None:
+        """Find out again whether it is odd, after phase, terms or stops have changed."""
+        is_trading = self.phase == _CONTINUOUS
+        self.is_odd = not is_trading or self.ledger is not None or self.stops is not None
 
     # -- questions --------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ def set_phase(book: Book, phase: int, events: list[Event]) -> None:
     was_call = book.is_call
     book.phase = phase
     book.is_call = phase in CALLS
+    book.judge()
     if book.call_until_ns:
         book.call_until_ns = 0
         book.agenda.calls.pop(book.symbol, None)

@@ -26,6 +26,7 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     """Everything that is due now; `agenda.next_ns` says when there will be something again."""
     agenda, now_ns = exchange.agenda, exchange.moment.time_ns
     agenda.next_ns = NEVER
+    before = list(agenda.stopped)
     under_way = agenda.mass_cancels
     agenda.mass_cancels = []
     _end_leases(exchange, now_ns, events)
@@ -38,10 +39,9 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
     _end_calls(exchange, now_ns, events)
-    stopped, agenda.stopped = agenda.stopped, {}
-    for book in list(exchange.books.values()):
-        if book.stops is not None and (book.symbol in stopped or events):
-            book.fire_stops(events)
+    for symbol in [each for each in exchange.books if each in before]:
+        del agenda.stopped[symbol]
+        exchange.books[symbol].fire_stops(events)
     agenda.plan(now_ns)
 
 
@@ -146,3 +146,5 @@ def _end_calls(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
     for _, symbol in due:
         book = exchange.books[symbol]
         set_phase(book, book.call_then, events)
+        if book.stops is not None:
+            book.fire_stops(events)

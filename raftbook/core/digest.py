@@ -39,7 +39,6 @@ _BLOCK_BYTES: Final = 4096
 PLAIN_TERMS_LEN: Final = 7
 """Terms of an order without conditions."""
 _DIGEST_CHARS: Final = 32
-_ENDED_LEN: Final = 7
 _ENDED: Final = frozenset((CANCELED, EXPIRED))
 DIGEST_PENDING_MAX: Final = 256
 """Replies that may wait at the end of an entry: one loop over many costs less than many loops."""
@@ -106,14 +105,22 @@ class RollingDigest:
         texts: list[str] = []
         for event in chain.from_iterable(self.pending):
             kind = event[0]
-            if kind == ACCEPTED and len(event[2]) == PLAIN_TERMS_LEN:
-                # the two most frequent kinds are spelled out
-                _, seq, (order_id, account, client_id, symbol, order_kind, qty, price) = event
+            if kind == ACCEPTED:  # the two most frequent kinds are spelled out
+                _, seq, terms = event
+                try:
+                    order_id, account, client_id, symbol, order_kind, qty, price = terms
+                except ValueError:  # it has conditions
+                    _fold_conditional(event, numbers, texts)
+                    continue
                 numbers += (ACCEPTED, seq, order_id, qty, price or 0)
                 numbers += order_kind
                 texts += (account, client_id, symbol)
-            elif kind in _ENDED and len(event) == _ENDED_LEN:
-                _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event
+            elif kind in _ENDED:
+                try:
+                    _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event
+                except ValueError:  # an iceberg tells more
+                    _fold_shown_end(event, numbers, texts)
+                    continue
                 numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason)
             else:
                 _FOLDS[kind](event, numbers, texts)
@@ -180,9 +187,6 @@ def _fold_other(event: Event, numbers: list[int], texts: list[str]) -> None:
 
 _FOLDS: Final[dict[int, Any]] = {
     **dict.fromkeys(range(TRIGGERED, API_KEY_SET + 1), _fold_other),
-    ACCEPTED: _fold_conditional,
-    CANCELED: _fold_shown_end,
-    EXPIRED: _fold_shown_end,
     RESTED: _fold_rested,
     TRADE: _fold_trade,
     AUCTION_TRADE: _fold_trade,

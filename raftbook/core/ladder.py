@@ -56,6 +56,11 @@ class Order:
         fee_units: fees so far, in `instrument.FEE_UNIT`s of a minor unit of quote, not rounded.
     """
 
+    level: Level | None
+    older: Order | None
+    newer: Order | None
+    special: Special | None
+
     __slots__ = (
         "account",
         "book",
@@ -90,10 +95,7 @@ class Order:
         self.session_id = session_id
         self.entered_ns = entered_ns
         self.cum_qty = self.cum_notional = self.closed_ns = self.held = self.fee_units = 0
-        self.level: Level | None = None
-        self.older: Order | None = None
-        self.newer: Order | None = None
-        self.special: Special | None = None
+        self.level = self.older = self.newer = self.special = None
 
     def shown_qty(self) -> int:
         """What the market sees, or would see, of its open quantity."""

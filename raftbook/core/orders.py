@@ -60,9 +60,10 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
         _, symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode = command
         book = exchange.books.get(symbol)
         kind = COMBINATIONS.get((side, ord_type, tif, post_only, mode))
-        code = new_order_reject(account, book, kind, side, qty, price, client_order_id)
+        is_odd = account.is_odd or book is None or book.is_odd
+        code = new_order_reject(account, book, kind, side, qty, price, client_order_id, is_odd)
     except (TypeError, ValueError):
-        book, code = None, _MALFORMED
+        book, code, is_odd = None, _MALFORMED, True
     if code:
         events.append((REJECTED, 0, int(code), command))
         return
@@ -74,12 +75,12 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
     account.open_count += 1
     if client_order_id:
         account.by_client_order_id[client_order_id] = order
-    if book.ledger is not None or account.guard is not None:
+    if is_odd:
         _take_funds(book, order)
     book.enter(order, events)
     if not order.leaves_qty:
         account.close(order)
-    if book.stops is not None:
+    if is_odd and book.stops is not None:
         book.fire_stops(events)
 
 
@@ -258,10 +259,9 @@ def _pair_reject(account: Account, limit: _Wish, stop: _Wish) -> int:
     held = 0
     if book.ledger is not None and limit.price is not None:
         held = book.ledger.need(kind[0], limit.price * limit.qty, limit.qty)
-    code = stop.reject(account, tokens=2, room=2, held=held)
-    if not code and (stop.kind is None or stop.kind[1] not in TRIGGERED_TYPES):
-        return Reject.UNSUPPORTED_COMBINATION
-    return code
+    if stop.kind is not None and stop.kind[1] not in TRIGGERED_TYPES:
+        stop.kind = None
+    return stop.reject(account, tokens=2, room=2, held=held)
 
 
 def _enter_pair(

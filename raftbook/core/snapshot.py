@@ -221,6 +221,7 @@ def _restore_book(exchange: Exchange, value: StateValue, trades: StateValue) -> 
     book.tape.restore([tuple(trade) for trade in trades], ((), (), ()))
     for part in rest:
         restore_book(exchange, book, part, _restore_order)
+    book.judge()
 
 
 def _restore_session(exchange: Exchange, value: StateValue) -> None:

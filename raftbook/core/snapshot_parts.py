@@ -99,6 +99,7 @@ def restore_account(exchange: Exchange, account: Account, value: Value) -> None:
     account.block(venue_killed=exchange.is_killed)
     if limits is not None:
         account.guard = guard = Guard()
+        account.is_odd = True
         guard.open_orders_max, guard.qty_max, guard.notional_max = limits[:3]
         guard.orders_per_s, guard.orders_burst, guard.tokens, guard.refilled_ns = limits[3:]
         if guard.open_orders_max:

@@ -82,25 +82,31 @@ def new_order_reject(
     qty: Any,
     price: Any,
     client_order_id: Any,
+    is_odd: bool,
 ) -> int:
-    """The reason to refuse a NEW_ORDER, 0 for none; `kind` is a value of COMBINATIONS or None."""
+    """The reason to refuse a NEW_ORDER, 0 for none.
+
+    Args:
+        kind: a value of COMBINATIONS, or None.
+        is_odd: whether account or book is, or there is no book; most are not, and the rules that
+            only concern those which are need not be looked at.
+    """
     if type(qty) is not int or type(client_order_id) is not str:
         return Reject.MALFORMED
     if not (type(price) is int or price is None) or len(client_order_id) > ID_CHARS_MAX:
         return Reject.MALFORMED
     if not (client_order_id.isascii() and client_order_id.isprintable()) or " " in client_order_id:
         return Reject.MALFORMED
-    if account.blocked:
-        return account.blocked
-    if book is None:
-        return Reject.UNKNOWN_INSTRUMENT
-    if book.phase != _CONTINUOUS and not book.is_call:
-        return _PHASE_REJECTS[book.phase]
+    if is_odd and (account.blocked or book is None or book.phase != _CONTINUOUS):
+        code = _closed_reject(account, book)
+        if code:
+            return code
+    assert book is not None, "an order without book was let through"
     if client_order_id in account.by_client_order_id:
         return Reject.DUPLICATE_CLIENT_ORDER_ID
     if kind is None:
         return Reject.UNSUPPORTED_COMBINATION if side in _SIDES else Reject.BAD_SIDE
-    if book.is_call and kind[2] in _IMMEDIATE:
+    if is_odd and book.is_call and kind[2] in _IMMEDIATE:
         return _combination_or_call(kind, price)
     if price is None or kind[1] == _MARKET:
         code = _market_reject(book, kind, qty, price)
@@ -112,24 +118,41 @@ def new_order_reject(
         code = _price_reject(book, price) or _notional_reject(book, price, qty)
         if code:
             return code
-    guard = account.guard
-    if guard is not None:
-        code = guard.size_reject(qty, price)
+    if is_odd and account.guard is not None:
+        code = account.guard.size_reject(qty, price)
         if code:
             return code
     if account.open_count >= account.open_orders_max:
         return Reject.OPEN_ORDER_LIMIT
     if book.resting_count >= book.orders_max and kind[2] == _GTC:
         return Reject.BOOK_FULL
-    if guard is not None and not guard.has_tokens(book.moment.time_ns, 1):
-        return Reject.RATE_LIMIT
-    if book.ledger is not None:
-        code = _funds_reject(account, book, kind, qty, price)
+    if is_odd:
+        code = _means_reject(account, book, kind, qty, price)
         if code:
             return code
     if kind[3] and not book.is_call and book.crosses(is_buy=kind[0] == _BUY, price=price):
         return Reject.POST_ONLY_WOULD_CROSS
     return 0
+
+
+def _closed_reject(account: Account, book: Book | None) -> int:
+    """Why this account enters no order into this book, whatever the order is."""
+    if account.blocked:
+        return account.blocked
+    if book is None:
+        return Reject.UNKNOWN_INSTRUMENT
+    if book.phase != _CONTINUOUS and not book.is_call:
+        return _PHASE_REJECTS[book.phase]
+    return 0
+
+
+def _means_reject(
+    account: Account, book: Book, kind: tuple[int, ...], qty: int, price: int | None
+) -> int:
+    """Whether the account has the tokens and the money."""
+    if account.guard is not None and not account.guard.has_tokens(book.moment.time_ns, 1):
+        return Reject.RATE_LIMIT
+    return 0 if book.ledger is None else _funds_reject(account, book, kind, qty, price)
 
 
 def _combination_or_call(kind: tuple[int, ...], price: int | None) -> int:
@@ -209,12 +232,9 @@ def placed_reject(
         tokens: what it takes out of the account's bucket.
         room: how many open orders it is, with those that are entered before it.
     """
-    if account.blocked:
-        return account.blocked
-    if book is None:
-        return Reject.UNKNOWN_INSTRUMENT
-    if book.phase != _CONTINUOUS and not book.is_call:
-        return _PHASE_REJECTS[book.phase]
+    code = _closed_reject(account, book)
+    if code or book is None:
+        return code
     if client_order_id in account.by_client_order_id:
         return Reject.DUPLICATE_CLIENT_ORDER_ID
     if kind is None:
@@ -256,10 +276,10 @@ def _placed_size_reject(
 ) -> int:
     if conditions.quote_qty:
         return Reject.BAD_QTY if conditions.quote_qty < 0 or qty else 0
+    if not 0 <= conditions.min_qty <= max(qty, 0):
+        return Reject.BAD_QTY
     if not book.qty_min <= qty <= book.qty_max:
         return _qty_reject(book, qty)
-    if not 0 <= conditions.min_qty <= qty:
-        return Reject.BAD_QTY
     if conditions.display_qty and not 0 < conditions.display_qty < qty:
         return Reject.BAD_DISPLAY_QTY
     return 0
