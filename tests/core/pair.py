@@ -26,12 +26,13 @@ class Pair:
     def __init__(self, genesis: Genesis = GENESIS) -> None:
         self.engine = Exchange(genesis)
         self.twin = Twin(genesis)
-        self.ledger = Ledger()
+        self.ledger = Ledger(genesis)
 
     def apply(self, entry: Entry) -> list[Any]:
         told = self.engine.apply(entry)
         expected = self.twin.apply(entry)
-        asked = [None] * (len(told) - len(entry.requests)) + list(entry.requests)
+        assert e.unasked(told) == e.unasked(expected), f"{entry}\n  {told}\n  {expected}"
+        asked = (("what nobody asked for",) * e.unasked(told)) + tuple(entry.requests)
         for request, ours, theirs in zip(asked, told, expected, strict=True):
             assert ours == theirs, f"request {request}\n  engine {ours}\n  twin   {theirs}"
             for event in ours[4]:
