@@ -1,8 +1,9 @@
 """What a careful reader of the replies may always conclude: the books are kept, nothing is lost.
 
-Folds the events of every fresh reply into orders, feeds and balances of its own and asserts, on the
-way, that quantities add up, sequences are dense, trades are fair and no book that trades is crossed.
-It knows the meaning of events and none of the rules that make them. Balances are in `purse.py`.
+Folds the events of every fresh reply into orders, feeds and balances of its own and asserts, on
+the way, that quantities add up, sequences are dense, trades are fair and no book that trades is
+crossed. It knows the meaning of events and none of the rules that make them. `purse.py` has the
+balances.
 """
 
 from dataclasses import dataclass

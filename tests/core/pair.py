@@ -7,7 +7,7 @@ from raftbook.core import events as e
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.invariants import check
-from raftbook.core.types import Side, TimeInForce
+from raftbook.core.types import OrderType, Phase, Side, TimeInForce
 from tests.core.flow import GENESIS
 from tests.core.ledger import Ledger
 from tests.core.twin import Twin
@@ -31,8 +31,9 @@ class Pair:
     def apply(self, entry: Entry) -> list[Any]:
         told = self.engine.apply(entry)
         expected = self.twin.apply(entry)
-        assert e.unasked(told) == e.unasked(expected), f"{entry}\n  {told}\n  {expected}"
-        asked = (("what nobody asked for",) * e.unasked(told)) + tuple(entry.requests)
+        unasked = e.unasked(expected)
+        assert e.unasked(told) == unasked, f"{entry}\n  engine {told}\n  twin   {expected}"
+        asked = [*["what nobody asked for"] * unasked, *entry.requests]
         for request, ours, theirs in zip(asked, told, expected, strict=True):
             assert ours == theirs, f"request {request}\n  engine {ours}\n  twin   {theirs}"
             for event in ours[4]:
@@ -57,3 +58,44 @@ class Pair:
                 ioc = c.new_order(symbol, side, 3, price, time_in_force=TimeInForce.IOC)
                 requests += [(session_id, len(requests) + n + 1, (ioc,)) for n in range(12)]
         self.apply(Entry(index + 1, 10**20, tuple(requests)))
+
+    def call_and_sweep(self) -> None:
+        """The same by auctions, which no collar, band or bound of fills cuts short: first with
+        market orders that sell, then with some that buy."""
+        session_id = self.twin.session_ids + 1
+        self._say((c.NO_SESSION, 0, (c.open_session("op", "zz"),)))
+        freed = [c.set_kill_switch(account=name, on=False) for name in ("", "op")]
+        freed.append(
+            c.set_account(
+                "op",
+                enabled=True,
+                group="",
+                open_orders_max=0,
+                order_qty_max=0,
+                order_notional_max=0,
+                orders_per_s=0,
+            )
+        )
+        freed += [
+            c.deposit("op", currency, 100_000, f"sweep-{currency}")
+            for currency in self.twin.currencies
+        ]
+        seq = 1
+        self._say((session_id, seq, tuple(freed)))
+        for symbol, instrument in list(self.twin.instruments.items()):
+            for side in (Side.SELL, Side.BUY):
+                order = c.place_order(
+                    symbol,
+                    side,
+                    instrument.terms.qty_max,
+                    None,
+                    ord_type=OrderType.MARKET,
+                    time_in_force=TimeInForce.AT_AUCTION,
+                )
+                begin = c.set_phase(symbol, Phase.AUCTION)
+                end = c.set_phase(symbol, Phase.CONTINUOUS)
+                seq += 1
+                self._say((session_id, seq, (begin, *(order,) * 6, end)))
+
+    def _say(self, request: c.Request) -> None:
+        self.apply(Entry(self.engine.applied_index + 1, 10**20, (request,)))

@@ -23,7 +23,7 @@ class Purse:
         self.fees: dict[str, int] = {}
         self.deposited: dict[str, int] = {}
         self._terms = {terms.symbol: terms for terms in genesis.instruments}
-        self._trades: dict[tuple[str, int], tuple[tuple[int, int], tuple[int, int]]] = {}
+        self._trades: dict[tuple[str, int], tuple[int, int]] = {}
         self._fee_of: dict[int, tuple[int, int]] = {}  # order_id: (amount x rate, charged)
         for account, currency, amount in genesis.deposits:
             self._add(account, currency, amount)
@@ -89,7 +89,7 @@ class Purse:
             assert charged == -(-due // FEE_UNIT), f"the fees of {order} do not add up: {event}"
             self._fee_of[order[0]] = (due, charged)
             self._move(terms, order, base, quote, fee)
-        self._trades[maker[3], trade_id] = (tuple(extras[:2]), rates)
+        self._trades[maker[3], trade_id] = tuple(extras[:2])
 
     def _bust(self, event: Event) -> None:
         _, _, symbol, trade_id, price, qty, *both = event
@@ -97,9 +97,7 @@ class Purse:
         if not terms.settlement:
             return
         base, quote = self._amounts(terms, price, qty)
-        for order, fee, rate in zip(both, *self._trades[symbol, trade_id], strict=True):
-            due, charged = self._fee_of[order[0]]
-            self._fee_of[order[0]] = (due - quote * rate, charged - fee)
+        for order, fee in zip(both, self._trades[symbol, trade_id], strict=True):
             self._move(terms, order, -base, -quote, -fee)
 
     def _move(self, terms: InstrumentTerms, order: Event, base: int, quote: int, fee: int) -> None:

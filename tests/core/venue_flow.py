@@ -11,7 +11,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry, Request
 from raftbook.core.events import Reply
-from raftbook.core.exchange import Exchange
+from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, Phase, PostOnly, Reject, Side, TimeInForce, TrailUnit
 from tests.core.flow import Choose, seeded
@@ -295,7 +295,9 @@ class Flow:
         if kind == "phase":
             phases = (3,) * 9 + (Phase.AUCTION, Phase.AUCTION, Phase.PRE_OPEN, 4, 5, 0)
             phase = choose(phases)
-            return c.set_phase(symbol, choose((phase, Phase.CLOSED)) if symbol == "C" else phase)
+            return c.set_phase(
+                symbol, choose((*(phase,) * 3, Phase.CLOSED)) if symbol == "C" else phase
+            )
         if kind == "call":
             then = choose((Phase.CONTINUOUS,) * 6 + (4, 6 if symbol == "C" else 3))
             return c.call_auction(symbol, until_ns=self._expire(choose), then=then)
@@ -388,9 +390,9 @@ class Flow:
         return (*command[:place], value, *command[place + 1 :])
 
 
-def entries_of(choose: Choose, flow: Flow, count: int, exchange: Any = None) -> list[Entry]:
-    """`count` entries after the first ones; `exchange` is told each of them."""
-    exchange = Exchange(GENESIS) if exchange is None else exchange
+def entries_of(choose: Choose, flow: Flow, count: int, genesis: Genesis = GENESIS) -> list[Entry]:
+    """`count` entries after the first ones."""
+    exchange = Exchange(genesis)  # only to learn from
     entries = list(FIRST_ENTRIES)
     for entry in entries:
         flow.learn(exchange.apply(entry))

@@ -51,7 +51,7 @@ LIMITS = Limits(
     open_orders_max=10,
     book_orders_max=11,
     accounts_max=7,
-    instruments_max=6,
+    instruments_max=7,
     trades_kept=4,
     session_recent_ns=2 * MS,
     fills_max=4,
@@ -109,5 +109,5 @@ PRICES = {
     "Q": (3, 2, 4, 3, 2, 4, 5, 1, 6),
     "F": (3, 2, 4, 3, 2, 4, 5, 1, 6),
     "K": (2, 1, 3, 2, 1, 3, 4, 0, 5),
-    "C": (2, 1, 3, 2, 1, 3, 4, 0),
+    **dict.fromkeys("CDE", (2, 1, 3, 2, 1, 3, 4, 0)),
 }

@@ -70,6 +70,13 @@ ENDING = Profile(
     accounts=("a", "a", "b", "d", "op"),
     venue=("roll",) * 4 + ("account", "account", "phase", "call"),
 )
+LISTING = Profile(
+    ("new",) * 9 + ("oco", "amend", "cancel", "cancel_replace", "mass"),
+    ("gtc",) * 5 + ("day", "market", "stop", "iceberg", "gtd"),
+    symbols=("C", "C", "C", "D"),
+    accounts=("op", "op", "op", "a", "b", "a", "b", "d"),
+    venue=("instrument",) * 12 + ("money", "money", "phase", "call", "bust", "account"),
+)
 PROFILES = {
     "everything": EVERYTHING,
     "stopping": STOPPING,
@@ -77,4 +84,5 @@ PROFILES = {
     "calling": CALLING,
     "settling": SETTLING,
     "ending": ENDING,
+    "listing": LISTING,
 }

@@ -41,6 +41,7 @@ class Amending(Entering):
             return self.refuse(command, reason)
         if change.qty is not None and change.qty <= order.cum:
             return self.end(order, e.CANCELED, Reject.NONE)
+        self.take_tokens(account, 1)
         self.change(order, change)
         return None
 
@@ -69,7 +70,7 @@ class Amending(Entering):
             (price_reject(terms, price) if price is not None else Reject.NONE)
             or self.amended_conditions_reject(order, change, total)
             or self.notional_reject(self.accounts[order.account], order.symbol, total, price)
-            or self.token_reject(order.account)
+            or self.token_reject(order.account, 1)
             or self.amended_expire_reject(change)
             or self.amended_funds_reject(order, change)
             or self.amended_post_only_reject(order, change)
@@ -85,10 +86,14 @@ class Amending(Entering):
             or (change.display_qty is not None and not order.is_iceberg)
             or change.display_qty == 0
             or (change.expire_time_ns is not None and order.tif != Tif.GTD)
-            or (change.qty is not None and order.conditions.oco_order_id)
+            or (change.qty is not None and self.has_other_leg(order))
         ):
             return Reject.AMEND_NOT_ALLOWED
         return Reject.NONE
+
+    def has_other_leg(self, order: TwinOrder) -> bool:
+        leg = self.order_of(order.conditions.oco_order_id)
+        return leg is not None and not leg.closed
 
     def amended_conditions_reject(self, order: TwinOrder, change: Change, total: int) -> int:
         terms = self.instruments[order.symbol].terms
@@ -116,7 +121,9 @@ class Amending(Entering):
             return Reject.NONE
         leaves = order.leaves if change.qty is None else change.qty - order.cum
         price, amount = self.amended_hold(order, change)
-        currency, need = self.amount_to_hold(order.symbol, order.side, leaves, price, amount)
+        currency, need = self.amount_to_hold(
+            order.symbol, order.side, leaves, price, amount, order.fee_sum
+        )
         account = self.accounts[order.account]
         return self.cannot_cover(account, order.side, currency, need - order.held[1])
 

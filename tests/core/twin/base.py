@@ -71,16 +71,17 @@ class Base:
             self.private(kind, *values)
 
     def refuse(self, command: Any, reason: int) -> None:
-        changes = (c.CANCEL_ORDER, c.AMEND_ORDER)
-        if self.version >= 2:
-            changes = (*changes, c.REPLACE_ORDER)
-        is_change = (
-            type(command) is tuple
-            and len(command) > 0
-            and type(command[0]) is int
-            and command[0] in changes
-        )
-        self.private(e.CANCEL_REJECTED if is_change else e.REJECTED, int(reason), command)
+        kind = None
+        if type(command) is tuple and len(command) > 0 and type(command[0]) is int:
+            kind = command[0]
+        changes = [c.CANCEL_ORDER, c.AMEND_ORDER]
+        if self.version >= 2 and reason not in (Reject.UNKNOWN_SESSION, Reject.STALE_REQUEST):
+            changes.append(c.REPLACE_ORDER)
+            if reason == Reject.MALFORMED:
+                changes.append(c.CANCEL_REPLACE)
+        if kind == c.SET_API_KEY and len(command) == 4:
+            command = (*command[:3], "")  # the secret is told nobody
+        self.private(e.CANCEL_REJECTED if kind in changes else e.REJECTED, int(reason), command)
 
     # ------------------------------------------------------------------------------------ looking
 

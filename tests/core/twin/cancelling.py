@@ -1,5 +1,6 @@
 """Cancels: of one order, of many in pages, and what time ends."""
 
+from collections.abc import Callable
 from typing import Any
 
 from raftbook.core import events as e
@@ -52,25 +53,35 @@ class Cancelling(Amending):
                 and (high is None or order.price <= high)
             )
 
-        self.cancel_many(account, [o for o in self.open_orders() if fits(o)], Reject.MASS_CANCEL)
+        self.cancel_many(account, fits, Reject.MASS_CANCEL)
         return None
 
-    def cancel_many(self, account: str, orders: list[TwinOrder], reason: int) -> None:
-        job = MassCancelJob(account, reason, sorted(order.order_id for order in orders))
+    def cancel_many(self, account: str, fits: Callable[[TwinOrder], bool], reason: int) -> None:
+        """Cancel what fits, account by account in order of creation, each by order_id."""
+        names = list(self.accounts)
+        orders = [order for order in self.open_orders() if fits(order)]
+        orders.sort(key=lambda o: (names.index(o.account), o.order_id))
+        job = MassCancelJob(account, reason, fits, [order.order_id for order in orders])
         self.cancel_page(job, self.limits.cancel_page)
         if job.order_ids:
             self.mass_cancels.append(job)
 
+    def still_to_cancel(self, job: MassCancelJob) -> list[int]:
+        orders = [self.order_of(order_id) for order_id in job.order_ids]
+        return [o.order_id for o in orders if o is not None and not o.closed and job.fits(o)]
+
     def cancel_page(self, job: MassCancelJob, room: int) -> int:
         """Cancel as many of a mass cancel as there is room for; how many that were."""
-        still_open = [order.order_id for order in self.open_orders()]
-        waiting = [order_id for order_id in job.order_ids if order_id in still_open]
+        waiting = self.still_to_cancel(job)
         page, job.order_ids = waiting[:room], waiting[room:]
-        self.private(e.MASS_CANCELED, job.account, len(page), len(job.order_ids))
+        told_first = len(self.out)
         for order_id in page:
             order = self.order_of(order_id)
             if order is not None and not order.closed:  # its other leg may have ended it
                 self.end(order, e.CANCELED, job.reason)
+        job.order_ids = self.still_to_cancel(job)
+        told = (e.MASS_CANCELED, 0, job.account, len(page), int(job.order_ids != []))
+        self.out.insert(told_first, told)
         return len(page)
 
     def go_on_with_mass_cancels(self, jobs: list[MassCancelJob]) -> None:

@@ -78,6 +78,7 @@ class Entering(Judging):
         reason = self.why_not_new(session.account, wish)
         if reason:
             return self.refuse(command, reason)
+        self.take_tokens(session.account, 1)
         self.enter(self.make(session, wish))
         return None
 
@@ -87,6 +88,7 @@ class Entering(Judging):
         reason = reason or self.why_not_new(session.account, stop, first_leg=limit)
         if reason:
             return self.refuse(command, reason)
+        self.take_tokens(session.account, 2)
         first = self.order_ids + 1
         orders = [
             self.make(session, limit, oco_order_id=first + 1),
@@ -112,15 +114,11 @@ class Entering(Judging):
             self.end(old, e.CANCELED, Reject.NONE)
             reason = self.why_not_new(session.account, wish)
             if reason and not or_place:
-                asking = self.accounts[session.account]
                 self.give_back_the_market(kept)
-                account = self.accounts[session.account]
-                account.tokens = asking.tokens  # a token that was taken is gone
-                account.rest_of_token = asking.rest_of_token
-                account.filled_ns = asking.filled_ns
                 self.private(e.CANCEL_REJECTED, int(reason), command)
         if reason:
             return self.refuse(command, reason)
+        self.take_tokens(session.account, 1)
         self.enter(self.make(session, wish))
         return None
 
@@ -157,7 +155,7 @@ class Entering(Judging):
         if conditions != (None, 0, 0, 0, 0, 0, 0, 0):
             terms = (*terms, conditions)
         order = TwinOrder(terms, qty, session.session_id, self.day)
-        if self.is_funded(wish.symbol):
+        if self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)
         self.orders.append(order)
         self.hold(order)

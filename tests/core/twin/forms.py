@@ -12,7 +12,8 @@ _PLACE = _NEW + "oiiiiii"
 _PLAIN_TERMS = "sssssiiiooooo"
 _TERMS = _PLAIN_TERMS + "iiiiioi"
 
-FIRST_FORMS = {  # s: an id, i: an integer, o: an integer or None, t: an id or None
+# s: an id, t: an id or None, i: an integer, o: an integer or None, f: 0 or 1, g: 0, 1 or None
+FIRST_FORMS = {
     c.NEW_ORDER: _NEW,
     c.CANCEL_ORDER: "is",
     c.AMEND_ORDER: "isoo",
@@ -26,22 +27,22 @@ FORMS = {
     c.PLACE_ORDER: _PLACE,
     c.REPLACE_ORDER: "isoooooo",
     c.MASS_CANCEL: "sisioo",
-    c.CANCEL_REPLACE: "isi" + _PLACE,
+    c.CANCEL_REPLACE: "isf" + _PLACE,
     c.PLACE_OCO: "siiiiiisiiiooiis",
-    c.ATTACH_SESSION: "ii",
+    c.ATTACH_SESSION: "fi",
     c.LIST_INSTRUMENT: _TERMS + "i",
     c.AMEND_INSTRUMENT: _TERMS,
     c.DELETE_INSTRUMENT: "s",
     c.CALL_AUCTION: "sii",
     c.CREATE_CURRENCY: "si",
-    c.CREATE_ACCOUNT: "sis",
-    c.SET_ACCOUNT: "sotooooo",
+    c.CREATE_ACCOUNT: "sfs",
+    c.SET_ACCOUNT: "sgtooooo",
     c.DEPOSIT: "ssis",
     c.WITHDRAW: "ssis",
-    c.SET_KILL_SWITCH: "si",
+    c.SET_KILL_SWITCH: "sf",
     c.BUST_TRADE: "si",
     c.ROLL_DAY: "",
-    c.SET_DROP_COPY: "si",
+    c.SET_DROP_COPY: "sf",
     c.SET_API_KEY: "sss",
 }
 NOTICES = {c.SESSION_LOST: "ii", c.RENEW_LEASE: "ii"}
@@ -57,12 +58,14 @@ def well_formed(command: Any, forms: dict[int, str]) -> bool:
 
 
 def fits(letter: str, value: Any) -> bool:
-    if letter in "ot" and value is None:
+    if letter in "otg" and value is None:
         return True
     if letter in "st":
         if type(value) is not str or len(value) > 64:
             return False
         return all(33 <= ord(char) <= 126 for char in value)
+    if letter in "fg":
+        return type(value) is int and value in (0, 1)
     return type(value) is int and abs(value) <= BIG
 
 

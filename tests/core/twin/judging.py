@@ -61,7 +61,7 @@ def price_reject(terms: InstrumentTerms, price: int) -> int:
 
 class Judging(Auction):
     def why_not_new(self, name: str, wish: Wish, first_leg: Wish | None = None) -> int:
-        """The reason, or NONE; a token of the account's bucket is taken on the way.
+        """The reason, or NONE.
 
         Args:
             first_leg: of an OCO, found good and not entered yet, when `wish` is its second.
@@ -79,7 +79,7 @@ class Judging(Auction):
             or self.new_price_reject(wish)
             or self.notional_reject(self.accounts[name], wish.symbol, wish.qty, wish.price)
             or self.room_reject(name, wish, first_leg)
-            or self.token_reject(name)
+            or self.token_reject(name, 1 if first_leg is None else 2)
             or self.expire_reject(wish.tif, wish.expire_time_ns)
             or self.funds_reject(name, wish, first_leg)
             or self.post_only_reject(wish)
@@ -131,7 +131,7 @@ class Judging(Auction):
         terms = self.instruments[wish.symbol].terms
         reference = self.reference(wish.symbol)
         if wish.ord_type == Type.MARKET:
-            if terms.collar is not None and reference is None:
+            if wish.tif != Tif.AT_AUCTION and terms.collar is not None and reference is None:
                 return Reject.NO_REFERENCE_PRICE
         elif wish.price is not None:
             if reason := price_reject(terms, wish.price):
@@ -178,19 +178,22 @@ class Judging(Auction):
                 return Reject.TOO_MANY
         return Reject.NONE
 
-    def token_reject(self, name: str) -> int:
-        """Take a token out of the account's bucket, if there is one."""
+    def tokens_of(self, account: TwinAccount) -> int:
+        """What is in the bucket now, in billionths of a token."""
+        grown = (self.now_ns - account.filled_ns) * account.orders_per_s
+        return min(burst_of(account) * SECOND, account.tokens + grown)
+
+    def token_reject(self, name: str, needed: int) -> int:
         account = self.accounts[name]
-        if not account.orders_per_s:
-            return Reject.NONE
-        grown = account.rest_of_token + (self.now_ns - account.filled_ns) * account.orders_per_s
-        account.filled_ns = self.now_ns
-        tokens, account.rest_of_token = divmod(grown, SECOND)
-        account.tokens = min(burst_of(account), account.tokens + tokens)
-        if account.tokens == 0:
+        if account.orders_per_s and self.tokens_of(account) < needed * SECOND:
             return Reject.RATE_LIMIT
-        account.tokens -= 1
         return Reject.NONE
+
+    def take_tokens(self, name: str, number: int) -> None:
+        account = self.accounts[name]
+        if account.orders_per_s:
+            account.tokens = self.tokens_of(account) - number * SECOND
+            account.filled_ns = self.now_ns
 
     def expire_reject(self, tif: int, expire_time_ns: int) -> int:
         if tif == Tif.GTD and expire_time_ns <= self.now_ns:

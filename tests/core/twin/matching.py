@@ -98,7 +98,7 @@ class Matching(Money):
             shown = [order.visible() if order.rests() else None for order in (maker, taker)]
             sides += [*fees, *shown]
         self.public(maker.symbol, kind, instrument.trades, price, qty, *sides)
-        told = TwinTrade(instrument.trades, price, qty, (maker.terms, taker.terms), rates, fees)
+        told = TwinTrade(instrument.trades, price, qty, (maker.terms, taker.terms), fees)
         instrument.remembered.append(told)
         instrument.remembered = instrument.remembered[-self.limits.trades_kept :]
         for order in (maker, taker):
@@ -188,9 +188,11 @@ class Matching(Money):
         rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
         taken: list[tuple[TwinOrder, int]] = []
         for price in dict.fromkeys(maker.price for maker in makers):
+            if price < 1:
+                break
             level = [maker for maker in makers if maker.price == price]
             open_qty = sum(maker.leaves for maker in level)
-            lots = min(open_qty, room, rest // price if price > 0 else open_qty)
+            lots = min(open_qty, room, rest // price)
             rest -= lots * price
             room -= lots
             left = lots

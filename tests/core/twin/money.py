@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Reject, Settlement, Side
+from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import Base
 from tests.core.twin.state import BIG, FEE_UNIT, TwinAccount, TwinOrder, Wish, ceiling
 
@@ -28,8 +29,9 @@ class Money(Base):
         units = self.units(terms)
         if units is None:
             return Reject.BAD_AMOUNT
-        if max(terms.qty_max * units[0], terms.qty_max * terms.price_max * units[1]) > BIG:
-            return Reject.BAD_AMOUNT
+        largest = max(terms.qty_max * units[0], terms.qty_max * terms.price_max * units[1])
+        if 2 * largest > BIG:
+            return Reject.OVERFLOW
         return Reject.NONE
 
     def settles(self, symbol: str) -> bool:
@@ -44,23 +46,30 @@ class Money(Base):
     # -------------------------------------------------------------------------------------- holds
 
     def amount_to_hold(
-        self, symbol: str, side: int, leaves: int, price: int | None, amount: int
+        self,
+        symbol: str,
+        side: int,
+        leaves: int,
+        price: int | None,
+        amount: int,
+        fee_sum: int = 0,
     ) -> tuple[str, int]:
         """(currency, minor units) that an open quantity holds.
 
-        A buy at a price holds that; a buy without one holds `amount` tick-lots.
+        A buy at a price holds that; a buy without one holds `amount` tick-lots. `fee_sum` is what
+        its fills have cost so far, in hundred-thousandths.
         """
         terms = self.instruments[symbol].terms
         base_unit, quote_unit = self.units(terms)
         if side == Side.SELL:
             return terms.base, leaves * base_unit
         paid = (amount if price is None else leaves * price) * quote_unit
-        worst = max(0, terms.maker_fee, terms.taker_fee)
-        return terms.quote, max(0, paid + ceiling(paid * worst, FEE_UNIT))
+        fee_then = ceiling(fee_sum + paid * worst_fee(terms), FEE_UNIT)
+        return terms.quote, paid + fee_then - ceiling(fee_sum, FEE_UNIT)
 
     def hold(self, order: TwinOrder) -> None:
         """Let the order hold what it needs now, and give back what it held before."""
-        if order.symbol not in self.instruments or not self.is_funded(order.symbol):
+        if order.symbol not in self.instruments or not self.settles(order.symbol):
             return
         account = self.accounts[order.account]
         currency, held = order.held
@@ -70,7 +79,12 @@ class Money(Base):
         order.held = ("", 0)
         if order.leaves:
             currency, held = order.held = self.amount_to_hold(
-                order.symbol, order.side, order.leaves, order.hold_price, order.hold_amount
+                order.symbol,
+                order.side,
+                order.leaves,
+                order.hold_price,
+                order.hold_amount,
+                order.fee_sum,
             )
             self.add(account.held, currency, held)
             self.add(account.available, currency, -held)
@@ -86,6 +100,9 @@ class Money(Base):
             return wish.price, 0
         if wish.stop_price is not None or wish.trail_unit:
             return self.stop_of_wish(wish), 0
+        if wish.tif == Tif.AT_AUCTION:
+            terms = self.instruments[wish.symbol].terms
+            return min(terms.price_max, BIG if terms.band_high is None else terms.band_high), 0
         limit = self.taker_limit(wish.symbol, wish.side, None)
         if wish.quote_qty or limit is None:
             return None, self.would_pay(account, wish, limit)
@@ -142,3 +159,7 @@ class Money(Base):
         self.add(available, terms.base, sign * base)
         self.add(available, terms.quote, -sign * quote - fee)
         self.add(self.fee_pot, terms.quote, fee)
+
+
+def worst_fee(terms: InstrumentTerms) -> int:
+    return max(0, terms.maker_fee, terms.taker_fee)

@@ -6,7 +6,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.types import Reject
 from tests.core.twin.forms import NOTICES, well_formed
-from tests.core.twin.state import TwinSession
+from tests.core.twin.state import TwinOrder, TwinSession
 from tests.core.twin.venue import Venue
 
 
@@ -22,7 +22,7 @@ class Sessions(Venue):
             return 0
         for s in self.sessions:
             if key and (s.account, s.key) == (account, key):  # no key: always another session
-                s.active_ns = self.now_ns
+                s.active_ns = s.heard_ns = self.now_ns
                 self.private(e.SESSION_OPENED, s.session_id, account, s.highest)
                 return 1
         idle_since = self.now_ns - self.limits.session_idle_ns
@@ -60,7 +60,7 @@ class Sessions(Venue):
         if lease_ms < 0:
             return self.refuse(command, Reject.MALFORMED)
         session.epoch += 1
-        session.dies = dies != 0
+        session.dies = dies == 1
         session.lease_ns = lease_ms * 1_000_000
         session.heard_ns = self.now_ns
         session.lapsed = False
@@ -85,8 +85,11 @@ class Sessions(Venue):
             return
         session.lapsed = True
         self.private(e.SESSION_LAPSED, session.session_id, session.epoch)
-        mine = [o for o in self.open_orders() if o.session_id == session.session_id]
-        self.cancel_many(session.account, mine, Reject.DISCONNECTED)
+
+        def fits(order: TwinOrder) -> bool:
+            return order.session_id == session.session_id
+
+        self.cancel_many(session.account, fits, Reject.DISCONNECTED)
 
     def end_leases(self) -> None:
         due = [

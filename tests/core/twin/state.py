@@ -1,5 +1,6 @@
 """What the twin keeps: orders, instruments, accounts, sessions and work that goes on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,7 +124,6 @@ class TwinTrade:
     price: int
     qty: int
     terms: tuple[Any, Any]  # maker's, taker's
-    rates: tuple[int, int]
     fees: tuple[int, int]
     busted: bool = False
 
@@ -158,8 +158,7 @@ class TwinAccount:
     orders_per_s: int = 0
     orders_burst: int = 0
     killed: int = 0
-    tokens: int = 0
-    rest_of_token: int = 0  # in tokens x 1e-9
+    tokens: int = 0  # billionths of a token that were in its bucket at `filled_ns`
     filled_ns: int = 0
     available: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
@@ -189,7 +188,8 @@ class MassCancelJob:
 
     account: str
     reason: int
-    order_ids: list[int]
+    fits: Callable[[TwinOrder], bool]
+    order_ids: list[int]  # in the order in which they are to go
 
 
 def other(side: int) -> int:

@@ -27,15 +27,13 @@ class Stops(Matching):
 
     def is_reached(self, order: TwinOrder) -> bool:
         last = self.instruments[order.symbol].last_price
-        if last is None and order.trails:
-            last = self.reference(order.symbol)
         if last is None:
             return False
         return last >= order.stop if self.fires_on_a_rise(order) else last <= order.stop
 
     def trail(self, symbol: str) -> None:
         """The best price follows the last one in the order's favour."""
-        last = self.reference(symbol)
+        last = self.instruments[symbol].last_price
         for order in self.stops_of(symbol):
             if order.trails and last is not None:
                 better = min if order.side == Side.BUY else max
@@ -95,16 +93,18 @@ class Stops(Matching):
 
     def cannot_pay_now(self, order: TwinOrder) -> int:
         """A stop without limit price that fires holds what a market order would hold now."""
-        if not self.is_funded(order.symbol) or order.ord_type not in WITHOUT_LIMIT:
+        if not self.settles(order.symbol) or order.ord_type not in WITHOUT_LIMIT:
             return Reject.NONE
         market = Wish(
             order.symbol, order.side, Type.MARKET, 0, order.leaves, None, "", 0, order.stp
         )
         price, amount = self.hold_terms(order.account, market)
         currency, need = self.amount_to_hold(order.symbol, order.side, order.leaves, price, amount)
-        account = self.accounts[order.account]
-        reason = self.cannot_cover(account, order.side, currency, need - order.held[1])
-        if not reason:
-            order.hold_price, order.hold_amount = price, amount
-            self.hold(order)
-        return reason
+        if self.is_funded(order.symbol):
+            account = self.accounts[order.account]
+            more = need - order.held[1]
+            if reason := self.cannot_cover(account, order.side, currency, more):
+                return reason
+        order.hold_price, order.hold_amount = price, amount
+        self.hold(order)
+        return Reject.NONE

@@ -8,9 +8,11 @@ from raftbook.core.types import Phase, Reject
 from tests.core.twin.cancelling import EVERYBODY, Cancelling
 from tests.core.twin.forms import sound
 from tests.core.twin.judging import burst_of
-from tests.core.twin.state import BIG, TwinAccount, TwinInstrument, TwinOrder, TwinTrade
+from tests.core.twin.money import worst_fee
+from tests.core.twin.state import BIG, SECOND, TwinAccount, TwinInstrument, TwinOrder, TwinTrade
 
 DECIMALS_MAX = 18
+RATE_MAX = 1_000_000
 
 
 class Venue(Cancelling):
@@ -27,7 +29,7 @@ class Venue(Cancelling):
         _, *fields, phase = command
         terms = InstrumentTerms(*fields)
         reason = self.new_terms_reject(terms)
-        if not reason and phase not in list(Phase):
+        if not reason and (phase not in list(Phase) or phase == Phase.CLOSED):
             reason = Reject.PHASE_FORBIDS
         if reason:
             return self.refuse(command, reason)
@@ -61,6 +63,9 @@ class Venue(Cancelling):
         if (terms.tick_size, terms.lot_size) != (old.tick_size, old.lot_size):
             if self.open_in(terms.symbol):
                 return self.refuse(command, Reject.INSTRUMENT_NOT_EMPTY)
+        if terms.settlement and worst_fee(terms) > worst_fee(old):
+            if self.open_in(terms.symbol):
+                return self.refuse(command, Reject.INSTRUMENT_NOT_EMPTY)
         if reason := self.terms_reject(terms):
             return self.refuse(command, reason)
         self.instruments[terms.symbol].terms = terms
@@ -75,6 +80,7 @@ class Venue(Cancelling):
             return self.refuse(command, Reject.INSTRUMENT_NOT_EMPTY)
         self.public(symbol, e.INSTRUMENT_DELETED, symbol)
         del self.instruments[symbol]
+        self.orders = [order for order in self.orders if order.symbol != symbol]
         return None
 
     def open_in(self, symbol: str) -> list[TwinOrder]:
@@ -119,19 +125,21 @@ class Venue(Cancelling):
             return self.refuse(command, Reject.ACCOUNT_EXISTS)
         if len(self.accounts) >= self.limits.accounts_max:
             return self.refuse(command, Reject.TOO_MANY)
-        self.accounts[name] = TwinAccount(name, int(is_operator != 0), group)
+        self.accounts[name] = TwinAccount(name, is_operator, group)
         self.tell_account(name)
         return None
 
     def set_account(self, command: Any) -> None:
         _, name, enabled, group, *limits = command
-        if any(limit is not None and limit < 0 for limit in limits):
+        given = [limit for limit in limits if limit is not None]
+        rates = [limit for limit in limits[3:] if limit is not None]
+        if any(limit < 0 for limit in given) or any(rate > RATE_MAX for rate in rates):
             return self.refuse(command, Reject.MALFORMED)
         if name not in self.accounts:
             return self.refuse(command, Reject.UNKNOWN_ACCOUNT)
         account = self.accounts[name]
         if enabled is not None:
-            account.enabled = int(enabled != 0)
+            account.enabled = enabled
         if group is not None:
             account.group = group
         names = (
@@ -145,7 +153,7 @@ class Venue(Cancelling):
             if value is not None:
                 setattr(account, limit, value)
         if limits[3] is not None or limits[4] is not None:
-            account.tokens, account.rest_of_token = burst_of(account), 0
+            account.tokens = burst_of(account) * SECOND
             account.filled_ns = self.now_ns
         self.tell_account(name)
         return None
@@ -169,10 +177,10 @@ class Venue(Cancelling):
         if name and name not in self.accounts:
             return self.refuse(command, Reject.UNKNOWN_ACCOUNT)
         if name:
-            self.accounts[name].killed = int(on != 0)
+            self.accounts[name].killed = on
         else:
-            self.venue_killed = int(on != 0)
-        self.private(e.KILL_SWITCH_SET, name, int(on != 0))
+            self.venue_killed = on
+        self.private(e.KILL_SWITCH_SET, name, on)
         return None
 
     def set_api_key(self, own: str, command: Any) -> None:
@@ -182,6 +190,8 @@ class Venue(Cancelling):
         if name not in self.accounts:
             return self.refuse(command, Reject.UNKNOWN_ACCOUNT)
         keys = self.accounts[name].api_keys
+        if any(key in a.api_keys for a in self.accounts.values() if a.name != name):
+            return self.refuse(command, Reject.NOT_AUTHORIZED)
         if not secret:
             keys.pop(key, None)
         elif key not in keys and len(keys) >= self.limits.api_keys_max:
@@ -202,7 +212,7 @@ class Venue(Cancelling):
             if len(readers) >= self.limits.drop_copies_max:
                 return self.refuse(command, Reject.TOO_MANY)
             readers.append(reader)
-        self.private(e.DROP_COPY_SET, own, reader, int(on != 0))
+        self.private(e.DROP_COPY_SET, own, reader, on)
         return None
 
     # --------------------------------------------------------------------------------------- money
@@ -261,7 +271,7 @@ class Venue(Cancelling):
         return None
 
     def undo(self, symbol: str, trade: TwinTrade) -> None:
-        for terms, rate, fee in zip(trade.terms, trade.rates, trade.fees, strict=True):
+        for terms, fee in zip(trade.terms, trade.fees, strict=True):
             order = self.order_of(terms[0])
             if order is not None:
                 order.cum -= trade.qty
@@ -272,6 +282,3 @@ class Venue(Cancelling):
                 base, quote = trade.qty * base_unit, trade.qty * trade.price * quote_unit
                 side = terms[4][0]
                 self.move(terms[1], side, self.instruments[symbol].terms, -base, -quote, -fee)
-                if order is not None:
-                    order.fee_sum -= quote * rate
-                    order.fees -= fee
