@@ -88,8 +88,8 @@ def test_gathering_changes_nothing_where_no_bound_of_an_entry_is_reached(
     """Pages go on with the next entry, wherever it begins: here nothing needs a second page."""
     wide = venue_market.LIMITS._replace(triggers_max=100, cancel_page=100, expiries_page=100)
     genesis = venue_market.GENESIS._replace(limits=wide)
-    choose = seeded(11)
-    entries = venue_flow.entries_of(choose, venue_flow.Flow(VENUE_PROFILES[profile]), 150, genesis)
+    flow = venue_flow.Flow(VENUE_PROFILES[profile])
+    entries = venue_flow.entries_of(seeded(11), flow, 150, Exchange(genesis))
     first = len(venue_market.FIRST_ENTRIES)
     requests = [request for entry in entries[first:] for request in entry.requests]
 

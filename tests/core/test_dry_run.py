@@ -75,15 +75,12 @@ def trades(events: list[Event]) -> list[tuple[int, int, int]]:
 def had_at_once(events: list[Event]) -> int:
     """Lots that traded before self-trade prevention first ended or shrank the order."""
     lots = 0
-    order_id = events[0][2][0]
+    goes_on = events[0][2][4][4] == SelfTradePrevention.CANCEL_OLDEST
     for event in own_events(events):
         if event[0] == e.TRADE:
             lots += event[4]
-        elif event[0] == e.RESTATED or (event[0] == e.CANCELED and event[2][0] == order_id):
+        elif not goes_on and (event[0] == e.RESTATED or Reject.SELF_TRADE in event[6:7]):
             break
-        elif event[0] == e.CANCELED and event[6] == Reject.SELF_TRADE:
-            if event[2][4][0] == events[0][2][4][0] or events[0][2][4][4] != 2:
-                break  # only CANCEL_OLDEST goes on behind an order of its own
     return lots
 
 

@@ -11,7 +11,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry, Request
 from raftbook.core.events import Reply
-from raftbook.core.exchange import Exchange, Genesis
+from raftbook.core.exchange import Exchange
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, Phase, PostOnly, Reject, Side, TimeInForce, TrailUnit
 from tests.core.flow import Choose, seeded
@@ -294,10 +294,8 @@ class Flow:
         symbol = choose((*self.profile.symbols, "C"))
         if kind == "phase":
             phases = (3,) * 9 + (Phase.AUCTION, Phase.AUCTION, Phase.PRE_OPEN, 4, 5, 0)
-            phase = choose(phases)
-            return c.set_phase(
-                symbol, choose((*(phase,) * 3, Phase.CLOSED)) if symbol == "C" else phase
-            )
+            ends = (Phase.CLOSED,) * 3 if symbol == "C" else ()
+            return c.set_phase(symbol, choose((*phases, *ends)))
         if kind == "call":
             then = choose((Phase.CONTINUOUS,) * 6 + (4, 6 if symbol == "C" else 3))
             return c.call_auction(symbol, until_ns=self._expire(choose), then=then)
@@ -390,9 +388,8 @@ class Flow:
         return (*command[:place], value, *command[place + 1 :])
 
 
-def entries_of(choose: Choose, flow: Flow, count: int, genesis: Genesis = GENESIS) -> list[Entry]:
-    """`count` entries after the first ones."""
-    exchange = Exchange(genesis)  # only to learn from
+def entries_of(choose: Choose, flow: Flow, count: int, exchange: Any) -> list[Entry]:
+    """`count` entries after the first ones; `exchange` is told each, and answers."""
     entries = list(FIRST_ENTRIES)
     for entry in entries:
         flow.learn(exchange.apply(entry))
@@ -406,4 +403,4 @@ def entries_of(choose: Choose, flow: Flow, count: int, genesis: Genesis = GENESI
 
 def random_entries(seed: int, count: int, profile: Profile = EVERYTHING) -> list[Entry]:
     """A seeded run of `count` entries after the first ones, the same on every platform."""
-    return entries_of(seeded(seed), Flow(profile), count)
+    return entries_of(seeded(seed), Flow(profile), count, Exchange(GENESIS))
