@@ -31,8 +31,8 @@ class Pair:
     def apply(self, entry: Entry) -> list[Any]:
         told = self.engine.apply(entry)
         expected = self.twin.apply(entry)
-        unasked = e.unasked(expected)
-        assert e.unasked(told) == unasked, f"{entry}\n  engine {told}\n  twin   {expected}"
+        assert len(told) == len(expected), f"{entry}\n  engine {told}\n  twin   {expected}"
+        unasked = len(expected) - len(entry.requests)
         asked = [*["what nobody asked for"] * unasked, *entry.requests]
         for request, ours, theirs in zip(asked, told, expected, strict=True):
             assert ours == theirs, f"request {request}\n  engine {ours}\n  twin   {theirs}"
@@ -46,6 +46,18 @@ class Pair:
     def check(self) -> None:
         check(self.engine)
         self.ledger.check()
+        self.ledger.purse.check()
+        for name, account in self.engine.accounts.items():
+            same = self.twin.accounts[name]
+            closed = [order.terms[0] for order in account.closed]
+            assert closed == self.twin.closed_of(name), f"other closed orders of {name}: {closed}"
+            for currency in self.twin.currencies:
+                told = self.ledger.purse.owned(name, currency)
+                balance = account.balances.get(currency)
+                has = (balance.available, balance.held) if balance is not None else (0, 0)
+                due = (same.available.get(currency, 0), same.held.get(currency, 0))
+                assert has == due, f"{name} has {has} {currency}, the twin says {due}"
+                assert sum(has) == told, f"{name} has {has} {currency}, the events say {told}"
 
     def sweep(self) -> None:
         """Empty both books by trading, so that every queue still standing is compared."""

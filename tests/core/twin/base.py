@@ -175,7 +175,10 @@ class Base:
             told.append(order.shown)
         self.tell_order(order, kind, *told)
         order.canceled += order.leaves
-        self.close(order)
+        order.leaves = 0
+        self.hold(order)
+        if not order.sweeps:  # a taker closes when its sweep is over
+            self.close(order)
         if kind == e.CANCELED and reason != Reject.OCO_DONE:
             self.end_other_leg(order)
 
@@ -188,10 +191,14 @@ class Base:
         order.leaves, order.shown, order.where = 0, 0, NOWHERE
         order.closed = self.tick()
         self.hold(order)
-        closed = [o for o in self.orders if o.account == order.account and o.closed]
-        closed.sort(key=lambda o: o.closed)
-        for forgotten in closed[: max(0, len(closed) - self.limits.closed_orders_max)]:
-            self.orders.remove(forgotten)
+        closed = self.closed_of(order.account)
+        forgotten = closed[: max(0, len(closed) - self.limits.closed_orders_max)]
+        self.orders = [o for o in self.orders if o.order_id not in forgotten]
+
+    def closed_of(self, account: str) -> list[int]:
+        """Ids of the closed orders of an account that are remembered, in closing order."""
+        closed = [o for o in self.orders if o.account == account and o.closed]
+        return [o.order_id for o in sorted(closed, key=lambda o: o.closed)]
 
     def can_stay(self, order: TwinOrder) -> bool:
         """Whether what is left of it may rest in the book."""

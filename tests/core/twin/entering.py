@@ -139,7 +139,7 @@ class Entering(Judging):
         self.order_ids += 1
         qty = wish.qty
         if wish.quote_qty:
-            qty = sum(lots for _, lots in self.lots_for_amount(session.account, wish))
+            qty = self.lots_of_amount(session.account, wish)
         conditions = (
             wish.stop_price,
             wish.trail_unit,

@@ -54,13 +54,14 @@ class Twin(Sessions):
         return (c.NO_SESSION, 0, entry.index, 0, told, 0)
 
     def work_that_time_brings(self) -> None:
-        jobs = list(self.mass_cancels)  # those that an end of a lease begins go on next time
+        # What this work itself leaves undone goes on with the next entry.
+        jobs, unfinished = list(self.mass_cancels), self.unfinished()
         self.end_leases()
         self.go_on_with_mass_cancels(jobs)
         self.expire_orders()
         self.expire_days()
         self.end_calls()
-        self.go_on_with_stops()
+        self.go_on_with_stops(unfinished)
 
     def request(self, index: int, offset: int, session_id: int, seq: int, commands: Any) -> Reply:
         self.out = []

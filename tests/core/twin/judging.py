@@ -206,8 +206,9 @@ class Judging(Auction):
         need = 0
         for each in (wish, first_leg):
             if each is not None:
+                qty = self.lots_of_amount(name, each) if each.quote_qty else each.qty
                 currency, amount = self.amount_to_hold(
-                    each.symbol, each.side, each.qty, *self.hold_terms(name, each)
+                    each.symbol, each.side, qty, *self.hold_terms(name, each)
                 )
                 need += amount
         return self.cannot_cover(self.accounts[name], wish.side, currency, need)

@@ -22,7 +22,7 @@ class Matching(Money):
         """
         anchor = self.reference(taker.symbol)
         fills = 0
-        while not taker.closed:
+        while taker.leaves:
             makers = self.crossing(taker.symbol, taker.side, limit)
             if not makers:
                 break
@@ -102,7 +102,7 @@ class Matching(Money):
         instrument.remembered.append(told)
         instrument.remembered = instrument.remembered[-self.limits.trades_kept :]
         for order in (maker, taker):
-            if order.leaves == 0:
+            if order.leaves == 0 and not order.sweeps:
                 self.close(order)
         for order in (maker, taker):
             self.end_other_leg(order)
@@ -112,9 +112,13 @@ class Matching(Money):
     def run(self, order: TwinOrder) -> None:
         """Trade as far as it goes, then rest or expire."""
         limit = self.taker_limit(order.symbol, order.side, order.price)
+        order.sweeps = True
         ended_by = self.match(order, limit)
-        if not order.closed:
+        order.sweeps = False
+        if order.leaves:
             self.remainder(order, ended_by)
+        else:
+            self.close(order)
         if ended_by == Reject.PRICE_COLLAR:
             self.begin_volatility_call(order.symbol)
 
@@ -164,8 +168,11 @@ class Matching(Money):
     def dry_run(self, order: TwinOrder, limit: int | None, wanted: int) -> tuple[bool, bool]:
         """(whether `wanted` lots can be had at once, whether that takes too many slices)."""
         anchor = self.reference(order.symbol)
-        in_sight = self.crossing(order.symbol, order.side, limit)
-        near = [m for m in in_sight if not self.too_far(order.symbol, anchor, m.price)]
+        near: list[TwinOrder] = []
+        for maker in self.crossing(order.symbol, order.side, limit):
+            if self.too_far(order.symbol, anchor, maker.price):
+                break
+            near.append(maker)
         found = slices = 0
         partners = list(self.reachable(order.account, order.symbol, order.side, order.stp, limit))
         for price in dict.fromkeys(maker.price for maker in near):
@@ -180,6 +187,9 @@ class Matching(Money):
             if found >= wanted or stops_here:
                 break
         return found >= wanted, False
+
+    def lots_of_amount(self, account: str, wish: Wish) -> int:
+        return sum(lots for _, lots in self.lots_for_amount(account, wish))
 
     def lots_for_amount(self, account: str, wish: Wish) -> list[tuple[TwinOrder, int]]:
         """How many lots of each maker a quote amount takes."""

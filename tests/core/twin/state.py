@@ -58,6 +58,7 @@ class TwinOrder:
     session_id: int = 0
     day: int = 0  # the trading day it was entered on
     where: str = NOWHERE
+    sweeps: bool = False  # it is trading as a taker just now
     cum: int = 0
     notional: int = 0
     canceled: int = 0

@@ -75,11 +75,14 @@ class Stops(Matching):
     def symbols_by_creation(self) -> list[str]:
         return sorted(self.instruments, key=lambda symbol: self.instruments[symbol].created)
 
-    def go_on_with_stops(self) -> None:
-        for symbol in self.symbols_by_creation():
-            if self.instruments[symbol].stops_left:
-                self.instruments[symbol].stops_left = False
-                self.look_at_stops(symbol)
+    def unfinished(self) -> list[str]:
+        """Instruments of which more stops were reached than might fire."""
+        return [s for s in self.symbols_by_creation() if self.instruments[s].stops_left]
+
+    def go_on_with_stops(self, symbols: list[str]) -> None:
+        for symbol in symbols:
+            self.instruments[symbol].stops_left = False
+            self.look_at_stops(symbol)
 
     def fire(self, order: TwinOrder) -> None:
         stop = order.stop

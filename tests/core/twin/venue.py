@@ -88,16 +88,17 @@ class Venue(Cancelling):
 
     def set_phase(self, command: Any) -> None:
         _, symbol, phase = command
-        if reason := self.phase_change_reject(symbol, phase):
+        first = (Phase.CONTINUOUS, Phase.HALTED, Phase.CANCEL_ONLY, Phase.CLOSED)
+        phases = first if self.version < 2 else tuple(Phase)
+        if reason := self.phase_change_reject(symbol, phase, phases):
             return self.refuse(command, reason)
         self.change_phase(symbol, phase)
         return None
 
     def call_auction(self, command: Any) -> None:
         _, symbol, until_ns, then = command
-        reason = self.phase_change_reject(symbol, then)
-        if not reason and then not in (Phase.CONTINUOUS, Phase.CLOSED):
-            reason = Reject.PHASE_FORBIDS
+        ends = (Phase.CONTINUOUS, Phase.CLOSED)  # the phases that an auction leads to
+        reason = self.phase_change_reject(symbol, then, ends)
         if not reason and until_ns <= self.now_ns:
             reason = Reject.BAD_EXPIRE_TIME
         if reason:
@@ -105,11 +106,10 @@ class Venue(Cancelling):
         self.begin_call(symbol, until_ns, then)
         return None
 
-    def phase_change_reject(self, symbol: str, phase: int) -> int:
-        first = (Phase.CONTINUOUS, Phase.HALTED, Phase.CANCEL_ONLY, Phase.CLOSED)
+    def phase_change_reject(self, symbol: str, phase: int, phases: tuple[int, ...]) -> int:
         if symbol not in self.instruments:
             return Reject.UNKNOWN_INSTRUMENT
-        if phase not in (first if self.version < 2 else list(Phase)):
+        if phase not in phases:
             return Reject.PHASE_FORBIDS
         if self.instruments[symbol].phase == Phase.CLOSED:
             return Reject.INSTRUMENT_CLOSED
@@ -185,6 +185,8 @@ class Venue(Cancelling):
 
     def set_api_key(self, own: str, command: Any) -> None:
         _, name, key, secret = command
+        if not key:
+            return self.refuse(command, Reject.MALFORMED)
         if name != own and not self.accounts[own].is_operator:
             return self.refuse(command, Reject.NOT_AUTHORIZED)
         if name not in self.accounts:
