@@ -131,9 +131,7 @@ class Amending(Entering):
         """(price, amount) that the order is held at after the change."""
         if change.price is not None:
             return change.price, 0
-        if order.price is None and change.stop_price is not None:
-            return change.stop_price, 0
-        if order.price is None and change.trail_offset is not None:
+        if order.price is None and order.where == STOPS:
             return self.changed_terms(order, change, stop_only=True), 0
         return order.hold_price, order.hold_amount
 

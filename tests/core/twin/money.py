@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Reject, Settlement, Side
+from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import Base
 from tests.core.twin.state import BIG, FEE_UNIT, TwinAccount, TwinOrder, Wish, ceiling
@@ -113,10 +114,19 @@ class Money(Base):
         if wish.quote_qty:
             return sum(maker.price * qty for maker, qty in self.lots_for_amount(account, wish))
         paid, rest = 0, wish.qty
-        for maker in self.reachable(account, wish.symbol, wish.side, wish.stp, limit):
+        anchor = self.reference(wish.symbol)
+        for maker in self.crossing(wish.symbol, wish.side, limit):
+            if self.too_far(wish.symbol, anchor, maker.price):
+                break
+            is_own = self.keeps_off(wish.stp, account, maker)
+            if is_own and wish.stp in (Stp.CANCEL_NEWEST, Stp.CANCEL_BOTH):
+                break
+            if is_own and wish.stp == Stp.CANCEL_OLDEST:
+                continue
             qty = min(rest, maker.leaves)
-            paid += qty * maker.price
-            rest -= qty
+            if not is_own:
+                paid += qty * maker.price
+            rest -= qty  # DECREMENT: lots that meet an own order are gone, and the walk goes on
         return paid
 
     # ------------------------------------------------------------------------------------- trades
