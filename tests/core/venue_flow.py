@@ -12,6 +12,7 @@ from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry, Request
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
+from raftbook.core.form import form_error
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, Phase, PostOnly, Reject, Side, TimeInForce, TrailUnit
 from tests.core.flow import Choose, seeded
@@ -385,7 +386,10 @@ class Flow:
             value = choose(("", "A", "B", "Z", "a", "op", "*", "x", "eur", "0", "a b", None))
         else:
             value = choose((0, 1, 2, 3, 4, 5, 6, 7, -1, 9, 99, None, 10_000, BIG, -BIG, BIG + 1))
-        return (*command[:place], value, *command[place + 1 :])
+        odd = (*command[:place], value, *command[place + 1 :])
+        if command[0] in (c.CANCEL_ORDER, c.AMEND_ORDER) and form_error(odd) is not None:
+            return command  # these two find their order before they are judged by form
+        return odd
 
 
 def entries_of(choose: Choose, flow: Flow, count: int, exchange: Any) -> list[Entry]:

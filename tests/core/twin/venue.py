@@ -192,10 +192,10 @@ class Venue(Cancelling):
         if name not in self.accounts:
             return self.refuse(command, Reject.UNKNOWN_ACCOUNT)
         keys = self.accounts[name].api_keys
-        if any(key in a.api_keys for a in self.accounts.values() if a.name != name):
-            return self.refuse(command, Reject.NOT_AUTHORIZED)
         if not secret:
             keys.pop(key, None)
+        elif any(key in a.api_keys for a in self.accounts.values() if a.name != name):
+            return self.refuse(command, Reject.NOT_AUTHORIZED)
         elif key not in keys and len(keys) >= self.limits.api_keys_max:
             return self.refuse(command, Reject.TOO_MANY)
         else:
