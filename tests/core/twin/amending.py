@@ -97,8 +97,9 @@ class Amending(Entering):
 
     def amended_conditions_reject(self, order: TwinOrder, change: Change, total: int) -> int:
         terms = self.instruments[order.symbol].terms
-        if change.stop_price is not None:
-            if not terms.price_min <= change.stop_price <= terms.price_max:
+        if order.where == STOPS and not order.trails:
+            stop = order.stop if change.stop_price is None else change.stop_price
+            if not terms.price_min <= stop <= terms.price_max:
                 return Reject.BAD_STOP_PRICE
         if change.trail_offset is not None:
             if not trail_fits(order.conditions.trail_unit, change.trail_offset):

@@ -232,7 +232,7 @@ class Judging(Auction):
 
 
 def trail_fits(unit: int, offset: int) -> bool:
-    return unit in (1, 2) and offset > 0 and (unit == 1 or offset <= 9_999)
+    return unit in (1, 2) and 0 < offset <= 2**62 and (unit == 1 or offset <= 9_999)
 
 
 def burst_of(account: TwinAccount) -> int:

@@ -10,6 +10,9 @@ from tests.core.twin.state import TwinOrder, TwinSession
 from tests.core.twin.venue import Venue
 
 
+LEASE_MS_MAX = 86_400_000
+
+
 class Sessions(Venue):
     def session_of(self, session_id: int) -> TwinSession | None:
         return next((s for s in self.sessions if s.session_id == session_id), None)
@@ -57,7 +60,7 @@ class Sessions(Venue):
 
     def attach_session(self, session: TwinSession, command: Any) -> None:
         _, dies, lease_ms = command
-        if lease_ms < 0:
+        if not 0 <= lease_ms <= LEASE_MS_MAX:
             return self.refuse(command, Reject.MALFORMED)
         session.epoch += 1
         session.dies = dies == 1
