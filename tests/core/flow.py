@@ -193,13 +193,19 @@ def advance(choose: Choose) -> int:
     return int(choose((1,) * 50 + (0, -3, 300, 300, 2_000, 10**12)))
 
 
-def random_entries(seed: int, count: int, profile: Profile = MIXED) -> list[Entry]:
-    """A seeded run of `count` entries after the opening, the same on every platform."""
+def seeded(seed: int) -> Choose:
+    """A choice that is the same on every platform."""
     chooser = random.Random(seed)
 
     def choose(options: Sequence[Any]) -> Any:
         return options[chooser.randrange(len(options))]
 
+    return choose
+
+
+def random_entries(seed: int, count: int, profile: Profile = MIXED) -> list[Entry]:
+    """A seeded run of `count` entries after the opening, the same on every platform."""
+    choose = seeded(seed)
     exchange = Exchange(GENESIS)  # only to learn from
     flow = Flow(profile)
     entries = [Entry(1, 10**18, OPENING)]

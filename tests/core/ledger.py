@@ -1,8 +1,9 @@
 """What a careful reader of the replies may always conclude: the books are kept, nothing is lost.
 
-Folds the events of every fresh reply into orders and feeds of its own and asserts, on the way,
-that quantities add up, sequences are dense, trades are fair and no book is crossed. It knows the
-meaning of events and none of the rules that make them.
+Folds the events of every fresh reply into orders, feeds and balances of its own and asserts, on
+the way, that quantities add up, sequences are dense, trades are fair and no book that trades is
+crossed. It knows the meaning of events and none of the rules that make them. `purse.py` has the
+balances.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ from typing import Any
 from raftbook.core import events as e
 from raftbook.core.commands import NO_SESSION
 from raftbook.core.events import Event, OrderTerms, Reply
-from raftbook.core.types import Reject, Side, TimeInForce
+from raftbook.core.exchange import Genesis
+from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
+from tests.core.purse import Purse
+
+WAITING = {OrderType.STOP, OrderType.STOP_LIMIT, OrderType.IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED}
 
 
 @dataclass
@@ -24,19 +29,40 @@ class Line:
     canceled_qty: int = 0
     cum_notional: int = 0
     rests: bool = False
+    stands_by: bool = False
+    """Open and in no book: a stop before it fires, a market order before its auction."""
+    shown_qty: int | None = None
+    """What the market sees of an iceberg in the book."""
+    ended_other: bool = False
+    """Whether it did what ends the other leg of an OCO."""
 
     def check(self) -> None:
         assert self.leaves_qty >= 0, self
         assert self.terms.order_qty == self.cum_qty + self.leaves_qty + self.canceled_qty, self
+        assert self.cum_qty >= 0 and self.canceled_qty >= 0, self
+        if self.shown_qty is not None and self.rests:
+            assert 0 < self.shown_qty <= min(self.display_qty, self.leaves_qty), self
+
+    @property
+    def display_qty(self) -> int:
+        """Lots the market may see of an iceberg; 0 for another order."""
+        return self.terms.conditions[3] if self.terms.conditions else 0
+
+    @property
+    def other_leg(self) -> int:
+        return self.terms.conditions[7] if self.terms.conditions else 0
 
 
 class Ledger:
-    """Every order ever accepted and every feed, from replies alone."""
+    """Every order ever accepted, every feed and every balance, from replies alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, genesis: Genesis) -> None:
         self.lines: dict[int, Line] = {}
         self.feed_seqs: dict[str, int] = {}
         self.trade_ids: dict[str, int] = {}
+        self.phases: dict[str, int] = {}
+        self.purse = Purse(genesis)
+        self._auction: list[tuple[int, int]] = []  # (price, qty) of an auction under way
 
     def read(self, replies: list[Reply]) -> None:
         """Take one entry's replies in; raises AssertionError on the first thing amiss."""
@@ -46,14 +72,19 @@ class Ledger:
                 continue
             assert event_offset == offset, f"event_offset {event_offset} where {offset} was due"
             offset += len(events)
-            for event, following in zip(events, [*events[1:], None], strict=True):
+            for event, following in zip(events, [*events, None][1:], strict=True):
                 self._read(event, following)
 
     def check(self) -> None:
         """Assert what must hold between entries."""
         for line in self.lines.values():
             line.check()
-            assert line.rests == (line.leaves_qty > 0), f"open but not in the book: {line}"
+            in_place = line.rests or line.stands_by
+            assert in_place == (line.leaves_qty > 0), f"open but nowhere: {line}"
+            assert not (line.rests and line.stands_by), line
+            if line.ended_other:
+                other = self.lines[line.other_leg]
+                assert other.leaves_qty == 0, f"the other leg is still open: {other}"
         for symbol in self.feed_seqs:
             bids, asks = (
                 [
@@ -63,92 +94,192 @@ class Ledger:
                 ]
                 for side in (Side.BUY, Side.SELL)
             )
-            assert not bids or not asks or max(bids) < min(asks), f"{symbol} is crossed"
+            if self.phases.get(symbol, Phase.CONTINUOUS) == Phase.CONTINUOUS:
+                assert not bids or not asks or max(bids) < min(asks), f"{symbol} is crossed"
+        assert not self._auction, "an auction was not told to its end"
 
     def _read(self, event: Event, following: Event | None) -> None:
         if event[1]:
-            symbol = _symbol(event)
-            due = self.feed_seqs.get(symbol, 0) + 1
-            assert event[1] == due, f"feed_seq {event[1]} where {due} was due: {event}"
-            self.feed_seqs[symbol] = due
-        if event[0] == e.ACCEPTED:
+            self._count_feed(event)
+        kind = event[0]
+        if kind == e.ACCEPTED:
             self._accepted(event, following)
-        elif event[0] == e.TRADE:
+        elif kind in (e.TRADE, e.AUCTION_TRADE):
             self._trade(event)
-        elif event[0] in (e.CANCELED, e.EXPIRED):
+        elif kind in (e.CANCELED, e.EXPIRED):
             self._ended(event)
-        elif event[0] == e.REPLACED:
+        elif kind == e.REPLACED:
             self._replaced(event)
-        elif event[0] == e.RESTATED:
-            _, feed_seq, terms, cum_qty, leaves_qty, prevented_qty, was_resting = event
-            line = self._line(terms)
-            assert (was_resting, bool(feed_seq)) == (int(line.rests), line.rests), event
-            assert prevented_qty > 0 and leaves_qty > 0, event
-            line.leaves_qty -= prevented_qty
-            line.canceled_qty += prevented_qty
-            assert (line.cum_qty, line.leaves_qty) == (cum_qty, leaves_qty), event
-        elif event[0] == e.RESTED:
+        elif kind == e.RESTATED:
+            self._restated(event)
+        elif kind == e.RESTED:
+            self._rested(event)
+        elif kind == e.TRIGGERED:
             line = self._line(event[2])
-            assert event[1] and not line.rests and event[3] == line.leaves_qty > 0, event
-            line.rests = True
+            assert line.stands_by and not line.rests and not event[1], event
+            line.stands_by, line.ended_other = False, line.other_leg > 0
+        elif kind == e.REFILLED:
+            self._refilled(event)
+        elif kind == e.REPRICED:
+            self._repriced(event)
+        elif kind == e.UNCROSSED:
+            self._uncrossed(event)
+        elif kind == e.TRADE_BUSTED:
+            self._busted(event)
+        elif kind == e.PHASE_CHANGED:
+            self.phases[event[2]] = event[3]
+        elif kind == e.INSTRUMENT_DELETED:
+            for seqs in (self.feed_seqs, self.trade_ids, self.phases):
+                seqs.pop(event[2], None)
+        self.purse.read(event)
+
+    def _count_feed(self, event: Event) -> None:
+        symbol = _symbol(event)
+        due = self.feed_seqs.get(symbol, 0) + 1
+        assert event[1] == due, f"feed_seq {event[1]} where {due} was due: {event}"
+        self.feed_seqs[symbol] = due
 
     def _accepted(self, event: Event, following: Event | None) -> None:
         terms = OrderTerms(*event[2])
         assert terms.order_id == len(self.lines) + 1, f"order_id is not the next: {event}"
         line = self.lines[terms.order_id] = Line(terms, terms.order_qty)
         line.rests = event[1] > 0
-        if terms.kind[2] != TimeInForce.GTC:
-            assert not line.rests, f"an immediate order rests: {event}"
+        ord_type, time_in_force = terms.kind[1:3]
+        line.stands_by = ord_type in WAITING or (
+            ord_type == OrderType.MARKET and time_in_force == TimeInForce.AT_AUCTION
+        )
+        if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or line.stands_by:
+            assert not line.rests, f"an order that cannot rest rests: {event}"
+        if line.rests and line.display_qty:
+            line.shown_qty = min(line.display_qty, line.leaves_qty)
         if following is not None and following[0] == e.EXPIRED:
             assert following[2][0] == terms.order_id, f"an order expires unasked: {following}"
 
     def _trade(self, event: Event) -> None:
-        _, feed_seq, trade_id, price, qty, *sides = event
+        kind, feed_seq, trade_id, price, qty, *told = event
+        sides, extras = told[:8], told[8:]
         maker, taker = self._line(sides[0]), self._line(sides[4])
         symbol = maker.terms.symbol
         self.trade_ids[symbol] = self.trade_ids.get(symbol, 0) + 1
         assert trade_id == self.trade_ids[symbol], f"trade_id is not the next: {event}"
-        assert feed_seq and maker.rests and not taker.rests and qty > 0, event
-        assert taker.terms.symbol == symbol and price == maker.terms.price, event
-        assert {maker.terms.kind[0], taker.terms.kind[0]} == {Side.BUY, Side.SELL}, event
-        if taker.terms.price is not None:
-            gain = taker.terms.price - price
-            assert (gain if taker.terms.kind[0] == Side.BUY else -gain) >= 0, event
-        for line, (_, cum_qty, leaves_qty, cum_notional) in (
-            (maker, sides[:4]),
-            (taker, sides[4:]),
+        assert feed_seq and qty > 0 and taker.terms.symbol == symbol, event
+        if kind == e.TRADE:
+            assert maker.rests and not taker.rests and price == maker.terms.price, event
+            assert {maker.terms.kind[0], taker.terms.kind[0]} == {Side.BUY, Side.SELL}, event
+        else:
+            assert maker.rests or maker.stands_by, event
+            assert taker.rests or taker.stands_by, event
+            assert (maker.terms.kind[0], taker.terms.kind[0]) == (Side.BUY, Side.SELL), event
+            self._auction.append((price, qty))
+        shown = extras[2:] if extras else (None, None)
+        for line, (_, cum_qty, leaves_qty, cum_notional), shown_qty in (
+            (maker, sides[:4], shown[0]),
+            (taker, sides[4:], shown[1]),
         ):
+            gain = price if line.terms.price is None else line.terms.price
+            assert (gain - price) * (1 if line.terms.kind[0] == Side.BUY else -1) >= 0, event
             line.cum_qty += qty
             line.leaves_qty -= qty
             line.cum_notional += qty * price
-            told = (cum_qty, leaves_qty, cum_notional)
-            assert told == (line.cum_qty, line.leaves_qty, line.cum_notional), event
-        maker.rests = maker.leaves_qty > 0
+            told_now = (cum_qty, leaves_qty, cum_notional)
+            assert told_now == (line.cum_qty, line.leaves_qty, line.cum_notional), event
+            self._show(event, line, qty, shown_qty, bool(extras))
+            line.rests = line.rests and line.leaves_qty > 0
+            line.stands_by = line.stands_by and line.leaves_qty > 0
+            line.ended_other = line.other_leg > 0
+
+    def _show(
+        self, event: Event, line: Line, qty: int, shown_qty: int | None, is_told: bool
+    ) -> None:
+        """What a trade leaves to be seen of an order."""
+        if line.rests and line.shown_qty is not None:
+            assert is_told, f"an iceberg trades and it is not told what shows: {event}"
+            if event[0] == e.TRADE:
+                assert shown_qty == line.shown_qty - qty, event
+            else:
+                assert shown_qty == min(line.display_qty, line.leaves_qty), event
+            line.shown_qty = shown_qty
+        elif is_told:
+            assert shown_qty == (line.leaves_qty if line.rests else None), event
 
     def _ended(self, event: Event) -> None:
-        kind, feed_seq, terms, cum_qty, canceled_qty, was_resting, reason = event
+        kind, feed_seq, terms, cum_qty, canceled_qty, was_resting, reason, *shown = event
         line = self._line(terms)
         assert (was_resting, bool(feed_seq)) == (int(line.rests), line.rests), event
         assert (cum_qty, canceled_qty) == (line.cum_qty, line.leaves_qty), event
-        assert canceled_qty > 0, event
+        assert canceled_qty > 0 or terms[5] == 0, event
+        assert shown == ([line.shown_qty] if line.rests and line.shown_qty is not None else [])
         line.canceled_qty += canceled_qty
         line.leaves_qty = 0
-        line.rests = False
-        if kind == e.EXPIRED:
-            assert line.terms.kind[2] != TimeInForce.GTC and not was_resting, event
-        is_fok = line.terms.kind[2] == TimeInForce.FOK
-        if is_fok:
-            assert reason == Reject.FOK_CANNOT_FILL, event
+        line.rests = line.stands_by = False
+        if kind == e.EXPIRED and reason == Reject.TIME_IS_UP:
+            assert line.terms.kind[2] in (
+                TimeInForce.DAY,
+                TimeInForce.GTD,
+                TimeInForce.AT_AUCTION,
+            ), event
+        elif kind == e.EXPIRED:
+            assert not was_resting, event
+        elif reason != Reject.OCO_DONE:
+            line.ended_other = line.other_leg > 0
+        if line.terms.kind[2] == TimeInForce.FOK:
+            assert reason in (Reject.FOK_CANNOT_FILL, Reject.FILL_LIMIT), event
+            assert cum_qty == 0 and canceled_qty == line.terms.order_qty, f"in part: {event}"
+        if reason == Reject.MIN_QTY_NOT_MET:
             assert cum_qty == 0 and canceled_qty == line.terms.order_qty, f"in part: {event}"
 
+    def _restated(self, event: Event) -> None:
+        _, feed_seq, terms, cum_qty, leaves_qty, prevented_qty, was_resting, *shown = event
+        line = self._line(terms)
+        assert (was_resting, bool(feed_seq)) == (int(line.rests), line.rests), event
+        assert prevented_qty > 0 and leaves_qty > 0, event
+        line.leaves_qty -= prevented_qty
+        line.canceled_qty += prevented_qty
+        assert (line.cum_qty, line.leaves_qty) == (cum_qty, leaves_qty), event
+        if line.rests and line.shown_qty is not None:
+            line.shown_qty = min(line.shown_qty, line.leaves_qty)
+            assert shown == [line.shown_qty], event
+        else:
+            assert not shown, event
+
+    def _rested(self, event: Event) -> None:
+        _, feed_seq, terms, leaves_qty, *shown = event
+        line = self._line(terms)
+        assert feed_seq and not line.rests and not line.stands_by, event
+        assert leaves_qty == line.leaves_qty > 0, event
+        line.rests = True
+        line.shown_qty = min(line.display_qty, leaves_qty) if line.display_qty else None
+        assert shown == ([line.shown_qty] if line.display_qty else []), event
+
+    def _refilled(self, event: Event) -> None:
+        _, feed_seq, terms, shown_qty, leaves_qty = event
+        line = self._line(terms)
+        assert feed_seq and line.rests and line.shown_qty == 0, event
+        assert leaves_qty == line.leaves_qty, event
+        assert shown_qty == min(line.display_qty, leaves_qty) > 0, event
+        line.shown_qty = shown_qty
+
+    def _repriced(self, event: Event) -> None:
+        _, feed_seq, terms, asked = event
+        line = self.lines[terms[0]]
+        assert not feed_seq and not line.rests and asked == line.terms.price, event
+        assert (*terms[:6], *terms[7:]) == _without_price(line.terms), event
+        gain = terms[6] - asked
+        assert gain < 0 if terms[4][0] == Side.BUY else gain > 0, event
+        line.terms = OrderTerms(*terms)
+
     def _replaced(self, event: Event) -> None:
-        _, feed_seq, terms, old_terms, cum_qty, leaves_qty, old_leaves_qty, kept_priority = event
+        _, feed_seq, terms, old_terms, cum_qty, leaves_qty, old_leaves_qty, kept, *shown = event
         line = self._line(old_terms)
-        assert feed_seq and line.rests, event
+        assert bool(feed_seq) == line.rests and line.rests != line.stands_by, event
         assert (line.cum_qty, line.leaves_qty) == (cum_qty, old_leaves_qty), event
-        assert terms[:5] == old_terms[:5], f"an amend changed more than price and quantity: {event}"
+        assert terms[:5] == old_terms[:5], f"an amend changed what an order is: {event}"
         same_price = terms[6] == old_terms[6]
-        assert kept_priority == int(same_price and leaves_qty <= old_leaves_qty), event
+        if line.terms.kind[1] not in WAITING or line.rests:
+            assert kept == int(same_price and leaves_qty <= old_leaves_qty), event
+        else:
+            assert kept == 1, event
+        old_shown = line.shown_qty
         line.terms = OrderTerms(*terms)
         line.leaves_qty = leaves_qty
         # A new total counts nothing that was prevented before; without one all stays as it was.
@@ -156,18 +287,51 @@ class Ledger:
             line.canceled_qty = 0
         assert line.canceled_qty in (0, terms[5] - cum_qty - leaves_qty), event
         line.canceled_qty = terms[5] - cum_qty - leaves_qty
-        line.rests = bool(kept_priority)
+        if line.rests and old_shown is not None:
+            line.shown_qty = min(old_shown, line.display_qty, leaves_qty)
+            assert len(shown) == 2 and shown[1] == old_shown, event
+            assert not kept or shown[0] == line.shown_qty, event
+        else:
+            assert not shown, event
+        line.rests = line.rests and bool(kept)
+
+    def _uncrossed(self, event: Event) -> None:
+        _, feed_seq, _, price, volume, _ = event
+        assert feed_seq and {price for price, _ in self._auction} <= {price}, event
+        assert volume == sum(qty for _, qty in self._auction), event
+        assert (price is None) == (volume == 0), event
+        self._auction = []
+
+    def _busted(self, event: Event) -> None:
+        _, feed_seq, _, _, price, qty, *both = event
+        assert feed_seq, event
+        for terms in both:
+            line = self.lines[terms[0]]
+            line.cum_qty -= qty
+            line.cum_notional -= qty * price
+            line.canceled_qty += qty
 
     def _line(self, terms: Any) -> Line:
         line = self.lines[terms[0]]
-        assert tuple(terms) == tuple(line.terms), f"terms {terms} where {line.terms} stood"
+        assert _plain(terms) == _plain(line.terms), f"terms {terms} where {line.terms} stood"
         return line
+
+
+def _plain(terms: Any) -> tuple[Any, ...]:
+    """The terms as an event has them: without an eighth where there are no conditions."""
+    return tuple(terms) if len(terms) > 7 and terms[7] is not None else tuple(terms[:7])
+
+
+def _without_price(terms: OrderTerms) -> tuple[Any, ...]:
+    plain = _plain(terms)
+    return (*plain[:6], *plain[7:])
 
 
 def _symbol(event: Event) -> str:
     """The instrument a public event belongs to."""
-    if event[0] == e.TRADE:
+    if event[0] in (e.TRADE, e.AUCTION_TRADE):
         return str(event[5][3])
-    if event[0] == e.INSTRUMENT_CREATED:
+    if event[0] in (e.INSTRUMENT_CREATED, e.INSTRUMENT_AMENDED):
         return str(event[2][0])
-    return str(event[2] if event[0] == e.PHASE_CHANGED else event[2][3])
+    by_symbol = (e.PHASE_CHANGED, e.UNCROSSED, e.TRADE_BUSTED, e.INSTRUMENT_DELETED)
+    return str(event[2] if event[0] in by_symbol else event[2][3])

@@ -7,7 +7,7 @@ from raftbook.core import events as e
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.invariants import check
-from raftbook.core.types import Side, TimeInForce
+from raftbook.core.types import OrderType, Phase, Side, TimeInForce
 from tests.core.flow import GENESIS
 from tests.core.ledger import Ledger
 from tests.core.twin import Twin
@@ -26,12 +26,14 @@ class Pair:
     def __init__(self, genesis: Genesis = GENESIS) -> None:
         self.engine = Exchange(genesis)
         self.twin = Twin(genesis)
-        self.ledger = Ledger()
+        self.ledger = Ledger(genesis)
 
     def apply(self, entry: Entry) -> list[Any]:
         told = self.engine.apply(entry)
         expected = self.twin.apply(entry)
-        asked = [None] * (len(told) - len(entry.requests)) + list(entry.requests)
+        assert len(told) == len(expected), f"{entry}\n  engine {told}\n  twin   {expected}"
+        unasked = len(expected) - len(entry.requests)
+        asked = [*["what nobody asked for"] * unasked, *entry.requests]
         for request, ours, theirs in zip(asked, told, expected, strict=True):
             assert ours == theirs, f"request {request}\n  engine {ours}\n  twin   {theirs}"
             for event in ours[4]:
@@ -44,6 +46,18 @@ class Pair:
     def check(self) -> None:
         check(self.engine)
         self.ledger.check()
+        self.ledger.purse.check()
+        for name, account in self.engine.accounts.items():
+            same = self.twin.accounts[name]
+            closed = [order.terms[0] for order in account.closed]
+            assert closed == self.twin.closed_of(name), f"other closed orders of {name}: {closed}"
+            for currency in self.twin.currencies:
+                told = self.ledger.purse.owned(name, currency)
+                balance = account.balances.get(currency)
+                has = (balance.available, balance.held) if balance is not None else (0, 0)
+                due = (same.available.get(currency, 0), same.held.get(currency, 0))
+                assert has == due, f"{name} has {has} {currency}, the twin says {due}"
+                assert sum(has) == told, f"{name} has {has} {currency}, the events say {told}"
 
     def sweep(self) -> None:
         """Empty both books by trading, so that every queue still standing is compared."""
@@ -56,3 +70,44 @@ class Pair:
                 ioc = c.new_order(symbol, side, 3, price, time_in_force=TimeInForce.IOC)
                 requests += [(session_id, len(requests) + n + 1, (ioc,)) for n in range(12)]
         self.apply(Entry(index + 1, 10**20, tuple(requests)))
+
+    def call_and_sweep(self) -> None:
+        """The same by auctions, which no collar, band or bound of fills cuts short: first with
+        market orders that sell, then with some that buy."""
+        session_id = self.twin.session_ids + 1
+        self._say((c.NO_SESSION, 0, (c.open_session("op", "zz"),)))
+        freed = [c.set_kill_switch(account=name, on=False) for name in ("", "op")]
+        freed.append(
+            c.set_account(
+                "op",
+                enabled=True,
+                group="",
+                open_orders_max=0,
+                order_qty_max=0,
+                order_notional_max=0,
+                orders_per_s=0,
+            )
+        )
+        freed += [
+            c.deposit("op", currency, 100_000, f"sweep-{currency}")
+            for currency in self.twin.currencies
+        ]
+        seq = 1
+        self._say((session_id, seq, tuple(freed)))
+        for symbol, instrument in list(self.twin.instruments.items()):
+            for side in (Side.SELL, Side.BUY):
+                order = c.place_order(
+                    symbol,
+                    side,
+                    instrument.terms.qty_max,
+                    None,
+                    ord_type=OrderType.MARKET,
+                    time_in_force=TimeInForce.AT_AUCTION,
+                )
+                begin = c.set_phase(symbol, Phase.AUCTION)
+                end = c.set_phase(symbol, Phase.CONTINUOUS)
+                seq += 1
+                self._say((session_id, seq, (begin, *(order,) * 6, end)))
+
+    def _say(self, request: c.Request) -> None:
+        self.apply(Entry(self.engine.applied_index + 1, 10**20, (request,)))

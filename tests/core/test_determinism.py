@@ -12,22 +12,30 @@ import pytest
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
-from raftbook.core.exchange import Exchange
+from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.invariants import check
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.types import SelfTradePrevention as Prevention
 from raftbook.core.types import Side, TimeInForce
-from tests.core.flow import GENESIS, OPENING, PROFILES, random_entries
+from tests.core import venue_flow, venue_market
+from tests.core.flow import GENESIS, OPENING, PROFILES, random_entries, seeded
+from tests.core.venue_profiles import PROFILES as VENUE_PROFILES
 
 ROOT = Path(__file__).parents[2]
 
 
 def fingerprint(seed: int) -> str:
     """Everything a run leaves behind, in one line."""
-    exchange = Exchange(GENESIS)
-    told = [exchange.apply(entry) for entry in random_entries(seed, 300)]
-    replies = hashlib.sha256(repr(told).encode()).hexdigest()
-    return f"{exchange.digest.value()} {state_digest(exchange)} {replies}"
+    found = []
+    for genesis, entries in (
+        (GENESIS, random_entries(seed, 300)),
+        (venue_market.GENESIS, venue_flow.random_entries(seed, 300)),
+    ):
+        exchange = Exchange(genesis)
+        told = [exchange.apply(entry) for entry in entries]
+        replies = hashlib.sha256(repr(told).encode()).hexdigest()
+        found.append(f"{exchange.digest.value()} {state_digest(exchange)} {replies}")
+    return " ".join(found)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,33 @@ def test_gathering_requests_into_other_entries_changes_nothing(profile: str, gat
         for number, start in enumerate(range(0, len(requests), size)):
             entry = Entry(number + 1, 10**18 + number, tuple(requests[start : start + size]))
             told += exchange.apply(entry)
+        said = [(reply[0], reply[1], reply[4], reply[5]) for reply in told]
+        return exchange.digest.value(), state_digest(exchange), said
+
+    assert run(gathered) == run(3)
+
+
+@pytest.mark.parametrize("profile", VENUE_PROFILES)
+@pytest.mark.parametrize("gathered", [1, 2, 7, 50, 10_000])
+def test_gathering_changes_nothing_where_no_bound_of_an_entry_is_reached(
+    profile: str, gathered: int
+) -> None:
+    """Pages go on with the next entry, wherever it begins: here nothing needs a second page."""
+    wide = venue_market.LIMITS._replace(triggers_max=100, cancel_page=100, expiries_page=100)
+    genesis = venue_market.GENESIS._replace(limits=wide)
+    flow = venue_flow.Flow(VENUE_PROFILES[profile])
+    entries = venue_flow.entries_of(seeded(11), flow, 150, Exchange(genesis))
+    first = len(venue_market.FIRST_ENTRIES)
+    requests = [request for entry in entries[first:] for request in entry.requests]
+
+    def run(size: int) -> tuple[str, str, list[tuple[object, ...]]]:
+        exchange = Exchange(genesis)
+        for entry in entries[:first]:
+            exchange.apply(entry)
+        told: list[Reply] = []
+        for number, start in enumerate(range(0, len(requests), size)):
+            here = tuple(requests[start : start + size])
+            told += exchange.apply(Entry(number + first + 1, venue_market.START_NS, here))
         said = [(reply[0], reply[1], reply[4], reply[5]) for reply in told]
         return exchange.digest.value(), state_digest(exchange), said
 
@@ -124,15 +159,24 @@ def test_every_field_of_an_order_is_in_the_digest(other: c.Command, session_id: 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_snapshot_at_every_index_goes_on_as_if_nothing_had_happened(profile: str) -> None:
-    entries = random_entries(23, 70, PROFILES[profile])
-    original = Exchange(GENESIS)
+    go_on_from_every_index(GENESIS, random_entries(23, 70, PROFILES[profile]))
+
+
+@pytest.mark.parametrize("profile", VENUE_PROFILES)
+def test_so_does_a_snapshot_of_a_whole_venue(profile: str) -> None:
+    entries = venue_flow.random_entries(23, 70, VENUE_PROFILES[profile])
+    go_on_from_every_index(venue_market.GENESIS, entries)
+
+
+def go_on_from_every_index(genesis: Genesis, entries: list[Entry]) -> None:
+    original = Exchange(genesis)
     told, values = [], []
     for entry in entries:
         told.append(original.apply(entry))
         values.append(export_state(original))
     for position, value in enumerate(values):
         # Through text, so that nothing of the original can be shared.
-        restored = restore_state(GENESIS, ast.literal_eval(repr(value)))
+        restored = restore_state(genesis, ast.literal_eval(repr(value)))
         check(restored)
         assert export_state(restored) == value, f"after entry {entries[position].index}"
         for entry, expected in zip(entries[position + 1 :], told[position + 1 :], strict=True):
@@ -143,9 +187,10 @@ def test_a_snapshot_at_every_index_goes_on_as_if_nothing_had_happened(profile: s
         assert restored.now_ns == original.now_ns
 
 
-def test_a_snapshot_does_not_change_when_the_exchange_goes_on() -> None:
-    entries = random_entries(29, 60)
-    exchange = Exchange(GENESIS)
+@pytest.mark.parametrize("is_venue", [False, True])
+def test_a_snapshot_does_not_change_when_the_exchange_goes_on(is_venue: bool) -> None:
+    entries = venue_flow.random_entries(29, 60) if is_venue else random_entries(29, 60)
+    exchange = Exchange(venue_market.GENESIS if is_venue else GENESIS)
     for entry in entries[:30]:
         exchange.apply(entry)
     value = export_state(exchange)
@@ -161,7 +206,11 @@ def test_a_snapshot_is_plain_values_only() -> None:
             return set().union(*(leaves(item) for item in value))
         return {type(value)}
 
-    exchange = Exchange(GENESIS)
-    for entry in random_entries(31, 150, PROFILES["self_trading"]):
-        exchange.apply(entry)
-    assert leaves(export_state(exchange)) <= {int, str, bytes, type(None)}
+    for genesis, entries in (
+        (GENESIS, random_entries(31, 150, PROFILES["self_trading"])),
+        (venue_market.GENESIS, venue_flow.random_entries(31, 150)),
+    ):
+        exchange = Exchange(genesis)
+        for entry in entries:
+            exchange.apply(entry)
+        assert leaves(export_state(exchange)) <= {int, str, bytes, type(None)}

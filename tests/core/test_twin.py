@@ -1,6 +1,6 @@
 """The exchange and its stupid twin are told the same and must say the same, for ever.
 
-Every step of the machine is one entry; whole replies are compared, then the invariants of the
+Every step of the machines is one entry; whole replies are compared, then the invariants of the
 exchange and of a ledger that reads nothing but replies. HYPOTHESIS_PROFILE=long runs it longer.
 """
 
@@ -14,11 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from raftbook.core import keys
 from raftbook.core.build import KIND
 from raftbook.core.commands import Entry
-from raftbook.core.exchange import Exchange
+from tests.core import venue_flow, venue_market, venue_profiles
 from tests.core.flow import (
     AMENDING,
     EFFORT,
-    GENESIS,
     MIXED,
     OPENING,
     PROFILES,
@@ -30,8 +29,12 @@ from tests.core.flow import (
 )
 from tests.core.pair import Pair
 
+VENUE_PROFILES = venue_profiles.PROFILES
+
 
 class TwinMachine(RuleBasedStateMachine):
+    """What engine version 1 knows."""
+
     profile: Profile = MIXED
 
     def __init__(self) -> None:
@@ -74,6 +77,48 @@ class SelfTradingMachine(TwinMachine):
     profile = SELF_TRADING
 
 
+class VenueMachine(RuleBasedStateMachine):
+    """What engine version 2 knows, in one venue where everything collides."""
+
+    profile: venue_profiles.Profile = venue_profiles.EVERYTHING
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = Pair(venue_market.GENESIS)
+        self.flow = venue_flow.Flow(self.profile)
+
+    @initialize()
+    def open(self) -> None:
+        for entry in venue_market.FIRST_ENTRIES:
+            self.flow.learn(self.pair.apply(entry))
+
+    @rule(data=st.data())
+    def entry(self, data: st.DataObject) -> None:
+        def choose(options: Any) -> Any:
+            return data.draw(st.sampled_from(options))
+
+        time_ns = self.flow.advance(choose)
+        requests = tuple(self.flow.request(choose) for _ in range(choose((1, 2, 3))))
+        index = self.pair.engine.applied_index + 1
+        self.flow.learn(self.pair.apply(Entry(index, time_ns, requests)))
+
+    @invariant()
+    def holds(self) -> None:
+        self.pair.check()
+
+    def teardown(self) -> None:
+        if self.pair.engine.applied_index >= len(venue_market.FIRST_ENTRIES):
+            self.pair.call_and_sweep()
+
+
+class StoppingMachine(VenueMachine):
+    profile = venue_profiles.STOPPING
+
+
+class SettlingMachine(VenueMachine):
+    profile = venue_profiles.SETTLING
+
+
 _SETTINGS = settings(
     max_examples=25 * EFFORT,
     stateful_step_count=30,
@@ -86,6 +131,12 @@ TestAmending = AmendingMachine.TestCase
 TestSelfTrading = SelfTradingMachine.TestCase
 TestMixedFlow.settings = TestAmending.settings = TestSelfTrading.settings = _SETTINGS
 
+TestVenue = VenueMachine.TestCase
+TestVenueStopping = StoppingMachine.TestCase
+TestVenueSettling = SettlingMachine.TestCase
+TestVenue.settings = settings(_SETTINGS, max_examples=12 * EFFORT)
+TestVenueStopping.settings = TestVenueSettling.settings = TestVenue.settings
+
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("seed", range(8 * EFFORT))
@@ -95,6 +146,16 @@ def test_engine_and_twin_say_the_same_over_a_long_run(profile: str, seed: int) -
         pair.apply(entry)
         pair.check()
     pair.sweep()
+
+
+@pytest.mark.parametrize("profile", VENUE_PROFILES)
+@pytest.mark.parametrize("seed", range(4 * EFFORT))
+def test_engine_and_twin_say_the_same_of_a_whole_venue(profile: str, seed: int) -> None:
+    pair = Pair(venue_market.GENESIS)
+    for entry in venue_flow.random_entries(seed, 200, VENUE_PROFILES[profile]):
+        pair.apply(entry)
+        pair.check()
+    pair.call_and_sweep()
 
 
 @pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")
@@ -110,43 +171,3 @@ def test_deep_ladders_behave_like_shallow_ones(
             pair.apply(entry)
             pair.check()
         pair.sweep()
-
-
-def test_the_long_runs_reach_what_they_are_for() -> None:
-    """A generator that always bounces off the same refusal tests nothing: count what happens."""
-    told: dict[tuple[int, int], int] = {}
-    for profile in PROFILES.values():
-        for seed in range(8):
-            exchange = Exchange(GENESIS)
-            for entry in random_entries(seed, 250, profile):
-                for reply in exchange.apply(entry):
-                    for event in reply[4]:
-                        reason = event[2] if event[0] in (8, 9) else 0
-                        told[event[0], reason] = told.get((event[0], reason), 0) + 1
-    kinds = {kind for kind, _ in told}
-    assert kinds == set(range(1, 14)), "some event never happens"
-    reasons_of_new = {reason for kind, reason in told if kind == 8}
-    assert reasons_of_new >= {
-        1,
-        2,
-        3,
-        4,
-        5,
-        8,
-        9,
-        10,
-        11,
-        12,
-        18,
-        19,
-        20,
-        21,
-        25,
-        39,
-        41,
-        46,
-        47,
-        48,
-    }
-    reasons_of_change = {reason for kind, reason in told if kind == 9}
-    assert reasons_of_change >= {3, 4, 8, 9, 12, 15, 16, 18, 19, 25, 34, 35, 37, 48}

@@ -1,0 +1,208 @@
+"""The scans and the telling that everything of the twin stands on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from raftbook.core import commands as c
+from raftbook.core import events as e
+from raftbook.core.events import Event
+from raftbook.core.types import Phase, Reject, Side
+from raftbook.core.types import SelfTradePrevention as Stp
+from raftbook.core.types import TimeInForce as Tif
+from tests.core.twin.state import (
+    BOOK,
+    CALL,
+    NOWHERE,
+    STOPS,
+    MassCancelJob,
+    TwinAccount,
+    TwinInstrument,
+    TwinOrder,
+    TwinSession,
+    other,
+    reaches,
+)
+
+if TYPE_CHECKING:
+    from raftbook.core.exchange import Genesis
+
+
+class Base:
+    """The state, how to look things up in it, and how an order ends."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.limits = genesis.limits
+        self.version = 1
+        self.accounts = {name: TwinAccount(name, int(op)) for name, op in genesis.accounts}
+        self.instruments = {
+            terms.symbol: TwinInstrument(terms, number)
+            for number, terms in enumerate(genesis.instruments)
+        }
+        self.currencies: dict[str, int] = dict(getattr(genesis, "currencies", ()))
+        self.deposited = dict.fromkeys(self.currencies, 0)
+        for account, currency, amount in getattr(genesis, "deposits", ()):
+            available = self.accounts[account].available
+            available[currency] = available.get(currency, 0) + amount
+            self.deposited[currency] += amount
+        self.fee_pot: dict[str, int] = {}
+        self.orders: list[TwinOrder] = []
+        self.sessions: list[TwinSession] = []
+        self.mass_cancels: list[MassCancelJob] = []
+        self.order_ids = self.session_ids = self.counter = self.day = 0
+        self.venue_killed = 0
+        self.now_ns = 0
+        self.out: list[Event] = []
+
+    # ------------------------------------------------------------------------------------ telling
+
+    def public(self, symbol: str, kind: int, *values: Any) -> None:
+        self.instruments[symbol].feed_seq += 1
+        self.out.append((kind, self.instruments[symbol].feed_seq, *values))
+
+    def private(self, kind: int, *values: Any) -> None:
+        self.out.append((kind, 0, *values))
+
+    def tell_order(self, order: TwinOrder, kind: int, *values: Any) -> None:
+        """Tell what the market sees exactly when the order is in the book."""
+        if order.rests():
+            self.public(order.symbol, kind, *values)
+        else:
+            self.private(kind, *values)
+
+    def refuse(self, command: Any, reason: int) -> None:
+        kind = None
+        if type(command) is tuple and len(command) > 0 and type(command[0]) is int:
+            kind = command[0]
+        changes = [c.CANCEL_ORDER, c.AMEND_ORDER]
+        if self.version >= 2 and reason not in (Reject.UNKNOWN_SESSION, Reject.STALE_REQUEST):
+            changes.append(c.REPLACE_ORDER)
+            if reason == Reject.MALFORMED:
+                changes.append(c.CANCEL_REPLACE)
+        if kind == c.SET_API_KEY and len(command) == 4:
+            command = (*command[:3], "")  # the secret is told nobody
+        self.private(e.CANCEL_REJECTED if kind in changes else e.REJECTED, int(reason), command)
+
+    # ------------------------------------------------------------------------------------ looking
+
+    def tick(self) -> int:
+        self.counter += 1
+        return self.counter
+
+    def order_of(self, order_id: int) -> TwinOrder | None:
+        return next((o for o in self.orders if o.order_id == order_id), None)
+
+    def find(self, account: str, order_id: int, client_id: str) -> TwinOrder | None:
+        for order in self.orders:
+            if order.account == account:
+                if order_id and order.order_id == order_id:
+                    return order
+                if not order_id and client_id and order.client_order_id == client_id:
+                    return order
+        return None
+
+    def open_orders(self) -> list[TwinOrder]:
+        return [o for o in self.orders if not o.closed]
+
+    def queue(self, symbol: str, side: int) -> list[TwinOrder]:
+        """Every order resting on one side, best price first, then who joined first."""
+        resting = [o for o in self.orders if o.rests() and (o.symbol, o.side) == (symbol, side)]
+        sign = -1 if side == Side.BUY else 1
+        return sorted(resting, key=lambda o: (sign * o.price, o.joined))
+
+    def beside(self, symbol: str, side: int) -> list[TwinOrder]:
+        """The market orders that wait for the auction, in order of arrival."""
+        waiting = [o for o in self.orders if o.where == CALL]
+        mine = [o for o in waiting if (o.symbol, o.side) == (symbol, side)]
+        return sorted(mine, key=lambda o: o.joined)
+
+    def stops_of(self, symbol: str) -> list[TwinOrder]:
+        return [o for o in self.orders if o.where == STOPS and o.symbol == symbol]
+
+    def crossing(self, symbol: str, side: int, limit: int | None) -> list[TwinOrder]:
+        """What an order of `side` with this limit would meet, in the order it would meet them."""
+        makers = self.queue(symbol, other(side))
+        return [maker for maker in makers if reaches(side, limit, maker.price)]
+
+    def reference(self, symbol: str) -> int | None:
+        instrument = self.instruments[symbol]
+        if instrument.last_price is not None:
+            return instrument.last_price
+        return instrument.terms.reference_price
+
+    def taker_limit(self, symbol: str, side: int, price: int | None) -> int | None:
+        """The limit price, or what the collar makes of a market order."""
+        collar, reference = self.instruments[symbol].terms.collar, self.reference(symbol)
+        if price is not None or collar is None:
+            return price
+        assert reference is not None
+        return reference + collar if side == Side.BUY else reference - collar
+
+    def too_far(self, symbol: str, anchor: int | None, price: int) -> bool:
+        """Whether a trade at this price would leave the volatility band around `anchor`."""
+        band = self.instruments[symbol].terms.volatility_band
+        return band is not None and anchor is not None and abs(price - anchor) > band
+
+    def are_one(self, account: str, another: str) -> bool:
+        """Whether self-trade prevention takes two accounts for one."""
+        group = self.accounts[account].group
+        return account == another or (group != "" and group == self.accounts[another].group)
+
+    def keeps_off(self, stp: int, account: str, maker: TwinOrder) -> bool:
+        return stp != Stp.NONE and self.are_one(account, maker.account)
+
+    def phase_reject(self, symbol: str) -> int:
+        return {
+            Phase.PRE_OPEN: Reject.NONE,
+            Phase.AUCTION: Reject.NONE,
+            Phase.CONTINUOUS: Reject.NONE,
+            Phase.HALTED: Reject.INSTRUMENT_HALTED,
+            Phase.CANCEL_ONLY: Reject.PHASE_FORBIDS,
+            Phase.CLOSED: Reject.INSTRUMENT_CLOSED,
+        }[Phase(self.instruments[symbol].phase)]
+
+    # ------------------------------------------------------------------------- joining and ending
+
+    def join(self, order: TwinOrder) -> None:
+        """To the back of its queue in the book; an iceberg shows a fresh slice."""
+        order.where = BOOK
+        order.joined = self.tick()
+        order.shown = min(order.conditions.display_qty, order.leaves)
+
+    def end(self, order: TwinOrder, kind: int, reason: int) -> None:
+        told = [order.terms, order.cum, order.leaves, int(order.rests()), int(reason)]
+        if order.rests() and order.is_iceberg:
+            told.append(order.shown)
+        self.tell_order(order, kind, *told)
+        order.canceled += order.leaves
+        order.leaves = 0
+        self.hold(order)
+        if not order.sweeps:  # a taker closes when its sweep is over
+            self.close(order)
+        if kind == e.CANCELED and reason != Reject.OCO_DONE:
+            self.end_other_leg(order)
+
+    def end_other_leg(self, order: TwinOrder) -> None:
+        leg = self.order_of(order.conditions.oco_order_id)
+        if leg is not None and not leg.closed:
+            self.end(leg, e.CANCELED, Reject.OCO_DONE)
+
+    def close(self, order: TwinOrder) -> None:
+        order.leaves, order.shown, order.where = 0, 0, NOWHERE
+        order.closed = self.tick()
+        self.hold(order)
+        closed = self.closed_of(order.account)
+        forgotten = closed[: max(0, len(closed) - self.limits.closed_orders_max)]
+        self.orders = [o for o in self.orders if o.order_id not in forgotten]
+
+    def closed_of(self, account: str) -> list[int]:
+        """Ids of the closed orders of an account that are remembered, in closing order."""
+        closed = [o for o in self.orders if o.account == account and o.closed]
+        return [o.order_id for o in sorted(closed, key=lambda o: o.closed)]
+
+    def can_stay(self, order: TwinOrder) -> bool:
+        """Whether what is left of it may rest in the book."""
+        times = [Tif.DAY, Tif.GTC, Tif.GTD]
+        if self.instruments[order.symbol].in_call():
+            times.append(Tif.AT_AUCTION)
+        return order.price is not None and order.tif in times

@@ -1,0 +1,116 @@
+"""Cancels: of one order, of many in pages, and what time ends."""
+
+from collections.abc import Callable
+from typing import Any
+
+from raftbook.core import events as e
+from raftbook.core.types import Reject
+from raftbook.core.types import TimeInForce as Tif
+from tests.core.twin.amending import Amending
+from tests.core.twin.state import MassCancelJob, TwinOrder, TwinSession
+
+EVERYBODY = "*"
+
+
+class Cancelling(Amending):
+    def cancel_order(self, account: str, command: Any) -> None:
+        _, order_id, client_id = command
+        order = self.find(account, order_id, client_id)
+        if order is None:
+            self.refuse(command, Reject.UNKNOWN_ORDER)
+        elif order.closed:
+            self.refuse(command, Reject.TOO_LATE)
+        else:
+            self.end(order, e.CANCELED, Reject.NONE)
+
+    # ------------------------------------------------------------------------------- mass cancels
+
+    def mass_cancel(self, session: TwinSession, command: Any) -> None:
+        _, account, session_id, symbol, side, low, high = command
+        account = account or session.account
+        is_operator = self.accounts[session.account].is_operator
+        if account != session.account and not is_operator:
+            return self.refuse(command, Reject.NOT_AUTHORIZED)
+        if account != EVERYBODY and account not in self.accounts:
+            return self.refuse(command, Reject.UNKNOWN_ACCOUNT)
+        if symbol and symbol not in self.instruments:
+            return self.refuse(command, Reject.UNKNOWN_INSTRUMENT)
+        if side not in (0, 1, 2):
+            return self.refuse(command, Reject.BAD_SIDE)
+        if (low is not None or high is not None) and not symbol:
+            return self.refuse(command, Reject.UNSUPPORTED_COMBINATION)
+
+        def fits(order: TwinOrder) -> bool:
+            if low is not None or high is not None:
+                if order.price is None:
+                    return False
+            return (
+                account in (EVERYBODY, order.account)
+                and session_id in (0, order.session_id)
+                and symbol in ("", order.symbol)
+                and side in (0, order.side)
+                and (low is None or order.price >= low)
+                and (high is None or order.price <= high)
+            )
+
+        self.cancel_many(account, fits, Reject.MASS_CANCEL)
+        return None
+
+    def cancel_many(self, account: str, fits: Callable[[TwinOrder], bool], reason: int) -> None:
+        """Cancel what fits, account by account in order of creation, each by order_id."""
+        names = list(self.accounts)
+        orders = [order for order in self.open_orders() if fits(order)]
+        orders.sort(key=lambda o: (names.index(o.account), o.order_id))
+        job = MassCancelJob(account, reason, fits, [order.order_id for order in orders])
+        self.cancel_page(job, self.limits.cancel_page)
+        if job.order_ids:
+            self.mass_cancels.append(job)
+
+    def still_to_cancel(self, job: MassCancelJob) -> list[int]:
+        orders = [self.order_of(order_id) for order_id in job.order_ids]
+        return [o.order_id for o in orders if o is not None and not o.closed and job.fits(o)]
+
+    def cancel_page(self, job: MassCancelJob, room: int) -> int:
+        """Cancel as many of a mass cancel as there is room for; how many that were."""
+        waiting = self.still_to_cancel(job)
+        page, job.order_ids = waiting[:room], waiting[room:]
+        told_first = len(self.out)
+        for order_id in page:
+            order = self.order_of(order_id)
+            if order is not None and not order.closed:  # its other leg may have ended it
+                self.end(order, e.CANCELED, job.reason)
+        job.order_ids = self.still_to_cancel(job)
+        told = (e.MASS_CANCELED, 0, job.account, len(page), int(job.order_ids != []))
+        self.out.insert(told_first, told)
+        return len(page)
+
+    def go_on_with_mass_cancels(self, jobs: list[MassCancelJob]) -> None:
+        room = self.limits.cancel_page
+        for job in jobs:
+            if room > 0:
+                room -= self.cancel_page(job, room)
+        self.mass_cancels = [job for job in self.mass_cancels if job.order_ids]
+
+    # --------------------------------------------------------------------------------------- time
+
+    def expire_orders(self) -> None:
+        due = [
+            order
+            for order in self.open_orders()
+            if order.tif == Tif.GTD and order.conditions.expire_time_ns <= self.now_ns
+        ]
+        due.sort(key=lambda o: (o.conditions.expire_time_ns, o.order_id))
+        for order in due[: self.limits.expiries_page]:
+            self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
+
+    def roll_day(self) -> None:
+        self.day += 1
+        self.private(e.DAY_ROLLED, self.day)
+        self.expire_days()
+
+    def expire_days(self) -> None:
+        """DAY orders of days that are over, by order_id, as many as an entry may end."""
+        due = [o for o in self.open_orders() if o.tif == Tif.DAY and o.day < self.day]
+        due.sort(key=lambda o: o.order_id)
+        for order in due[: self.limits.expiries_page]:
+            self.end(order, e.EXPIRED, Reject.TIME_IS_UP)

@@ -1,0 +1,214 @@
+"""Trading: the walk along the other side, self-trade prevention, dry runs, what is left over."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from raftbook.core import events as e
+from raftbook.core.types import Phase, Reject, Settlement
+from raftbook.core.types import SelfTradePrevention as Stp
+from tests.core.twin.money import Money
+from tests.core.twin.state import SECOND, TwinOrder, TwinTrade, Wish
+
+
+class Matching(Money):
+    # ------------------------------------------------------------------------------------- sweeps
+
+    def match(self, taker: TwinOrder, limit: int | None) -> int:
+        """Trade until there is nothing left to trade with.
+
+        Returns:
+            PRICE_COLLAR when the volatility band ended it, FILL_LIMIT when that many trades did,
+            else NONE.
+        """
+        anchor = self.reference(taker.symbol)
+        fills = 0
+        while taker.leaves:
+            makers = self.crossing(taker.symbol, taker.side, limit)
+            if not makers:
+                break
+            maker = makers[0]
+            if self.too_far(taker.symbol, anchor, maker.price):
+                return Reject.PRICE_COLLAR
+            if self.version >= 2 and fills == self.limits.fills_max:
+                return Reject.FILL_LIMIT
+            if self.keeps_off(taker.stp, taker.account, maker):
+                self.prevent(maker, taker)
+            else:
+                self.trade(maker, taker)
+                fills += 1
+        return Reject.NONE
+
+    def prevent(self, maker: TwinOrder, taker: TwinOrder) -> None:
+        if taker.stp in (Stp.CANCEL_OLDEST, Stp.CANCEL_BOTH):
+            self.end(maker, e.CANCELED, Reject.SELF_TRADE)
+        if taker.stp in (Stp.CANCEL_NEWEST, Stp.CANCEL_BOTH):
+            self.end(taker, e.CANCELED, Reject.SELF_TRADE)
+        if taker.stp == Stp.DECREMENT:
+            qty = min(maker.leaves, taker.leaves)
+            self.shrink(maker, qty)
+            self.shrink(taker, qty)
+
+    def shrink(self, order: TwinOrder, qty: int) -> None:
+        if order.leaves == qty:
+            return self.end(order, e.CANCELED, Reject.SELF_TRADE)
+        order.leaves -= qty
+        order.canceled += qty
+        order.shown = min(order.shown, order.leaves)  # what is hidden goes first
+        self.hold(order)
+        told = [order.terms, order.cum, order.leaves, qty, int(order.rests())]
+        if order.rests() and order.is_iceberg:
+            told.append(order.shown)
+        self.tell_order(order, e.RESTATED, *told)
+        return None
+
+    def trade(self, maker: TwinOrder, taker: TwinOrder) -> None:
+        instrument = self.instruments[maker.symbol]
+        qty = min(maker.visible(), taker.leaves)
+        maker.shown -= min(maker.shown, qty)
+        rates = (instrument.terms.maker_fee, instrument.terms.taker_fee)
+        self.tell_trade(e.TRADE, maker, taker, qty, maker.price, rates)
+        if not maker.closed and maker.is_iceberg and not maker.shown:
+            self.join(maker)
+            self.public(maker.symbol, e.REFILLED, maker.terms, maker.shown, maker.leaves)
+
+    def tell_trade(
+        self,
+        kind: int,
+        maker: TwinOrder,
+        taker: TwinOrder,
+        qty: int,
+        price: int,
+        rates: tuple[int, int],
+    ) -> None:
+        """Take a trade off both orders, move its money, tell it, and close what is spent."""
+        instrument = self.instruments[maker.symbol]
+        instrument.trades += 1
+        instrument.last_price = price
+        sides: list[Any] = []
+        for order in (maker, taker):
+            order.leaves -= qty
+            order.cum += qty
+            order.notional += qty * price
+            sides += [order.terms, order.cum, order.leaves, order.notional]
+        fees = (0, 0)
+        settles = instrument.terms.settlement != Settlement.NONE
+        if settles:
+            fees = self.settle(maker, taker, qty, price, rates)
+        if settles or any(order.rests() and order.is_iceberg for order in (maker, taker)):
+            shown = [order.visible() if order.rests() else None for order in (maker, taker)]
+            sides += [*fees, *shown]
+        self.public(maker.symbol, kind, instrument.trades, price, qty, *sides)
+        told = TwinTrade(instrument.trades, price, qty, (maker.terms, taker.terms), fees)
+        instrument.remembered.append(told)
+        instrument.remembered = instrument.remembered[-self.limits.trades_kept :]
+        for order in (maker, taker):
+            if order.leaves == 0 and not order.sweeps:
+                self.close(order)
+        for order in (maker, taker):
+            self.end_other_leg(order)
+
+    # ------------------------------------------------------------------------------- what is left
+
+    def run(self, order: TwinOrder) -> None:
+        """Trade as far as it goes, then rest or expire."""
+        limit = self.taker_limit(order.symbol, order.side, order.price)
+        order.sweeps = True
+        ended_by = self.match(order, limit)
+        order.sweeps = False
+        if order.leaves:
+            self.remainder(order, ended_by)
+        else:
+            self.close(order)
+        if ended_by == Reject.PRICE_COLLAR:
+            self.begin_volatility_call(order.symbol)
+
+    def remainder(self, order: TwinOrder, ended_by: int) -> None:
+        if ended_by == Reject.FILL_LIMIT:
+            self.end(order, e.EXPIRED, Reject.FILL_LIMIT)
+        elif self.can_stay(order):
+            self.rest(order)
+        elif ended_by or order.price is not None:
+            self.end(order, e.EXPIRED, ended_by)
+        elif self.crossing(order.symbol, order.side, None):
+            self.end(order, e.EXPIRED, Reject.PRICE_COLLAR)
+        else:
+            self.end(order, e.EXPIRED, Reject.NO_LIQUIDITY)
+
+    def rest(self, order: TwinOrder) -> None:
+        self.join(order)
+        told = [order.terms, order.leaves]
+        if order.is_iceberg:
+            told.append(order.shown)
+        self.public(order.symbol, e.RESTED, *told)
+
+    def begin_volatility_call(self, symbol: str) -> None:
+        instrument = self.instruments[symbol]
+        instrument.phase = Phase.AUCTION
+        instrument.gathered = True
+        instrument.until_ns = self.now_ns + instrument.terms.volatility_call_ms * SECOND // 1_000
+        instrument.then = Phase.CONTINUOUS
+        self.public(symbol, e.PHASE_CHANGED, symbol, int(Phase.AUCTION))
+
+    # ----------------------------------------------------------------------------------- dry runs
+
+    def reachable(
+        self, account: str, symbol: str, side: int, stp: int, limit: int | None
+    ) -> Iterator[TwinOrder]:
+        """The orders it would trade with, in order, if it were large enough."""
+        anchor = self.reference(symbol)
+        for maker in self.crossing(symbol, side, limit):
+            if self.too_far(symbol, anchor, maker.price):
+                return
+            if self.keeps_off(stp, account, maker):
+                if stp == Stp.CANCEL_OLDEST:
+                    continue
+                return
+            yield maker
+
+    def dry_run(self, order: TwinOrder, limit: int | None, wanted: int) -> tuple[bool, bool]:
+        """(whether `wanted` lots can be had at once, whether that takes too many slices)."""
+        anchor = self.reference(order.symbol)
+        near: list[TwinOrder] = []
+        for maker in self.crossing(order.symbol, order.side, limit):
+            if self.too_far(order.symbol, anchor, maker.price):
+                break
+            near.append(maker)
+        found = slices = 0
+        partners = list(self.reachable(order.account, order.symbol, order.side, order.stp, limit))
+        for price in dict.fromkeys(maker.price for maker in near):
+            level = [maker for maker in near if maker.price == price]
+            slices += sum(maker.slices() for maker in level)
+            if self.version >= 2 and slices > self.limits.fills_max:
+                return False, True
+            found += sum(maker.leaves for maker in level if maker in partners)
+            stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
+                self.are_one(order.account, maker.account) for maker in level
+            )
+            if found >= wanted or stops_here:
+                break
+        return found >= wanted, False
+
+    def lots_of_amount(self, account: str, wish: Wish) -> int:
+        return sum(lots for _, lots in self.lots_for_amount(account, wish))
+
+    def lots_for_amount(self, account: str, wish: Wish) -> list[tuple[TwinOrder, int]]:
+        """How many lots of each maker a quote amount takes."""
+        limit = self.taker_limit(wish.symbol, wish.side, None)
+        makers = list(self.reachable(account, wish.symbol, wish.side, wish.stp, limit))
+        rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
+        taken: list[tuple[TwinOrder, int]] = []
+        for price in dict.fromkeys(maker.price for maker in makers):
+            if price < 1:
+                break
+            level = [maker for maker in makers if maker.price == price]
+            open_qty = sum(maker.leaves for maker in level)
+            lots = min(open_qty, room, rest // price)
+            rest -= lots * price
+            room -= lots
+            left = lots
+            for maker in level:
+                taken.append((maker, min(left, maker.leaves)))
+                left -= taken[-1][1]
+            if lots < open_qty:
+                break
+        return taken

@@ -1,0 +1,175 @@
+"""What an order holds, what a trade moves, and what it costs."""
+
+from decimal import Decimal
+
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.types import Reject, Settlement, Side
+from raftbook.core.types import SelfTradePrevention as Stp
+from raftbook.core.types import TimeInForce as Tif
+from tests.core.twin.base import Base
+from tests.core.twin.state import BIG, FEE_UNIT, TwinAccount, TwinOrder, Wish, ceiling
+
+
+class Money(Base):
+    def units(self, terms: InstrumentTerms) -> tuple[int, int] | None:
+        """Minor units of base in a lot and of quote in a tick-lot; None if not whole numbers."""
+        lot = Decimal(terms.lot_size) * 10 ** self.currencies[terms.base]
+        tick_lot = (
+            Decimal(terms.tick_size) * Decimal(terms.lot_size) * 10 ** self.currencies[terms.quote]
+        )
+        if lot != int(lot) or tick_lot != int(tick_lot):
+            return None
+        return int(lot), int(tick_lot)
+
+    def terms_reject(self, terms: InstrumentTerms) -> int:
+        """Why an instrument with these terms cannot settle."""
+        if terms.settlement == Settlement.NONE:
+            return Reject.NONE
+        if terms.base not in self.currencies or terms.quote not in self.currencies:
+            return Reject.UNKNOWN_CURRENCY
+        units = self.units(terms)
+        if units is None:
+            return Reject.BAD_AMOUNT
+        largest = max(terms.qty_max * units[0], terms.qty_max * terms.price_max * units[1])
+        if 2 * largest > BIG:
+            return Reject.OVERFLOW
+        return Reject.NONE
+
+    def settles(self, symbol: str) -> bool:
+        return self.instruments[symbol].terms.settlement != Settlement.NONE
+
+    def is_funded(self, symbol: str) -> bool:
+        return self.instruments[symbol].terms.settlement == Settlement.FUNDED
+
+    def add(self, balances: dict[str, int], currency: str, amount: int) -> None:
+        balances[currency] = balances.get(currency, 0) + amount
+
+    # -------------------------------------------------------------------------------------- holds
+
+    def amount_to_hold(
+        self,
+        symbol: str,
+        side: int,
+        leaves: int,
+        price: int | None,
+        amount: int,
+        fee_sum: int = 0,
+    ) -> tuple[str, int]:
+        """(currency, minor units) that an open quantity holds.
+
+        A buy at a price holds that; a buy without one holds `amount` tick-lots. `fee_sum` is what
+        its fills have cost so far, in hundred-thousandths.
+        """
+        terms = self.instruments[symbol].terms
+        base_unit, quote_unit = self.units(terms)
+        if side == Side.SELL:
+            return terms.base, leaves * base_unit
+        paid = (amount if price is None else leaves * price) * quote_unit
+        fee_then = ceiling(fee_sum + paid * worst_fee(terms), FEE_UNIT)
+        return terms.quote, paid + fee_then - ceiling(fee_sum, FEE_UNIT)
+
+    def hold(self, order: TwinOrder) -> None:
+        """Let the order hold what it needs now, and give back what it held before."""
+        if order.symbol not in self.instruments or not self.settles(order.symbol):
+            return
+        account = self.accounts[order.account]
+        currency, held = order.held
+        if held:
+            self.add(account.held, currency, -held)
+            self.add(account.available, currency, held)
+        order.held = ("", 0)
+        if order.leaves:
+            currency, held = order.held = self.amount_to_hold(
+                order.symbol,
+                order.side,
+                order.leaves,
+                order.hold_price,
+                order.hold_amount,
+                order.fee_sum,
+            )
+            self.add(account.held, currency, held)
+            self.add(account.available, currency, -held)
+
+    def cannot_cover(self, account: TwinAccount, side: int, currency: str, more: int) -> int:
+        if more > 0 and account.available.get(currency, 0) < more:
+            return Reject.INSUFFICIENT_FUNDS if side == Side.BUY else Reject.INSUFFICIENT_POSITION
+        return Reject.NONE
+
+    def hold_terms(self, account: str, wish: Wish) -> tuple[int | None, int]:
+        """(price, amount) that a new order is held at: one of the two."""
+        if wish.price is not None:
+            return wish.price, 0
+        if wish.stop_price is not None or wish.trail_unit:
+            return self.stop_of_wish(wish), 0
+        if wish.tif == Tif.AT_AUCTION:
+            terms = self.instruments[wish.symbol].terms
+            return min(terms.price_max, BIG if terms.band_high is None else terms.band_high), 0
+        limit = self.taker_limit(wish.symbol, wish.side, None)
+        if wish.quote_qty or limit is None:
+            return None, self.would_pay(account, wish, limit)
+        return limit, 0
+
+    def would_pay(self, account: str, wish: Wish, limit: int | None) -> int:
+        """Tick-lots that a market order would pay now."""
+        if wish.quote_qty:
+            return sum(maker.price * qty for maker, qty in self.lots_for_amount(account, wish))
+        paid, rest = 0, wish.qty
+        anchor = self.reference(wish.symbol)
+        for maker in self.crossing(wish.symbol, wish.side, limit):
+            if self.too_far(wish.symbol, anchor, maker.price):
+                break
+            is_own = self.keeps_off(wish.stp, account, maker)
+            if is_own and wish.stp in (Stp.CANCEL_NEWEST, Stp.CANCEL_BOTH):
+                break
+            if is_own and wish.stp == Stp.CANCEL_OLDEST:
+                continue
+            qty = min(rest, maker.leaves)
+            if not is_own:
+                paid += qty * maker.price
+            rest -= qty  # DECREMENT: lots that meet an own order are gone, and the walk goes on
+        return paid
+
+    # ------------------------------------------------------------------------------------- trades
+
+    def charge(self, order: TwinOrder, amount: int, rate: int) -> int:
+        """The fee of one fill: what the sum so far, rounded up, has grown by."""
+        order.fee_sum += amount * rate
+        fee = ceiling(order.fee_sum, FEE_UNIT) - order.fees
+        order.fees += fee
+        return fee
+
+    def settle(
+        self, maker: TwinOrder, taker: TwinOrder, qty: int, price: int, rates: tuple[int, int]
+    ) -> tuple[int, int]:
+        """Move the money of one trade, whose quantities have been taken off already.
+
+        Returns:
+            (maker fee, taker fee), minor units of quote.
+        """
+        terms = self.instruments[maker.symbol].terms
+        base_unit, quote_unit = self.units(terms)
+        amount = qty * price * quote_unit
+        fees = tuple(
+            self.charge(order, amount, rate)
+            for order, rate in zip((maker, taker), rates, strict=True)
+        )
+        for order, fee in zip((maker, taker), fees, strict=True):
+            self.move(order.account, order.side, terms, qty * base_unit, amount, fee)
+            if order.hold_price is None:
+                order.hold_amount = max(0, order.hold_amount - qty * price)
+            self.hold(order)
+        return fees
+
+    def move(
+        self, name: str, side: int, terms: InstrumentTerms, base: int, quote: int, fee: int
+    ) -> None:
+        """What a fill does to one account; with negative numbers it undoes it."""
+        available = self.accounts[name].available
+        sign = 1 if side == Side.BUY else -1
+        self.add(available, terms.base, sign * base)
+        self.add(available, terms.quote, -sign * quote - fee)
+        self.add(self.fee_pot, terms.quote, fee)
+
+
+def worst_fee(terms: InstrumentTerms) -> int:
+    return max(0, terms.maker_fee, terms.taker_fee)

@@ -1,0 +1,113 @@
+"""Stops: when they are looked at, how they trail, in which order they fire."""
+
+from raftbook.core import events as e
+from raftbook.core.types import OrderType as Type
+from raftbook.core.types import Phase, Reject, Side
+from tests.core.twin.matching import Matching
+from tests.core.twin.state import NOWHERE, STOPS, WITHOUT_LIMIT, TwinOrder, Wish
+
+
+class Stops(Matching):
+    def stop_of_wish(self, wish: Wish) -> int:
+        """Where it would fire if it were entered now."""
+        kind = wish.kind()
+        conditions = (wish.stop_price, wish.trail_unit, wish.trail_offset, 0, 0, 0, 0, 0)
+        order = TwinOrder((0, "", "", wish.symbol, kind, wish.qty, wish.price, conditions), 0)
+        order.best = self.reference(wish.symbol)
+        return order.stop
+
+    def wait(self, order: TwinOrder) -> None:
+        order.where = STOPS
+        order.joined = self.tick()
+        order.best = self.reference(order.symbol)
+
+    def fires_on_a_rise(self, order: TwinOrder) -> bool:
+        runs = order.ord_type in (Type.STOP, Type.STOP_LIMIT)
+        return runs == (order.side == Side.BUY)
+
+    def is_reached(self, order: TwinOrder) -> bool:
+        last = self.instruments[order.symbol].last_price
+        if last is None:
+            return False
+        return last >= order.stop if self.fires_on_a_rise(order) else last <= order.stop
+
+    def trail(self, symbol: str) -> None:
+        """The best price follows the last one in the order's favour."""
+        last = self.instruments[symbol].last_price
+        for order in self.stops_of(symbol):
+            if order.trails and last is not None:
+                better = min if order.side == Side.BUY else max
+                order.best = better(order.best, last)
+
+    def reached(self, symbol: str) -> list[TwinOrder]:
+        due = [order for order in self.stops_of(symbol) if self.is_reached(order)]
+        rising = [order for order in due if self.fires_on_a_rise(order)]
+        falling = [order for order in due if not self.fires_on_a_rise(order)]
+        rising.sort(key=lambda o: (o.stop, o.joined))
+        falling.sort(key=lambda o: (-o.stop, o.joined))
+        return rising + falling
+
+    def look_at_stops(self, symbol: str) -> None:
+        """After a whole command: rounds until one finds none, or as many fired as may."""
+        instrument = self.instruments[symbol]
+        fired = 0
+        while instrument.phase == Phase.CONTINUOUS:
+            self.trail(symbol)
+            due = self.reached(symbol)
+            if not due:
+                return
+            for order in due:
+                if order.where != STOPS:
+                    continue  # one that fired before it has ended it
+                if instrument.phase != Phase.CONTINUOUS:
+                    return
+                if fired == self.limits.triggers_max:
+                    instrument.stops_left = True
+                    return
+                fired += 1
+                self.fire(order)
+
+    def look_at_all_stops(self) -> None:
+        for symbol in self.symbols_by_creation():
+            if not self.instruments[symbol].stops_left:
+                self.look_at_stops(symbol)
+
+    def symbols_by_creation(self) -> list[str]:
+        return sorted(self.instruments, key=lambda symbol: self.instruments[symbol].created)
+
+    def unfinished(self) -> list[str]:
+        """Instruments of which more stops were reached than might fire."""
+        return [s for s in self.symbols_by_creation() if self.instruments[s].stops_left]
+
+    def go_on_with_stops(self, symbols: list[str]) -> None:
+        for symbol in symbols:
+            self.instruments[symbol].stops_left = False
+            self.look_at_stops(symbol)
+
+    def fire(self, order: TwinOrder) -> None:
+        stop = order.stop
+        order.where = NOWHERE
+        self.private(e.TRIGGERED, order.terms, stop)
+        self.end_other_leg(order)
+        if reason := self.cannot_pay_now(order):
+            return self.end(order, e.EXPIRED, reason)
+        self.run(order)
+        return None
+
+    def cannot_pay_now(self, order: TwinOrder) -> int:
+        """A stop without limit price that fires holds what a market order would hold now."""
+        if not self.settles(order.symbol) or order.ord_type not in WITHOUT_LIMIT:
+            return Reject.NONE
+        market = Wish(
+            order.symbol, order.side, Type.MARKET, 0, order.leaves, None, "", 0, order.stp
+        )
+        price, amount = self.hold_terms(order.account, market)
+        currency, need = self.amount_to_hold(order.symbol, order.side, order.leaves, price, amount)
+        if self.is_funded(order.symbol):
+            account = self.accounts[order.account]
+            more = need - order.held[1]
+            if reason := self.cannot_cover(account, order.side, currency, more):
+                return reason
+        order.hold_price, order.hold_amount = price, amount
+        self.hold(order)
+        return Reject.NONE
