@@ -266,7 +266,8 @@ class Book(Matcher):
             special.display_qty = terms[7][3]
         order.terms = terms
         order.leaves_qty = leaves
-        self._hold_anew(order)
+        if self.ledger is not None:
+            self._hold_anew(order)
         self.feed_seq += 1
         events.append(event)
         if not keeps:

@@ -314,6 +314,15 @@ class Matcher(BookState):
         terms = order.terms
         canceled = order.leaves_qty
         special = order.special
+        if special is None and order.level is not None and not self.at_auction:
+            # most orders: what follows below, without the questions
+            (self.bids if terms[4][0] == _BUY else self.asks).remove(order)
+            order.leaves_qty = 0
+            order.account.close(order)
+            self.resting_count -= 1
+            self.feed_seq = seq = self.feed_seq + 1
+            events.append((kind, seq, terms, order.cum_qty, canceled, 1, reason))
+            return
         shown = special.shown_qty if special is not None and special.display_qty else -1
         seq = self._leave(order)
         order.leaves_qty = 0

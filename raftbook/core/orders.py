@@ -438,7 +438,10 @@ def amend_order(
         events.append((CANCEL_REJECTED, 0, int(code), command))
         return
     old = order.terms
-    if (order_qty is None and price is None) or not _may_amend(order, order_qty, price):
+    is_plain = order.special is None and old[6] is not None
+    if (order_qty is None and price is None) or not (
+        is_plain or _may_amend(order, order_qty, price)
+    ):
         events.append((CANCEL_REJECTED, 0, int(Reject.AMEND_NOT_ALLOWED), command))
         return
     qty = old[5] if order_qty is None else order_qty

@@ -367,22 +367,26 @@ def amended_reject(order: Order, terms: tuple[Any, ...], *, has_qty: bool, leave
         return _qty_reject(book, qty)
     if leaves <= 0:
         return 0
-    code = 0 if price is None else _price_reject(book, price)
-    code = code or _amended_conditions_reject(order, terms)
-    if not code and price is not None:
+    if price is not None and not book.price_floor <= price <= book.price_ceiling:
+        return _price_reject(book, price)
+    if len(terms) > 7:
+        code = _amended_conditions_reject(order, terms)
+        if code:
+            return code
+    if book.notional_checked and price is not None:
         code = _notional_reject(book, price, qty)
-    if code:
-        return code
+        if code:
+            return code
     guard = order.account.guard
-    now_ns = book.moment.time_ns
     if guard is not None:
         code = guard.size_reject(qty, price)
         if code:
             return code
-        if not guard.has_tokens(now_ns, 1):
+        if not guard.has_tokens(book.moment.time_ns, 1):
             return Reject.RATE_LIMIT
-    if len(terms) > 7 and terms[7][5] != order.terms[7][5] and terms[7][5] <= now_ns:
-        return Reject.BAD_EXPIRE_TIME
+    if len(terms) > 7 and terms[7][5] != order.terms[7][5]:
+        if terms[7][5] <= book.moment.time_ns:
+            return Reject.BAD_EXPIRE_TIME
     if book.ledger is not None:
         more = book.need_of(order, terms, leaves) - order.held
         code = book.ledger.reject(order.account, terms[4][0], more)
@@ -395,8 +399,6 @@ def amended_reject(order: Order, terms: tuple[Any, ...], *, has_qty: bool, leave
 
 
 def _amended_conditions_reject(order: Order, terms: tuple[Any, ...]) -> int:
-    if len(terms) < 8:
-        return 0
     conditions = OrderConditions(*terms[7])
     if conditions.stop_price is not None and order.book.waits(order):
         code = _stop_reject(order.book, conditions.stop_price)
