@@ -9,7 +9,6 @@ from tests.core.twin.forms import NOTICES, well_formed
 from tests.core.twin.state import TwinOrder, TwinSession
 from tests.core.twin.venue import Venue
 
-
 LEASE_MS_MAX = 86_400_000
 
 
