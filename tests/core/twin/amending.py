@@ -181,14 +181,14 @@ class Amending(Entering):
     def change(self, order: TwinOrder, change: Change) -> None:
         old_terms, old_leaves, old_shown = order.terms, order.leaves, order.shown
         keeps = self.keeps_place(order, change)
-        old_stop = order.stop if order.where == STOPS else None
+        old_trigger = order.conditions[:3]
         order.hold_price, order.hold_amount = self.amended_hold(order, change)
         order.terms = self.changed_terms(order, change)
         if change.qty is not None:
             order.leaves = change.qty - order.cum
             order.canceled = 0
         self.hold(order)
-        if order.where == STOPS and order.stop != old_stop:
+        if order.where == STOPS and order.conditions[:3] != old_trigger:
             order.joined = self.tick()
         told = [order.terms, old_terms, order.cum, order.leaves, old_leaves, int(keeps)]
         if order.where == BOOK and order.is_iceberg:

@@ -70,12 +70,12 @@ class Base:
         else:
             self.private(kind, *values)
 
-    def refuse(self, command: Any, reason: int) -> None:
+    def refuse(self, command: Any, reason: int, has_session: bool = True) -> None:
         kind = None
         if type(command) is tuple and len(command) > 0 and type(command[0]) is int:
             kind = command[0]
         changes = [c.CANCEL_ORDER, c.AMEND_ORDER]
-        if self.version >= 2 and reason not in (Reject.UNKNOWN_SESSION, Reject.STALE_REQUEST):
+        if self.version >= 2 and has_session:
             changes.append(c.REPLACE_ORDER)
             if reason == Reject.MALFORMED:
                 changes.append(c.CANCEL_REPLACE)

@@ -75,10 +75,10 @@ class Twin(Sessions):
                 poss_dup = max(poss_dup, self.without_session(command))
         elif session is None:
             for command in commands:
-                self.refuse(command, Reject.UNKNOWN_SESSION)
+                self.refuse(command, Reject.UNKNOWN_SESSION, has_session=False)
         elif seq <= max(0, session.highest - self.limits.reply_window):
             for command in commands:
-                self.refuse(command, Reject.STALE_REQUEST)
+                self.refuse(command, Reject.STALE_REQUEST, has_session=False)
         else:
             session.active_ns = session.heard_ns = self.now_ns
             for command in commands:
@@ -95,11 +95,11 @@ class Twin(Sessions):
         if self.notice(command):
             return 0
         if not well_formed(command, self.forms()):
-            self.refuse(command, Reject.MALFORMED)
+            self.refuse(command, Reject.MALFORMED, has_session=False)
         elif command[0] == c.OPEN_SESSION:
             return self.open_session(command)
         else:
-            self.refuse(command, Reject.UNKNOWN_SESSION)
+            self.refuse(command, Reject.UNKNOWN_SESSION, has_session=False)
         return 0
 
     def forms(self) -> dict[int, str]:
