@@ -34,6 +34,7 @@ from raftbook.wire.client_messages import (
     SUBSCRIBE,
     WELCOME,
     login_proof,
+    packed_request,
     read_message,
 )
 from raftbook.wire.framing import FrameReader
@@ -168,6 +169,8 @@ class ClientConnection(asyncio.Protocol):
             ref = fields[0] if kind in (OPEN, QUERY, SUBSCRIBE) else 0
             self._outbox.fail(ref, Reject.MALFORMED, message)
             return
+        if kind == REQUEST:
+            fields.append(packed_request(payload))
         handler(*fields)
 
     def _on_hello(self, version: int, client_name: str) -> None:

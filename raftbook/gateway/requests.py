@@ -20,7 +20,7 @@ from raftbook.gateway.privacy import private_view
 from raftbook.replica.machine import Applied
 from raftbook.wire import pages
 from raftbook.wire.client_messages import REFUSED, REPLY, REPLY_PAGE, RESULT
-from raftbook.wire.entry import is_flat, pack_request
+from raftbook.wire.entry import are_flat, pack_request
 from raftbook.wire.framing import frame
 from raftbook.wire.packing import brief, pack
 
@@ -82,13 +82,18 @@ class Requests:
 
     # -- REQUEST ------------------------------------------------------------------------------
 
-    def on_request(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> None:
-        """Let a request into the log."""
+    def on_request(
+        self, session_id: int, request_seq: int, commands: tuple[Any, ...], raw: bytes
+    ) -> None:
+        """Let a request into the log.
+
+        Args:
+            raw: the same three, as they came.
+        """
         problem = self._problem(session_id, request_seq, commands)
         if problem is not None:
             self._refuse(session_id, request_seq, Reject.MALFORMED, problem)
             return
-        raw = pack_request(session_id, request_seq, commands)
         bytes_max = self._server.bounds.request_bytes_max
         if len(raw) > bytes_max:
             problem = f"a request of {len(raw)} bytes; at most {bytes_max}"
@@ -101,7 +106,7 @@ class Requests:
                 self._refuse(session_id, request_seq, Reject.OVERLOADED, crowd)
                 return
             self._count(key, len(raw))
-        self._server.replica.submit(session_id, request_seq, raw, self)
+        self._server.replica.submit(session_id, request_seq, raw, self, commands)
         self._server.wake()
 
     def _problem(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> str | None:
@@ -112,8 +117,9 @@ class Requests:
         commands_max = self._server.bounds.request_commands_max
         if not 0 < len(commands) <= commands_max:
             return f"a request has 1 to {commands_max} commands"
+        is_flat = are_flat(commands)
         for command in commands:
-            if type(command) is tuple and command and not is_flat(command):
+            if not is_flat and type(command) is tuple and command and not are_flat((command,)):
                 return "a command is a flat array: its fields hold no arrays and no maps"
             problem = form_error(command)
             if problem is not None:
