@@ -6,6 +6,7 @@ a ProtocolError. Must not know what the values mean.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from reprlib import Repr
 from typing import Any, Final
@@ -17,6 +18,22 @@ from raftbook.errors import ProtocolError
 _BRIEF: Final = Repr()
 _BRIEF.maxlevel = 3
 _BRIEF_CHARS_MAX: Final = 80
+_PACKER_BYTES_MAX: Final = 4 << 20
+"""A packer keeps the memory of the largest value it packed; one that packed more goes."""
+
+
+class _Packers(threading.local):
+    """One packer a thread: to make one costs more than to pack a small value."""
+
+    def __init__(self) -> None:
+        self.packer = _new_packer()
+
+
+def _new_packer() -> msgpack.Packer:
+    return msgpack.Packer(use_bin_type=True, strict_types=False)
+
+
+_packers: Final = _Packers()
 
 
 def pack(value: Any) -> bytes:
@@ -26,9 +43,11 @@ def pack(value: Any) -> bytes:
         ProtocolError: the value holds something else.
     """
     try:
-        packed: bytes = msgpack.packb(value, use_bin_type=True, strict_types=False)
+        packed: bytes = _packers.packer.pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"value cannot be packed: {error}") from error
+    if len(packed) > _PACKER_BYTES_MAX:
+        _packers.packer = _new_packer()
     return packed
 
 
@@ -56,7 +75,13 @@ def unpack(payload: bytes) -> Any:
 def pack_array(items: Iterable[bytes]) -> bytes:
     """One array out of items that are packed already."""
     parts = list(items)
-    header: bytes = msgpack.Packer().pack_array_header(len(parts))
+    count = len(parts)
+    if count < 16:
+        header = bytes((0x90 | count,))
+    elif count < 1 << 16:
+        header = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        header = b"\xdd" + count.to_bytes(4, "big")
     return header + b"".join(parts)
 
 
