@@ -117,6 +117,7 @@ class ClientConnection(asyncio.Protocol):
             self._timer.cancel()
         self._outbox.give_up()
         self._questions.give_up()
+        self._handlers.clear()  # they hold this object: without them it goes at once
 
     def end(self, *, gives_up: bool = False) -> None:
         """Close after what was written has left, or soon if the client does not read it.

@@ -1,0 +1,61 @@
+"""When a node looks for reference cycles: seldom, and hardly ever among what lives long.
+
+Owns the garbage collector of the process. Orders, events and replies live and die without cycles,
+and there are millions of them: to look at each one when it was new took a fifteenth of a node's
+time, and to look at all of them is a pause. So what has just been made is set aside unseen as soon
+as there is much of it, while a quiet node collects as ever; everything is looked at once in
+FULL_EVERY_S, on a node that does not lead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import Final
+
+YOUNG_MAX: Final = 10_000
+"""More objects than this since the last look are set aside."""
+LOOK_EVERY_S: Final = 0.02
+AUTOMATIC_AT: Final = 200_000
+"""Python's own threshold: what a long turn makes before anybody could look."""
+FULL_EVERY_S: Final = 3_600.0
+
+
+class Memory:
+    """Keeps the collector away from what lives long, on the running loop.
+
+    Args:
+        may_pause: whether a pause of some hundred milliseconds would disturb nobody now.
+    """
+
+    def __init__(self, may_pause: Callable[[], bool]) -> None:
+        self._may_pause = may_pause
+        self._full_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin; needs a running loop."""
+        gc.set_threshold(AUTOMATIC_AT, 20, 50)
+        self._full_at = asyncio.get_running_loop().time() + FULL_EVERY_S
+        self._on_timer()
+
+    def stop(self) -> None:
+        """Let everything be looked at again."""
+        if self._timer is not None:
+            self._timer.cancel()
+        gc.unfreeze()
+
+    def look(self, now: float) -> None:
+        """Set aside what is young, or look at everything if that is due."""
+        if now >= self._full_at and self._may_pause():
+            self._full_at = now + FULL_EVERY_S
+            gc.unfreeze()
+            gc.collect()
+        elif gc.get_count()[0] > YOUNG_MAX:
+            gc.freeze()
+
+    def _on_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_EVERY_S, self._on_timer)
+        self.look(loop.time())
