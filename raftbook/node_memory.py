@@ -16,9 +16,9 @@ from typing import Final
 
 YOUNG_MAX: Final = 10_000
 """More objects than this since the last look are set aside."""
-LOOK_EVERY_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.1
 AUTOMATIC_AT: Final = 200_000
-"""Python's own threshold: what a long turn makes before anybody could look."""
+"""Python's own threshold: more than a node makes between two looks."""
 FULL_EVERY_S: Final = 3_600.0
 
 

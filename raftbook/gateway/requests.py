@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from raftbook.core.commands import NO_SESSION, OPEN_SESSION, form_error, is_id, open_session
+from raftbook.core.commands import NO_SESSION, is_id, open_session
 from raftbook.core.events import SESSION_OPENED, Reply
 from raftbook.core.types import Reject
 from raftbook.gateway.caller import Caller
+from raftbook.gateway.forms import forms_error
 from raftbook.gateway.outbox import MESSAGE_CHARS_MAX, Outbox
 from raftbook.gateway.privacy import private_view
 from raftbook.replica.machine import Applied
 from raftbook.wire import pages
 from raftbook.wire.client_messages import REFUSED, REPLY, REPLY_PAGE, RESULT
-from raftbook.wire.entry import are_flat, pack_request
+from raftbook.wire.entry import pack_request
 from raftbook.wire.framing import frame
 from raftbook.wire.packing import brief, pack
 
@@ -117,16 +118,7 @@ class Requests:
         commands_max = self._server.bounds.request_commands_max
         if not 0 < len(commands) <= commands_max:
             return f"a request has 1 to {commands_max} commands"
-        is_flat = are_flat(commands)
-        for command in commands:
-            if not is_flat and type(command) is tuple and command and not are_flat((command,)):
-                return "a command is a flat array: its fields hold no arrays and no maps"
-            problem = form_error(command)
-            if problem is not None:
-                return problem
-            if command[0] == OPEN_SESSION:
-                return "sessions are opened with OPEN"
-        return None
+        return forms_error(commands)
 
     def _crowd(self, size: int) -> str | None:
         """Why there is no room for a request of so many bytes."""
