@@ -29,36 +29,43 @@ def collector() -> Iterator[None]:
     gc.enable()
 
 
-def test_what_was_made_in_plenty_is_not_looked_at_until_everything_is() -> None:
-    memory = Memory(lambda: True)
-    memory._full_at = 10.0
-    knot = weakref.ref(Knot())
-    plenty = [[number] for number in range(2 * node_memory.YOUNG_MAX)]
-    memory.look(9.0)
+def plenty() -> list[list[int]]:
+    """More objects than a look leaves alone."""
+    return [[number] for number in range(2 * node_memory.YOUNG_MAX)]
+
+
+def memory(*, is_leader: bool = False) -> Memory:
+    """One that looks at everything from second 100 on, and looked at what is young in second 9."""
+    made = Memory(lambda: not is_leader)
+    made._full_at, made._looked_at = 100.0, 9.0
+    return made
+
+
+def test_what_is_made_in_plenty_is_not_looked_at_until_everything_is() -> None:
+    watch = memory()
+    knot, kept = weakref.ref(Knot()), plenty()
+    watch.look(9.5)
     gc.collect()
     assert knot() is not None
-    memory.look(10.0)
+    watch.look(100.0)
     assert knot() is None
-    assert len(plenty) == 2 * node_memory.YOUNG_MAX
+    assert len(kept) > node_memory.YOUNG_MAX
 
 
-def test_a_quiet_node_collects_as_ever() -> None:
-    memory = Memory(lambda: True)
-    memory._full_at = 10.0
-    gc.collect()
-    knot = weakref.ref(Knot())
-    memory.look(9.0)
-    gc.collect()
+def test_a_quiet_node_looks_at_what_is_young() -> None:
+    watch = memory()
+    knot, kept = weakref.ref(Knot()), plenty()
+    watch.look(11.0)
     assert knot() is None
+    assert len(kept) > node_memory.YOUNG_MAX
 
 
-def test_everything_is_looked_at_only_when_that_disturbs_nobody() -> None:
-    is_leader = True
-    memory = Memory(lambda: not is_leader)
-    memory._full_at = 10.0
-    knot = weakref.ref(Knot())
-    memory.look(11.0)
+def test_a_leader_puts_off_the_look_at_everything_but_not_for_ever() -> None:
+    watch = memory(is_leader=True)
+    knot, kept = weakref.ref(Knot()), plenty()
+    watch.look(9.5)
+    watch.look(100.0 + node_memory.PUT_OFF_MAX_S - 1)
     assert knot() is not None
-    is_leader = False
-    memory.look(11.1)
+    watch.look(100.0 + node_memory.PUT_OFF_MAX_S)
     assert knot() is None
+    assert len(kept) > node_memory.YOUNG_MAX
