@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.cluster import PER_REQUEST, commands
+from benchmarks.cluster import LONG_REQUESTS, commands
 from benchmarks.flows import genesis
 from raftbook.client.calls import framed
 from raftbook.core.commands import Entry, open_session
@@ -29,6 +29,7 @@ from raftbook.wire.entry import REGULAR, pack_entry, read_request, unpack_entry
 from raftbook.wire.framing import HEADER_BYTES, frame
 from raftbook.wire.packing import pack
 
+PER_REQUEST = LONG_REQUESTS.per_request
 ENTRIES = 2
 PER_ENTRY = 10
 ROUNDS = 200
@@ -68,7 +69,7 @@ def _measure(stages: Stages) -> dict[str, float]:
 
 def _stages(journal: Journal) -> Stages:
     chance = random.Random(7)
-    requests = [tuple(commands(chance)) for _ in range(ENTRIES * PER_ENTRY)]
+    requests = [tuple(commands(chance, PER_REQUEST)) for _ in range(ENTRIES * PER_ENTRY)]
     frames = [_request_frame(seq, request) for seq, request in enumerate(requests, start=1)]
     raws = [packed_request(payload) for payload in frames]
     batches = [raws[start : start + PER_ENTRY] for start in range(0, len(raws), PER_ENTRY)]
