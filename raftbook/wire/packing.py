@@ -6,7 +6,6 @@ a ProtocolError. Must not know what the values mean.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from reprlib import Repr
 from typing import Any, Final
@@ -22,18 +21,9 @@ _PACKER_BYTES_MAX: Final = 4 << 20
 """A packer keeps the memory of the largest value it packed; one that packed more goes."""
 
 
-class _Packers(threading.local):
-    """One packer a thread: to make one costs more than to pack a small value."""
-
-    def __init__(self) -> None:
-        self.packer = _new_packer()
-
-
-def _new_packer() -> msgpack.Packer:
-    return msgpack.Packer(use_bin_type=True, strict_types=False)
-
-
-_packers: Final = _Packers()
+_idle: Final[list[msgpack.Packer]] = []
+"""To make a packer costs more than to pack a small value. Whoever packs takes one out, so that no
+two threads ever have the same."""
 
 
 def pack(value: Any) -> bytes:
@@ -43,11 +33,15 @@ def pack(value: Any) -> bytes:
         ProtocolError: the value holds something else.
     """
     try:
-        packed: bytes = _packers.packer.pack(value)
+        packer = _idle.pop()
+    except IndexError:
+        packer = msgpack.Packer(use_bin_type=True, strict_types=False)
+    try:
+        packed: bytes = packer.pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"value cannot be packed: {error}") from error
-    if len(packed) > _PACKER_BYTES_MAX:
-        _packers.packer = _new_packer()
+    if len(packed) <= _PACKER_BYTES_MAX:
+        _idle.append(packer)
     return packed
 
 

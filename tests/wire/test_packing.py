@@ -56,11 +56,25 @@ def test_a_value_that_cannot_be_packed_leaves_nothing_behind() -> None:
 
 def test_the_memory_that_a_long_value_took_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "_PACKER_BYTES_MAX", 100)
-    before = packing._packers.packer
+    idle: list[Any] = []
+    monkeypatch.setattr(packing, "_idle", idle)
     assert unpack(pack("x" * 90)) == "x" * 90
-    assert packing._packers.packer is before
+    assert len(idle) == 1
     assert unpack(pack("x" * 200)) == "x" * 200
-    assert packing._packers.packer is not before
+    assert idle == []
+
+
+def test_a_packer_is_nobody_elses_while_it_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_idle", [])
+    packed_within: list[bytes] = []
+
+    class Curious(dict[str, int]):
+        def items(self) -> Any:
+            packed_within.append(pack((1, 2)))
+            return super().items()
+
+    assert unpack(pack(("a", Curious(b=1), "c"))) == ("a", {"b": 1}, "c")
+    assert packed_within == [b"\x92\x01\x02"]
 
 
 @pytest.mark.parametrize("code", [-128, -1, 0, 1, 127])
