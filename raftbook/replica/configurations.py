@@ -44,6 +44,8 @@ class Configurations:
 
     def committed(self, commit_index: int) -> Membership:
         """The newest one that is committed, or what came before all in the log."""
+        if len(self._stack) == 1:
+            return self._stack[0]
         for membership in reversed(self._stack):
             if membership.index <= commit_index:
                 return membership

@@ -232,8 +232,10 @@ class HostLoop(asyncio.AbstractEventLoop):
     # -- what production code calls ---------------------------------------------------------------
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        now = self.clockwork.now
-        return self.clockwork.push(now, Handle(self, now, callback, args))
+        clockwork = self.clockwork
+        handle = Handle(self, clockwork.now, callback, args)
+        clockwork._ready.append(handle)
+        return handle
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
         when = self.clockwork.now + max(delay, 0.0) / self.rate + RESOLUTION_S

@@ -52,7 +52,8 @@ class SimMachine(Machine):
         host = self._host
         host.point("apply")
         applied = super().apply(index, term, payload)
-        host.applied.append((index, term, payload, self.exchange.digest.value()))
+        # The digest that this node itself goes by, taken by the machine after this very entry.
+        host.applied.append((index, term, payload, self.digest_at(index) or ""))
         return applied
 
     def restore(self, payload: bytes, *, index: int, expected_state_digest: str) -> None:

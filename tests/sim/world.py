@@ -269,8 +269,8 @@ class World:
             self.checks.look_at_loops()
             for client in self.clients:
                 client.check_deadlines()
-            for host in self.hosts:
-                if host.is_whole:
+            for host in self.hosts if self.lost_disks else ():
+                if host.node_id in self.lost_disks and host.is_whole:
                     self.lost_disks.discard(host.node_id)
             if until is not None and until():
                 return True
