@@ -119,9 +119,7 @@ def _many(options: argparse.Namespace) -> int:
             print(f"seed {row['seed']}: held, {row['orders']} orders", flush=True)
 
     plan = Plan(options.nodes, options.seconds, options.members)
-    return _say_sum(
-        run_many(options.seeds, plan, jobs=options.jobs, path=options.json, told=told)
-    )
+    return _say_sum(run_many(options.seeds, plan, jobs=options.jobs, path=options.json, told=told))
 
 
 def _say_sum(summary: Summary) -> int:

@@ -129,8 +129,11 @@ def read_rows(path: Path) -> Iterator[Row]:
         ValueError: another line is none.
     """
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    for line in lines[:-1]:
-        yield json.loads(line)
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}: line {number} is no run: {error}") from error
 
 
 def sum_files(paths: Iterable[Path]) -> Summary:

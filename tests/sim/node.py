@@ -248,7 +248,7 @@ class Host:
         if self._is_dying:
             raise Killed(name)
         self.points[name] += 1
-        armed = self.armed.get(name)
+        armed = self.armed.get(name) if self.armed else None
         if armed is not None:
             armed[0] -= 1
             if armed[0] <= 0:

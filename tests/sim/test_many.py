@@ -6,9 +6,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim import many
 from tests.sim.many import Plan, Summary, read_rows, run_many, sum_files
+from tests.sim.world import Outcome
 
-PLAN = Plan(nodes=3, seconds=2.0)
+PLAN = Plan(nodes=3, seconds=1.0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that cost nothing: what is tested here is what is kept of them."""
+
+    def run_seed(seed: int, *, nodes: int, seconds: float, **_: object) -> Outcome:
+        return Outcome(seed, nodes, seconds, digest=f"{seed:064}", faults={"kill": seed}, orders=9)
+
+    monkeypatch.setattr(many, "run_seed", run_seed)
+
+
+def test_a_line_says_what_the_run_showed(tmp_path: Path) -> None:
+    summary = run_many([20], PLAN, path=tmp_path / "file")
+    (row,) = read_rows(tmp_path / "file")
+    assert (row["seed"], row["nodes"], row["invariant"]) == (20, 3, "")
+    assert row["orders"] == summary.counts["orders"] >= 20
+    assert row["faults"] == dict(summary.faults)
 
 
 def comparable(summary: Summary) -> dict[str, object]:
@@ -16,6 +36,7 @@ def comparable(summary: Summary) -> dict[str, object]:
     return {name: v for name, v in summary.as_dict().items() if "cpu" not in name}
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_campaign_that_was_killed_goes_on_where_its_file_ends(tmp_path: Path) -> None:
     whole = run_many(range(20, 23), PLAN, path=tmp_path / "whole")
     lines = (tmp_path / "whole").read_bytes().splitlines(keepends=True)
@@ -32,6 +53,7 @@ def test_a_campaign_that_was_killed_goes_on_where_its_file_ends(tmp_path: Path) 
     ]
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_run_that_stands_in_several_files_counts_once(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     first = run_many(range(20, 22), PLAN, path=one)
@@ -42,9 +64,10 @@ def test_a_run_that_stands_in_several_files_counts_once(tmp_path: Path) -> None:
     assert both.sizes == {3: 3}
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_same_seed_over_another_time_is_another_run(tmp_path: Path) -> None:
     run_many([20], PLAN, path=tmp_path / "file")
-    run_many([20], Plan(nodes=3, seconds=3.0), path=tmp_path / "file")
+    run_many([20], Plan(nodes=3, seconds=2.0), path=tmp_path / "file")
     assert sum_files([tmp_path / "file"]).seeds == 2
 
 
@@ -52,6 +75,6 @@ def test_a_line_that_is_none_is_an_error_unless_it_is_a_torn_last_one(tmp_path: 
     file = tmp_path / "file"
     file.write_bytes(b'{"seed": 1}\n{"se')
     assert len(list(read_rows(file))) == 1
-    file.write_bytes(b'{"se\n{"seed": 1}\n')
-    with pytest.raises(ValueError, match="line 1"):
+    file.write_bytes(b'{"seed": 1}\n{"se\n{"seed": 2}\n')
+    with pytest.raises(ValueError, match="line 2 is no run"):
         list(read_rows(file))
