@@ -150,12 +150,13 @@ async def _changed(
 
 
 async def _until(ground: Nemeses, what: str, is_so: Callable[[], Any]) -> bool:
-    deadline = time.monotonic() + CHANGE_S
+    within_s = CHANGE_S * ground.cluster.slow
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if await asyncio.to_thread(is_so):
             return True
         await asyncio.sleep(0.1)
-    ground.report.problem(f"not within {CHANGE_S:g} s: {what}")
+    ground.report.problem(f"not within {within_s:g} s: {what}")
     return False
 
 

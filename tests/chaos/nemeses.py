@@ -263,7 +263,7 @@ class Nemeses:
             return
         # Fenced or not, it goes on by itself; it may fence itself over a write that is under way.
         await asyncio.sleep(0.3)
-        deadline = time.monotonic() + CATCH_UP_S
+        deadline = time.monotonic() + CATCH_UP_S * self.cluster.slow
         while time.monotonic() < deadline:
             status = await asyncio.to_thread(self.cluster.ask, node_id, "status")
             if status is not None and status["fenced"] is None:
@@ -359,7 +359,7 @@ class Nemeses:
 
     async def _caught_up(self, node_id: int) -> None:
         """Wait until a node has come to where the leader was."""
-        deadline = time.monotonic() + CATCH_UP_S
+        deadline = time.monotonic() + CATCH_UP_S * self.cluster.slow
         goal: int | None = None
         while time.monotonic() < deadline:
             told = dict(await asyncio.to_thread(lambda: list(self.cluster.statuses())))
@@ -369,7 +369,9 @@ class Nemeses:
             if mine is not None and goal is not None and mine["applied_index"] >= goal:
                 return
             await asyncio.sleep(0.1)
-        self.report.problem(f"node {node_id} has not caught up within {CATCH_UP_S:g} s")
+        self.report.problem(
+            f"node {node_id} has not caught up within {CATCH_UP_S * self.cluster.slow:g} s"
+        )
 
 
 Act = Callable[[Nemeses, random.Random], Awaitable[None]]
