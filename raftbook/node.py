@@ -86,6 +86,9 @@ def run(
     """
     configure_log(log_format, node_id)
     retry_s = _RETRY_MIN_S
+    # To read a long log takes a while, and so does all of it on a busy machine.
+    directory = node_directory(config, node_id, data_dir)
+    _log.info("node %d of cluster %s starts from %s", node_id, config.name, directory)
     node = Node(config, node_id, data_dir=data_dir)
     while True:
         started = time.monotonic()

@@ -17,6 +17,7 @@ from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.gateway.caller import Caller
 from raftbook.gateway.outbox import Outbox
+from raftbook.gateway.queries import QueryError
 from raftbook.gateway.questions import Questions
 from raftbook.gateway.requests import Requests
 from raftbook.gateway.subscriptions import Subscription
@@ -198,7 +199,15 @@ class ClientConnection(asyncio.Protocol):
             self._outbox.send(RESULT, ref, {"account": name, "operator": account.is_operator})
 
     def _on_ping(self, ref: int) -> None:
-        self._outbox.send(PONG, ref)
+        """Who hears nothing for long asks for a sign; a stream has one only while it may go on."""
+        try:
+            if self.subscriptions:
+                self._questions.check_streams()
+        except QueryError as error:
+            self._outbox.fail(0, error.code, error.message)
+            self.end()
+        else:
+            self._outbox.send(PONG, ref)
 
     # -- subscriptions ------------------------------------------------------------------------
 
