@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.flows import SYMBOL
@@ -13,11 +14,26 @@ from raftbook.client import AsyncClient, Client
 from raftbook.core.commands import Command, new_order
 from raftbook.core.types import Side
 
-PER_REQUEST = 100
-IN_FLIGHT = 48
-REQUESTS = 700
 SINGLES = 300
 FAILOVERS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many clients, spread over the nodes, each with so many requests of so many orders.
+
+    Attributes:
+        in_flight: requests of a client under way at once.
+    """
+
+    clients: int
+    requests: int
+    per_request: int
+    in_flight: int
+
+
+LONG_REQUESTS = Load(clients=3, requests=700, per_request=100, in_flight=48)
+SINGLE_ORDERS = Load(clients=64, requests=800, per_request=1, in_flight=32)
 
 
 def run() -> dict[str, Any]:
@@ -29,18 +45,21 @@ def run() -> dict[str, Any]:
             )
             for node_id in NODE_IDS
         }
-        throughput = asyncio.run(_throughput(nodes))
+        throughput = asyncio.run(_throughput(nodes, LONG_REQUESTS))
+        one_by_one = asyncio.run(_throughput(nodes, SINGLE_ORDERS))
         digests = _digests(nodes)
         failovers = [_failover(nodes) for _ in range(FAILOVERS)]
     return {
         "orders_per_s": throughput,
+        "orders_per_s_one_to_a_request": one_by_one,
         "single_order_ms": singles,
         "digests_equal": len(set(digests)) == 1,
         "failover_ms": sorted(failovers),
     }
 
 
-def _commands(chance: random.Random) -> list[Command]:
+def commands(chance: random.Random, count: int) -> list[Command]:
+    """Random limit orders at prices around one middle, so that they rest and trade."""
     return [
         new_order(
             SYMBOL,
@@ -48,38 +67,38 @@ def _commands(chance: random.Random) -> list[Command]:
             chance.randint(1, 4),
             10_000 + chance.randint(-20, 20),
         )
-        for _ in range(PER_REQUEST)
+        for _ in range(count)
     ]
 
 
-async def _throughput(nodes: Nodes) -> int:
-    """Random limit orders that rest and trade, requests of a hundred, pipelined to each node."""
+async def _throughput(nodes: Nodes, load: Load) -> int:
+    """Orders per second, acknowledged, pipelined to each node."""
     clients = [
-        AsyncClient([nodes.address(node_id)], account="bench", timeout_s=30) for node_id in NODE_IDS
+        AsyncClient([nodes.address(NODE_IDS[number % 3])], account="bench", timeout_s=30)
+        for number in range(load.clients)
     ]
     for client in clients:
         await client.connect()
     chance = random.Random(7)
-    batches = [_commands(chance) for _ in range(50)]
+    requests = [commands(chance, load.per_request) for _ in range(50)]
     start = time.perf_counter()
-    await asyncio.gather(*(_pipeline(client, batches) for client in clients))
+    await asyncio.gather(*(_pipeline(client, requests, load) for client in clients))
     seconds = time.perf_counter() - start
     for client in clients:
         await client.close()
-    return round(len(clients) * REQUESTS * PER_REQUEST / seconds)
+    return round(load.clients * load.requests * load.per_request / seconds)
 
 
-async def _pipeline(client: AsyncClient, batches: list[list[Command]]) -> None:
-    places = asyncio.Semaphore(IN_FLIGHT)
+async def _pipeline(client: AsyncClient, requests: list[list[Command]], load: Load) -> None:
+    numbers = iter(range(load.requests))
 
-    async def one(number: int) -> None:
-        await client.request(batches[number % len(batches)])
-        places.release()
+    async def caller() -> None:
+        for number in numbers:
+            await client.request(requests[number % len(requests)])
 
     async with asyncio.TaskGroup() as group:
-        for number in range(REQUESTS):
-            await places.acquire()
-            group.create_task(one(number))
+        for _ in range(load.in_flight):
+            group.create_task(caller())
 
 
 def _single(nodes: Nodes, node_id: int) -> dict[str, float]:
@@ -88,9 +107,9 @@ def _single(nodes: Nodes, node_id: int) -> dict[str, float]:
     times: list[float] = []
     with Client([nodes.address(node_id)], account="bench") as client:
         for _ in range(SINGLES):
-            command = _commands(chance)[0]
+            request = commands(chance, 1)
             start = time.perf_counter()
-            client.request([command])
+            client.request(request)
             times.append((time.perf_counter() - start) * 1_000)
     times.sort()
     return {"p50": round(times[SINGLES // 2], 2), "p99": round(times[SINGLES * 99 // 100], 2)}

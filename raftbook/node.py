@@ -36,6 +36,7 @@ from raftbook.node_members import (
     own_address,
     peer_addresses,
 )
+from raftbook.node_memory import Memory
 from raftbook.node_settings import (
     client_bounds,
     link_settings,
@@ -59,8 +60,6 @@ __all__ = ["Node", "genesis_of", "load_secret", "node_directory", "run"]
 
 _log = logging.getLogger("raftbook.node")
 
-_GC_ALLOCATIONS: Final = 50_000
-"""Orders live and die without reference cycles, so collections find nothing: make them rare."""
 _HAND_OVER_S: Final = 1.0
 """How long a leader's log stands still for a peer to take over."""
 _RETRY_MIN_S: Final = 1.0
@@ -86,8 +85,10 @@ def run(
         StorageError: what is on disk does not allow it to start.
     """
     configure_log(log_format, node_id)
-    gc.set_threshold(_GC_ALLOCATIONS, 20, 50)
     retry_s = _RETRY_MIN_S
+    # To read a long log takes a while, and so does all of it on a busy machine.
+    directory = node_directory(config, node_id, data_dir)
+    _log.info("node %d of cluster %s starts from %s", node_id, config.name, directory)
     node = Node(config, node_id, data_dir=data_dir)
     while True:
         started = time.monotonic()
@@ -187,12 +188,14 @@ class Node:
         )
         server = self._make_server()
         self.replica_links.target = self._links
+        memory = Memory(may_pause=lambda: not self.replica.raft.is_leader)
         try:
             with self._explained_port("raft_port", self.address.raft_port):
                 await self._links.start(self.address.host, self.address.raft_port)
             with self._explained_port("client_port", self.address.client_port):
                 await server.start(self.address.host, self.address.client_port)
             self._driver.start()
+            memory.start()
             _log.info(
                 "node %d of cluster %s is up: peers %s:%d, clients %s:%d, applied %d",
                 self.address.node_id,
@@ -209,6 +212,7 @@ class Node:
             await server.close()
             await self._links.close()
             self._driver.stop()
+            memory.stop()
         if self._is_again:
             return None
         _log.info("node %d stopped", self.address.node_id)

@@ -26,6 +26,7 @@ BELOW = {
     "genesis": {"core", *BESIDE_CORE},
     "secret": {"storage", *BESIDE_CORE},
     "node_log": set(),
+    "node_memory": set(),
     "node_settings": {"replica", "gateway", *BESIDE_CORE},
     "node_join": {"replica", "secret", "storage", "wire", *BESIDE_CORE},
     "node_members": {"core", "replica", "gateway", *BESIDE_CORE},

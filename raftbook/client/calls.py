@@ -19,7 +19,9 @@ from raftbook.core.commands import Command
 from raftbook.errors import OutcomeUnknown, RaftbookError
 from raftbook.wire import client_messages as m
 from raftbook.wire.framing import frame
-from raftbook.wire.packing import pack, pack_array
+from raftbook.wire.packing import pack
+
+_FOUR: Final = b"\x94"  # msgpack: the head of an array of four
 
 SLOW_QUERIES: Final = frozenset(("snapshot", "transfer", "add", "remove"))
 """They work for longer than one attempt; no other node is asked before the deadline."""
@@ -209,5 +211,8 @@ class Calls(Conversation):
 
 
 def framed(kind: int, first: int, second: int | str, *, packed: bytes) -> bytes:
-    """A message of three fields, the last of which is packed already."""
-    return frame(pack_array((pack(kind), pack(first), pack(second), packed)))
+    """A message of three fields, the last of which is packed already.
+
+    The other three values make an array of their own, which is given another head.
+    """
+    return frame(_FOUR + pack((kind, first, second))[1:] + packed)

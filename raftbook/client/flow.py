@@ -18,6 +18,7 @@ The words and types of those errors are `verdicts.py`'s, the session's OPEN `ope
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Final
 
 from raftbook.client.calls import Calls, framed
@@ -158,7 +159,8 @@ class Flow(Calls):
         if operation is None:
             return
         self.ring.succeeded()
-        events = tuple(event for page in (*operation.pages, events) for event in page)
+        if operation.pages:
+            events = tuple(chain.from_iterable((*operation.pages, events)))
         first = events[0] if events else ()
         if type(first) is tuple and len(first) > 2 and first[0] in _REJECTIONS:
             if first[2] in (Reject.UNKNOWN_SESSION, Reject.STALE_REQUEST):

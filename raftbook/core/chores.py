@@ -30,12 +30,14 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     under_way = agenda.mass_cancels
     agenda.mass_cancels = []
     _end_leases(exchange, now_ns, events)
+    younger, agenda.mass_cancels = agenda.mass_cancels, []
     room = exchange.limits.cancel_page
     for job in under_way:
         if room:
             room -= go_on(exchange, job, room, events)
         else:
             agenda.mass_cancels.append(job)
+    agenda.mass_cancels += younger
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
     _end_calls(exchange, now_ns, events)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from raftbook.core.events import (
     ACCEPTED,
@@ -36,6 +36,8 @@ from raftbook.core.events import (
 )
 
 FeedMessage = tuple[Any, ...]
+
+_WITHOUT_ORDER: Final = frozenset((PHASE_CHANGED, INSTRUMENT_CREATED))
 
 
 def public_view(event: Event) -> tuple[Any, ...]:
@@ -85,7 +87,11 @@ class FeedHistory:
             for event in events:
                 if not event[1]:
                     continue
-                symbol = _symbol(event)
+                kind = event[0]
+                if kind == TRADE:
+                    symbol = event[5][3]
+                else:
+                    symbol = _symbol(event) if kind in _WITHOUT_ORDER else event[2][3]
                 history = by_symbol.get(symbol)
                 if history is None:
                     history = by_symbol[symbol] = _SymbolHistory(self._kept)
@@ -126,13 +132,6 @@ class _SymbolHistory:
 
 
 def _symbol(event: Event) -> str:
-    kind = event[0]
-    if kind == TRADE:
-        symbol: str = event[5][3]
-    elif kind == PHASE_CHANGED:
-        symbol = event[2]
-    elif kind == INSTRUMENT_CREATED:
-        symbol = event[2][0]
-    else:
-        symbol = event[2][3]
+    """The instrument of an event that is about no order."""
+    symbol: str = event[2] if event[0] == PHASE_CHANGED else event[2][0]
     return symbol

@@ -17,6 +17,7 @@ from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.gateway.caller import Caller
 from raftbook.gateway.outbox import Outbox
+from raftbook.gateway.queries import QueryError
 from raftbook.gateway.questions import Questions
 from raftbook.gateway.requests import Requests
 from raftbook.gateway.subscriptions import Subscription
@@ -34,6 +35,7 @@ from raftbook.wire.client_messages import (
     SUBSCRIBE,
     WELCOME,
     login_proof,
+    packed_request,
     read_message,
 )
 from raftbook.wire.framing import FrameReader
@@ -116,6 +118,7 @@ class ClientConnection(asyncio.Protocol):
             self._timer.cancel()
         self._outbox.give_up()
         self._questions.give_up()
+        self._handlers.clear()  # they hold this object: without them it goes at once
 
     def end(self, *, gives_up: bool = False) -> None:
         """Close after what was written has left, or soon if the client does not read it.
@@ -168,6 +171,8 @@ class ClientConnection(asyncio.Protocol):
             ref = fields[0] if kind in (OPEN, QUERY, SUBSCRIBE) else 0
             self._outbox.fail(ref, Reject.MALFORMED, message)
             return
+        if kind == REQUEST:
+            fields.append(packed_request(payload))
         handler(*fields)
 
     def _on_hello(self, version: int, client_name: str) -> None:
@@ -194,7 +199,15 @@ class ClientConnection(asyncio.Protocol):
             self._outbox.send(RESULT, ref, {"account": name, "operator": account.is_operator})
 
     def _on_ping(self, ref: int) -> None:
-        self._outbox.send(PONG, ref)
+        """Who hears nothing for long asks for a sign; a stream has one only while it may go on."""
+        try:
+            if self.subscriptions:
+                self._questions.check_streams()
+        except QueryError as error:
+            self._outbox.fail(0, error.code, error.message)
+            self.end()
+        else:
+            self._outbox.send(PONG, ref)
 
     # -- subscriptions ------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class ClientServer:
         self._forget_entries()
         replica.on_applied.append(self._on_applied)
         replica.on_installed.append(self._on_installed)
+        replica.on_fenced.append(self._end_streams)
 
     async def start(self, host: str, port: int) -> None:
         """Listen.
@@ -139,10 +140,14 @@ class ClientServer:
         self._applied.set()
         self._forget_entries()
         self.feed.forget()
+        # What a subscriber missed is unknown here: it resumes by itself, elsewhere or anew.
+        self._end_streams(gives_up=True)
+
+    def _end_streams(self, *, gives_up: bool = False) -> None:
+        """Let subscribers go on at another node: from this one nothing more would come."""
         for connection in list(self.connections):
-            # What a subscriber missed is unknown here: it resumes by itself, elsewhere or anew.
             if connection.subscriptions:
-                connection.end(gives_up=True)
+                connection.end(gives_up=gives_up)
 
 
 class _Barrier:

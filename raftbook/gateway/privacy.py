@@ -13,9 +13,10 @@ from raftbook.core.events import TRADE, Event
 
 def private_view(events: list[Event], account_name: str) -> list[Event]:
     """The events with other accounts' names and ids taken out; the same list if there are none."""
-    if all(event[0] != TRADE for event in events):
-        return events
-    return [_view(event, account_name) for event in events]
+    for event in events:
+        if event[0] == TRADE and not event[5][1] == event[9][1] == account_name:
+            return [_view(each, account_name) for each in events]
+    return events
 
 
 def _view(event: Event, account_name: str) -> Event:

@@ -119,11 +119,15 @@ class Questions:
         """Refuse what this node cannot vouch for at the moment of the answer, however long ago it
         had come far enough: a slow reader lets it wait.
         """
+        if arguments.get("linearizable"):
+            self._check_takes_part()
+        self._check_age(name, arguments)
+
+    def _check_takes_part(self) -> None:
         replica = self._server.replica
-        if arguments.get("linearizable") and replica.fence is not None:
+        if replica.fence is not None:
             message = f"node {replica.node_id} is fenced: {replica.fenced}; ask another"
             raise QueryError(Reject.TOO_STALE, message)
-        self._check_age(name, arguments)
 
     def _check_age(self, name: str, arguments: Arguments) -> None:
         """Refuse to show a market that this node has had no word of for long."""
@@ -145,6 +149,7 @@ class Questions:
             return
         server = self._server
         try:
+            self.check_streams()
             subscription = make_subscription(
                 name,
                 arguments,
@@ -160,6 +165,15 @@ class Questions:
         self.subscriptions[number] = subscription
         self._outbox.send(RESULT, ref, {"subscription": number, **subscription.result})
         self._outbox.put_pages(_pushes(number, subscription.first()), is_paced=True)
+
+    def check_streams(self) -> None:
+        """Refuse to be whom a client waits for in vain: a stream from here would only be silent.
+
+        Raises:
+            QueryError: this node is fenced, or has had no word of a market for long.
+        """
+        self._check_takes_part()
+        self._check_age("streams", {})
 
     def publish(self, applied: Applied) -> None:
         """Push what an applied entry means for this client's subscriptions."""

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from raftbook.core.commands import NO_SESSION, OPEN_SESSION, open_session
+from raftbook.core.commands import NO_SESSION, open_session
 from raftbook.core.events import SESSION_OPENED, Reply
-from raftbook.core.form import form_error, is_id
+from raftbook.core.form import is_id
 from raftbook.core.types import Reject
 from raftbook.gateway.caller import Caller
+from raftbook.gateway.forms import forms_error
 from raftbook.gateway.outbox import MESSAGE_CHARS_MAX, Outbox
 from raftbook.gateway.privacy import private_view
 from raftbook.replica.machine import Applied
 from raftbook.wire import pages
 from raftbook.wire.client_messages import REFUSED, REPLY, REPLY_PAGE, RESULT
-from raftbook.wire.entry import is_flat, pack_request
+from raftbook.wire.entry import pack_request
 from raftbook.wire.framing import frame
 from raftbook.wire.packing import brief, pack
 
@@ -83,13 +84,18 @@ class Requests:
 
     # -- REQUEST ------------------------------------------------------------------------------
 
-    def on_request(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> None:
-        """Let a request into the log."""
+    def on_request(
+        self, session_id: int, request_seq: int, commands: tuple[Any, ...], raw: bytes
+    ) -> None:
+        """Let a request into the log.
+
+        Args:
+            raw: the same three, as they came.
+        """
         problem = self._problem(session_id, request_seq, commands)
         if problem is not None:
             self._refuse(session_id, request_seq, Reject.MALFORMED, problem)
             return
-        raw = pack_request(session_id, request_seq, commands)
         bytes_max = self._server.bounds.request_bytes_max
         if len(raw) > bytes_max:
             problem = f"a request of {len(raw)} bytes; at most {bytes_max}"
@@ -102,7 +108,7 @@ class Requests:
                 self._refuse(session_id, request_seq, Reject.OVERLOADED, crowd)
                 return
             self._count(key, len(raw))
-        self._server.replica.submit(session_id, request_seq, raw, self)
+        self._server.replica.submit(session_id, request_seq, raw, self, commands)
         self._server.wake()
 
     def _problem(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> str | None:
@@ -113,15 +119,7 @@ class Requests:
         commands_max = self._server.bounds.request_commands_max
         if not 0 < len(commands) <= commands_max:
             return f"a request has 1 to {commands_max} commands"
-        for command in commands:
-            if type(command) is tuple and command and not is_flat(command):
-                return "a command is a flat array: its fields hold no arrays and no maps"
-            problem = form_error(command)
-            if problem is not None:
-                return problem
-            if command[0] == OPEN_SESSION:
-                return "sessions are opened with OPEN"
-        return None
+        return forms_error(commands)
 
     def _crowd(self, size: int) -> str | None:
         """Why there is no room for a request of so many bytes."""

@@ -115,8 +115,10 @@ class Agreement:
 
     def next_check(self, now: float) -> bytes | None:
         """What a leader should put into the log now, or None. At most one in `interval_s`."""
+        if now < self._next_at:
+            return None
         members = self._members()
-        if now < self._next_at or len(members) < 2:
+        if len(members) < 2:
             return None
         digests = {
             node_id: digest

@@ -58,6 +58,8 @@ class Answers:
 
     def tell(self) -> None:
         """Let everything leave: the journal is synced, or this node is fenced."""
+        if not (self._replies or self._news or self._refusals):
+            return
         replies, self._replies = self._replies, []
         for waiter, reply, applied in replies:
             safely(waiter.replied, reply, applied)

@@ -44,6 +44,9 @@ class Configurations:
 
     def committed(self, commit_index: int) -> Membership:
         """The newest one that is committed, or what came before all in the log."""
+        newest = self._stack[-1]
+        if newest.index <= commit_index:
+            return newest  # as almost always, and it is asked for several times a turn
         for membership in reversed(self._stack):
             if membership.index <= commit_index:
                 return membership

@@ -46,7 +46,7 @@ class Elections(RaftBase):
     def _begin_elections(self) -> None:
         self.heard_at = self._turned_at = self._node.now
         self._late_s = self.timings.election_min_s / 2
-        self._excused_at = NEVER
+        self._excused_for = NEVER
         self._votes: set[int] = set()
         self._vote_term = 0
         self._may_stand = self._is_asked_to_stand = self._is_leader_lost = False
@@ -56,11 +56,12 @@ class Elections(RaftBase):
         """What comes before PySyncObj looks at its timers."""
         now = self._node.now
         self._is_asked_to_stand = self._SyncObj__transferInProgress
-        if now - self._turned_at > self._late_s and not self._is_asked_to_stand:
-            # This node slept or was busy: what the leader said meanwhile is still unread. Not each
-            # time: nodes that are always as slow would wait for a leader for ever.
-            if now - self._excused_at > 2 * self.timings.election_max_s:
-                self._excused_at = now
+        is_late = now - self._turned_at > self._late_s
+        if is_late and not (self._is_asked_to_stand or self._is_leader_lost):
+            # This node slept or was busy: what the leader said meanwhile is still unread. Once for
+            # each time it was heard: it is read before the next turn, however late that comes.
+            if self._excused_for != self.heard_at:
+                self._excused_for = self.heard_at
                 self._postpone_election()
         self._turned_at = now
         if self.is_leader:

@@ -25,6 +25,7 @@ from raftbook.replica.membership import (
     read_membership,
     read_payload,
 )
+from raftbook.replica.read_ahead import ReadAhead
 from raftbook.wire.entry import REGULAR, UnsupportedVersion, unpack_entry
 from raftbook.wire.packing import pack, unpack
 
@@ -53,6 +54,7 @@ class Machine:
         exchange: live state: read it between turns, never keep parts of it.
         membership: the members as of the last applied entry; None before the founding.
         recent: the last applied entries, eldest first; bounded by entries and by events.
+        read_ahead: what of the coming entries need not be read from their bytes.
     """
 
     def __init__(self, genesis: Genesis, *, entries_kept: int) -> None:
@@ -61,6 +63,7 @@ class Machine:
         self.exchange = Exchange(genesis)
         self.membership: Membership | None = None
         self.recent: deque[Applied] = deque()
+        self.read_ahead = ReadAhead()
         self._events_kept = 0
         self._digests: OrderedDict[int, str] = OrderedDict()
 
@@ -72,7 +75,7 @@ class Machine:
         """
         applied = None
         if payload[:1] == REGULAR:
-            entry = _read_entry(index, payload)
+            entry = self.read_ahead.take(index, payload) or _read_entry(index, payload)
             replies = self.exchange.apply(entry)
             applied = Applied(index, term, self.exchange.moment.time_ns, replies)
             self._remember(applied)

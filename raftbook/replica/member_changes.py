@@ -100,6 +100,8 @@ class MemberChanges:
         """What comes by itself; at most one step."""
         raft = self._raft
         learner_ids = raft.membership.learner_ids
+        if not (learner_ids or self._rounds or raft.foreign):
+            return
         self._rounds = {each: r for each, r in self._rounds.items() if each in learner_ids}
         caught_up = [each for each in learner_ids if self._has_caught_up(each)]
         if not (caught_up or raft.foreign) or self._obstacle() is not None:

@@ -73,17 +73,17 @@ class Membership:
     @property
     def ids(self) -> tuple[int, ...]:
         """All members."""
-        return tuple(member.node_id for member in self.members)
+        return tuple([member.node_id for member in self.members])
 
     @property
     def voter_ids(self) -> tuple[int, ...]:
         """Those that count."""
-        return tuple(member.node_id for member in self.members if member.is_voter)
+        return tuple([member.node_id for member in self.members if member.is_voter])
 
     @property
     def learner_ids(self) -> tuple[int, ...]:
         """Those that only listen, until they have caught up."""
-        return tuple(member.node_id for member in self.members if not member.is_voter)
+        return tuple([member.node_id for member in self.members if not member.is_voter])
 
     def get(self, node_id: int) -> Member | None:
         """A member by its id."""

@@ -375,6 +375,8 @@ class Raft(Elections):
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """F8 F9 F10: each committed entry exactly once, in order; what raises stops this node."""
         end = self.commit_index
+        if end <= self.applied_index:
+            return False
         if not self._others():  # its own disk is the whole majority, and has not spoken yet
             end = min(end, self._synced_index)
         moved = end > self.applied_index

@@ -90,6 +90,12 @@ class RaftBase(SyncObj):
         apply: gets (index, term, payload) of each committed entry, in order, once (F8, F10).
     """
 
+    _SyncObj__raftState: int
+    _SyncObj__raftLeader: Node | None
+    _SyncObj__raftCurrentTerm: int
+    _SyncObj__raftCommitIndex: int
+    _SyncObj__raftLastApplied: int
+
     def __init__(
         self,
         node_id: int,
@@ -127,24 +133,24 @@ class RaftBase(SyncObj):
 
     @property
     def is_leader(self) -> bool:
-        return bool(self._SyncObj__raftState == LEADER)
+        return self._SyncObj__raftState == LEADER
 
     @property
     def leader_id(self) -> int | None:
         leader = self._SyncObj__raftLeader
-        return None if leader is None else int(leader.id)
+        return None if leader is None else leader.id
 
     @property
     def term(self) -> int:
-        return int(self._SyncObj__raftCurrentTerm)
+        return self._SyncObj__raftCurrentTerm
 
     @property
     def commit_index(self) -> int:
-        return int(self._SyncObj__raftCommitIndex)
+        return self._SyncObj__raftCommitIndex
 
     @property
     def applied_index(self) -> int:
-        return int(self._SyncObj__raftLastApplied)
+        return self._SyncObj__raftLastApplied
 
     def majority_heard_at(self) -> float:
         """When a leader last knew that a majority follows it; the clock's time for one alone."""

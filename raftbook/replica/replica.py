@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from raftbook.core.commands import Command
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.replica.agreement import Agreement
@@ -40,7 +41,7 @@ from raftbook.replica.upgrade import UNKNOWN, EngineVersions
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import CHECK, check_request, pack_entry
+from raftbook.wire.entry import CHECK, pack_entry, read_request
 
 _log = logging.getLogger(__name__)
 
@@ -221,16 +222,20 @@ class Replica:
 
     def _take_forwarded(self, peer_id: int, requests: tuple[bytes, ...]) -> None:
         """One bad request would void the entry it is joined into: the message is refused whole."""
+        read = []
         try:
             for raw in requests:
                 if len(raw) > self._bounds.entry_bytes_max:
                     raise ProtocolError(f"a request of {len(raw)} bytes is larger than an entry")
-                check_request(raw)
+                read.append(read_request(raw))
         except ProtocolError as error:
             self._complain(peer_id, str(error))
             return
         if not self._forwarded.add(peer_id, requests):
             self._complain(peer_id, "too many wait already")
+        elif self.raft.is_leader:
+            for raw, request in zip(requests, read, strict=True):
+                self.machine.read_ahead.request(raw, request)
 
     def _complain(self, peer_id: int, reason: str) -> None:
         """Say that requests of a peer were refused; once a second, however many there are."""
@@ -248,8 +253,19 @@ class Replica:
         self._engines.forget(peer_id)
         self._guard(lambda: self.raft.disconnected(peer_id))
 
-    def submit(self, session_id: int, request_seq: int, raw: bytes, waiter: Waiter) -> None:
-        """Let a packed request into the log; `waiter` hears once what became of it."""
+    def submit(
+        self,
+        session_id: int,
+        request_seq: int,
+        raw: bytes,
+        waiter: Waiter,
+        commands: Sequence[Command] | None = None,
+    ) -> None:
+        """Let a packed request into the log; `waiter` hears once what became of it.
+
+        Args:
+            commands: what `raw` says, where that is known.
+        """
         key = (session_id, request_seq)
         if self.fence is not None:
             message = f"node {self.node_id} is fenced: {self.fenced}; use another node"
@@ -258,6 +274,8 @@ class Replica:
         refusal = self._proposer.submit(key, raw, waiter, self._clock())
         if refusal is not None:
             self._answers.refuse([refusal])
+        elif commands is not None and self.raft.is_leader:
+            self.machine.read_ahead.request(raw, (session_id, request_seq, commands))
 
     def needs_turn(self) -> bool:
         """Whether the next turn should come at once rather than with the clock."""
@@ -383,6 +401,7 @@ class Replica:
         if self.raft.is_leader:
             return  # what came is held until this node may propose again, or another leads
         self._forwarded.clear()  # whoever sent them sends them again to the new leader
+        self.machine.read_ahead.clear()
         leader_id = way[0]
         if leader_id is not None and self._may_route():
             for batch in _batches(self._proposer.take(), FORWARD_BYTES_MAX, 1 << 20):
@@ -423,6 +442,9 @@ class Replica:
         batches = _batches(requests, bounds.entry_bytes_max, bounds.entry_requests_max)
         time_ns = self._wall_ns()
         self.raft.propose([self._pack(time_ns, batch) for batch in batches])
+        appended = self._log.entries[len(self._log.entries) - len(batches) :]
+        for batch, (payload, index, _) in zip(batches, appended, strict=True):
+            self.machine.read_ahead.entry(index, time_ns, batch, payload)
 
     def _pack(self, time_ns: int, requests: list[bytes]) -> bytes:
         in_force = self.machine.exchange.engine_version

@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from typing import Any, Final, Protocol
 
 import pysyncobj.syncobj as stock
-from pysyncobj.node import Node
+from pysyncobj.node import Node as StockNode
 from pysyncobj.syncobj import SyncObj
 from pysyncobj.transport import Transport
 
@@ -32,6 +32,25 @@ from raftbook.storage.log_store import LogStore
 SYNCOBJ_SHA256: Final = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
 
 __all__ = ["ActiveNode", "Node", "Random", "SyncObj", "Transport", "activate", "install"]
+
+
+class Node(StockNode):
+    """A node by its number: equal and hashed by it, as PySyncObj's, which stands in every table by
+    peer and whose own look-up goes through three calls.
+    """
+
+    __slots__ = ("id",)
+
+    def __init__(self, node_id: int) -> None:
+        object.__setattr__(self, "id", node_id)
+
+    id: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return self.id
 
 
 class Random(Protocol):

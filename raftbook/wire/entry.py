@@ -7,12 +7,14 @@ an entry without being packed again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from raftbook.core.commands import (
     NO_SESSION,
     Command,
     Entry,
+    Request,
     set_engine_version,
 )
 from raftbook.core.form import is_engine_switch
@@ -37,6 +39,7 @@ FORMATS: Final = {FORMAT_VERSION: FIRST_ENGINE_VERSION}
 """Every format this build reads, and the engine version from which on it writes it."""
 
 _NESTED: Final = frozenset((tuple, dict))
+_TUPLE: Final = frozenset((tuple,))
 
 
 class UnsupportedVersion(ProtocolError):
@@ -132,8 +135,9 @@ def unpack_check(payload: bytes) -> tuple[int, dict[int, str]]:
     return index, digests
 
 
-def check_request(raw: bytes) -> None:
-    """Refuse what must not be joined into an entry, where it would void all the others with it.
+def read_request(raw: bytes) -> Request:
+    """The request in these bytes. What is refused here must not be joined into an entry, where it
+    would void all the others with it.
 
     Raises:
         ProtocolError: not exactly one packed request.
@@ -141,6 +145,8 @@ def check_request(raw: bytes) -> None:
     value = unpack(raw)
     if not _is_request(value):
         raise ProtocolError(f"{brief(value)} is no request")
+    request: Request = value
+    return request
 
 
 def _is_request(value: Any) -> bool:
@@ -150,13 +156,17 @@ def _is_request(value: Any) -> bool:
     session_id, request_seq, commands = value
     if type(session_id) is not int or type(request_seq) is not int or type(commands) is not tuple:
         return False
-    return all(map(is_flat, commands))
+    return are_flat(commands)
 
 
-def is_flat(command: Any) -> bool:
-    """Whether a command is a tuple that is not empty and in which nothing is nested.
+def are_flat(commands: Sequence[Any]) -> bool:
+    """Whether each command is a tuple that is not empty and in which nothing is nested.
 
     A command that is refused stands in its reject as it is: whoever prints or hashes a nested one
     goes as deep as it does, and where that ends differs from one process to the next.
     """
-    return type(command) is tuple and bool(command) and _NESTED.isdisjoint(map(type, command))
+    return (
+        _TUPLE.issuperset(map(type, commands))
+        and all(commands)
+        and _NESTED.isdisjoint(map(type, chain.from_iterable(commands)))
+    )

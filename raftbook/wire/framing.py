@@ -34,6 +34,10 @@ class FrameReader:
             ProtocolError: a frame is empty or longer than the cap. The stream is then lost.
         """
         buffer = self._buffer
+        if not buffer and len(piece) > HEADER_BYTES:  # mostly a piece is one frame: not copied
+            length = int.from_bytes(piece[:HEADER_BYTES], "big")
+            if len(piece) == HEADER_BYTES + length and 0 < length <= self._frame_bytes_max:
+                return [bytes(piece[HEADER_BYTES:])]
         buffer += piece
         frames: list[bytes] = []
         start = 0

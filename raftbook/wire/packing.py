@@ -17,6 +17,13 @@ from raftbook.errors import ProtocolError
 _BRIEF: Final = Repr()
 _BRIEF.maxlevel = 3
 _BRIEF_CHARS_MAX: Final = 80
+_PACKER_BYTES_MAX: Final = 4 << 20
+"""A packer keeps the memory of the largest value it packed; one that packed more goes."""
+
+
+_idle: Final[list[msgpack.Packer]] = []
+"""To make a packer costs more than to pack a small value. Whoever packs takes one out, so that no
+two threads ever have the same."""
 
 
 def pack(value: Any) -> bytes:
@@ -26,9 +33,15 @@ def pack(value: Any) -> bytes:
         ProtocolError: the value holds something else.
     """
     try:
-        packed: bytes = msgpack.packb(value, use_bin_type=True, strict_types=False)
+        packer = _idle.pop()
+    except IndexError:
+        packer = msgpack.Packer(use_bin_type=True, strict_types=False)
+    try:
+        packed: bytes = packer.pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"value cannot be packed: {error}") from error
+    if len(packed) <= _PACKER_BYTES_MAX:
+        _idle.append(packer)
     return packed
 
 
@@ -56,7 +69,13 @@ def unpack(payload: bytes) -> Any:
 def pack_array(items: Iterable[bytes]) -> bytes:
     """One array out of items that are packed already."""
     parts = list(items)
-    header: bytes = msgpack.Packer().pack_array_header(len(parts))
+    count = len(parts)
+    if count < 16:
+        header = bytes((0x90 | count,))
+    elif count < 1 << 16:
+        header = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        header = b"\xdd" + count.to_bytes(4, "big")
     return header + b"".join(parts)
 
 

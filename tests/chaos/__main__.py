@@ -25,6 +25,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=900.0, help="orders/s that clients aim at")
     parser.add_argument("--only", default="", help="troubles to draw from, separated by commas")
     parser.add_argument("--direct", action="store_true", help="no proxies: to measure failover")
+    parser.add_argument(
+        "--slow", type=int, default=1, choices=(1, 2, 3), help="longer elections, on a busy machine"
+    )
     parser.add_argument("--fault", default="", help="run broken nodes: see broken_node.py")
     parser.add_argument("--json", type=Path, help="write the result there")
     parser.add_argument("--folder", type=Path, help="keep everything there; must be empty or new")
@@ -47,6 +50,7 @@ def main() -> int:
             only,
             options.fault,
             options.direct,
+            options.slow,
             say=lambda line: print(line, flush=True),
         )
     )

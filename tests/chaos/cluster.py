@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from raftbook.config import AccountConfig, InstrumentConfig, NodeAddress
+from raftbook.config import AccountConfig, InstrumentConfig, NodeAddress, Timings
 from tests.chaos.bent_node import bend_roads, write_roads, write_skew
 from tests.chaos.proxy import Proxies
 from tests.e2e.cluster import HOST, Cluster, Trouble, Wire, free_ports
@@ -37,6 +37,13 @@ BOUNDS = {
     # A closed order must be remembered while its window is open, whatever else its account does.
     "closed_orders_max": 20_000,
 }
+PATIENT = (
+    "election_timeout_min_ms",
+    "election_timeout_max_ms",
+    "heartbeat_interval_ms",
+    "leader_fallback_ms",
+)
+"""What is longer on a machine where nodes have to wait for a processor for longer than that."""
 DISK_MIB = 96
 _CLONE_NEWNS = 0x0002_0000  # linux/sched.h
 _NODE = "tests.chaos.bent_node"
@@ -62,6 +69,7 @@ class ChaosCluster(Cluster):
         proxies: links "1-2" from node 1 to node 2, "c-1" from the clients to node 1.
         locks: hold a node's while you do something to its process or its files.
         is_direct: without any proxy, to measure what they would disturb.
+        slow: how many times longer elections are than by default.
         fault: makes the nodes broken ones, for tests of the harness; see `broken_node.py`.
         ids: the members; `all_ids` are those and the ones that were removed.
         small_disks: the nodes whose data lies on a small disk of its own.
@@ -76,16 +84,19 @@ class ChaosCluster(Cluster):
         windows: int = 60,
         fault: str = "",
         is_direct: bool = False,
+        slow: int = 1,
     ) -> None:
         super().__init__(
             folder,
             size=size,
             bounds=BOUNDS,
+            timings={name: slow * getattr(Timings(), name) for name in PATIENT},
             accounts=ACCOUNTS,
             instruments=instruments(windows),
             cluster_id="chaos-1",
         )
         self.window_count, self._fault, self._is_direct = windows, fault, is_direct
+        self.slow = slow
         self.all_ids = self.ids
         self.small_disks: set[int] = set()
         self.expected_down: set[int] = set(self.ids)

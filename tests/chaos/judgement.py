@@ -19,6 +19,7 @@ from raftbook.core.exchange import Genesis
 from raftbook.genesis import genesis_of
 from tests.chaos.archive import whole_log
 from tests.chaos.cluster import window_symbol
+from tests.chaos.streams import STREAMS, judge_streams
 from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, History, merged
 from tests.checkers.linearizable import ILLEGAL, check_window, windows
 from tests.checkers.market import instrument_of
@@ -71,6 +72,7 @@ class Judgement:
     log_entries: int = 0
     windows: dict[str, int] = field(default_factory=dict)
     window_steps_max: int = 0
+    stream_messages: int = 0
 
 
 def judge(folder: Path) -> Judgement:
@@ -126,6 +128,9 @@ def _judge_log(
         return
     verdict = check_witness(history, log.entries(), genesis)
     judgement.log_entries = verdict.last_index
+    told = json.loads((folder / STREAMS).read_text())
+    judgement.stream_messages, faults = judge_streams(told, log.entries(), genesis)
+    judgement.violations += [f"stream: {fault}" for fault in faults]
     judgement.violations += [f"{rule}: {text}" for rule, text in verdict.violations]
     if verdict.digest != run.digest:
         judgement.violations.append(

@@ -42,16 +42,31 @@ async def replace_dead(ground: Nemeses, rng: random.Random) -> None:
 
 
 async def _replace(ground: Nemeses, rng: random.Random, node_id: int, *, is_dead: bool) -> None:
+    """Two changes, each of which the other, links and deaths may meet half-way."""
     await ground.all_current()
     if is_dead:
         ground.report.note(f"kill -9 node {node_id}, for good")
         await ground.kill(node_id)
+    steps = [lambda: _join(ground, rng), lambda: _leave(ground, rng, node_id)]
+    rng.shuffle(steps)
+    for step in steps:
+        await asyncio.gather(step(), _meanwhile(ground, rng, spared=node_id))
+
+
+async def _meanwhile(ground: Nemeses, rng: random.Random, *, spared: int) -> None:
+    """Half of the changes meet a death: the leader's, or of whoever else stays or comes."""
+    cluster = ground.cluster
     if rng.random() < 0.5:
-        await _join(ground, rng)
-        await _leave(ground, rng, node_id)
-    else:
-        await _leave(ground, rng, node_id)
-        await _join(ground, rng)
+        return
+    await asyncio.sleep(rng.uniform(0.0, 3.0))
+    victim = await ground.leader() if rng.random() < 0.5 else rng.choice(cluster.all_ids)
+    if victim == spared or not cluster.is_running(victim):
+        return
+    ground.report.note(f"meanwhile kill -9 node {victim}")
+    await ground.kill(victim)
+    await asyncio.sleep(rng.uniform(0.0, 1.0))
+    if victim in cluster.ids:  # else it is on its way in, and is started again there
+        await ground.start(victim)
 
 
 async def _join(ground: Nemeses, rng: random.Random) -> None:
@@ -135,12 +150,13 @@ async def _changed(
 
 
 async def _until(ground: Nemeses, what: str, is_so: Callable[[], Any]) -> bool:
-    deadline = time.monotonic() + CHANGE_S
+    within_s = CHANGE_S * ground.cluster.slow
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if await asyncio.to_thread(is_so):
             return True
         await asyncio.sleep(0.1)
-    ground.report.problem(f"not within {CHANGE_S:g} s: {what}")
+    ground.report.problem(f"not within {within_s:g} s: {what}")
     return False
 
 

@@ -129,7 +129,7 @@ class Nemeses:
         async with self.cluster.locks[node_id]:
             self.cluster.kill(node_id)
 
-    async def _start(self, *node_ids: int) -> None:
+    async def start(self, *node_ids: int) -> None:
         """Start nodes and wait until they answer; they were healthy when they ended."""
         for node_id in node_ids:
             self.cluster.start(node_id)
@@ -144,7 +144,7 @@ class Nemeses:
         self.report.note(f"kill -9 node {node_id}")
         await self.kill(node_id)
         await asyncio.sleep(rng.uniform(0.1, 3.0))
-        await self._start(node_id)
+        await self.start(node_id)
         self.report.note(f"node {node_id} is up again")
 
     async def kill_leader(self, rng: random.Random) -> None:
@@ -172,7 +172,7 @@ class Nemeses:
                 f"(a survivor waited {waited_s:.3f} s for a processor)"
             )
         await asyncio.sleep(rng.uniform(0.0, 1.5))
-        await self._start(leader)
+        await self.start(leader)
         self.report.note(f"node {leader} is up again")
 
     async def _first_ack_after(self, term: int, killed: float) -> float | None:
@@ -197,7 +197,7 @@ class Nemeses:
             await self.kill(node_id)
         await asyncio.sleep(rng.uniform(0.0, 1.5))
         rng.shuffle(node_ids)
-        await self._start(*node_ids)
+        await self.start(*node_ids)
         self.report.note(f"nodes {sorted(node_ids)} are up again")
 
     async def freeze_one(self, rng: random.Random) -> None:
@@ -225,7 +225,7 @@ class Nemeses:
         if code:
             self.report.problem(f"node {node_id} ended with {code} on SIGTERM")
         await asyncio.sleep(rng.uniform(0.0, 1.0))
-        await self._start(node_id)
+        await self.start(node_id)
         self.report.note(f"node {node_id} is up again")
 
     async def transfer(self, rng: random.Random) -> None:
@@ -259,11 +259,11 @@ class Nemeses:
         if not self.cluster.is_running(node_id):
             self.report.problem(f"node {node_id} ended over a full disk")
             self.cluster.forget(node_id)
-            await self._start(node_id)
+            await self.start(node_id)
             return
         # Fenced or not, it goes on by itself; it may fence itself over a write that is under way.
         await asyncio.sleep(0.3)
-        deadline = time.monotonic() + CATCH_UP_S
+        deadline = time.monotonic() + CATCH_UP_S * self.cluster.slow
         while time.monotonic() < deadline:
             status = await asyncio.to_thread(self.cluster.ask, node_id, "status")
             if status is not None and status["fenced"] is None:
@@ -335,20 +335,20 @@ class Nemeses:
         self.report.note(f"kill -9 and wipe node {node_id}")
         await self.kill(node_id)
         await asyncio.to_thread(self.cluster.wipe, node_id)
-        await self._start(node_id)
+        await self.start(node_id)
         await asyncio.sleep(rng.uniform(0.0, 0.6))
         victim = node_id if rng.random() < 0.5 else await self.leader()
         self.report.note(f"meanwhile kill -9 node {victim}")
         await self.kill(victim)
         await asyncio.sleep(rng.uniform(0.0, 1.0))
-        await self._start(victim)
+        await self.start(victim)
         await self._caught_up(node_id)
         self.report.note(f"node {node_id}, wiped, has caught up")
 
     async def _rejoin(self, node_id: int) -> None:
         """As docs/OPERATIONS.md has it: start it with an empty directory while a majority runs."""
         await asyncio.to_thread(self.cluster.wipe, node_id)
-        await self._start(node_id)
+        await self.start(node_id)
         await self._caught_up(node_id)
         self.report.note(f"node {node_id}, wiped, has caught up")
 
@@ -359,7 +359,7 @@ class Nemeses:
 
     async def _caught_up(self, node_id: int) -> None:
         """Wait until a node has come to where the leader was."""
-        deadline = time.monotonic() + CATCH_UP_S
+        deadline = time.monotonic() + CATCH_UP_S * self.cluster.slow
         goal: int | None = None
         while time.monotonic() < deadline:
             told = dict(await asyncio.to_thread(lambda: list(self.cluster.statuses())))
@@ -369,7 +369,9 @@ class Nemeses:
             if mine is not None and goal is not None and mine["applied_index"] >= goal:
                 return
             await asyncio.sleep(0.1)
-        self.report.problem(f"node {node_id} has not caught up within {CATCH_UP_S:g} s")
+        self.report.problem(
+            f"node {node_id} has not caught up within {CATCH_UP_S * self.cluster.slow:g} s"
+        )
 
 
 Act = Callable[[Nemeses, random.Random], Awaitable[None]]

@@ -20,7 +20,8 @@ from tests.chaos.judgement import ARCHIVE, HISTORY, RunFile, judge
 from tests.chaos.link_troubles import LINKS
 from tests.chaos.load import INSIST_S, Load
 from tests.chaos.nemeses import Nemeses, Report
-from tests.e2e.cluster import Trouble, until
+from tests.chaos.streams import Streams
+from tests.e2e.cluster import PATIENCE_S, Trouble, until
 
 ORDERS_PER_S_MIN: Final = 100.0
 """Below this a run is void: a cluster that does nothing loses nothing."""
@@ -45,6 +46,8 @@ class Options:
         orders_per_s: what the clients aim at.
         is_direct: nodes and clients reach each other without proxies; no trouble on the links.
         fault: runs broken nodes, for tests of the harness.
+        slow: elections and heartbeats take so many times longer, up to 3, on a machine so busy with
+            other things that nodes would else depose each other all the time.
     """
 
     folder: Path
@@ -55,6 +58,7 @@ class Options:
     only: frozenset[str] = frozenset()
     fault: str = ""
     is_direct: bool = False
+    slow: int = 1
     say: Callable[[str], None] = print
 
 
@@ -140,6 +144,7 @@ def run(options: Options) -> Result:
         windows=windows,
         fault=options.fault,
         is_direct=options.is_direct,
+        slow=options.slow,
     )
     result = Result(options.seed, options.minutes, options.nodes)
     with cluster:
@@ -163,6 +168,7 @@ class _Run:
         self.report = Report(time.monotonic(), say=options.say)
         self.load = Load(cluster, seed=options.seed, orders_per_s=options.orders_per_s)
         self.archive = Archive(options.folder / ARCHIVE)
+        self.streams = Streams(cluster)
 
     async def play(self) -> None:
         """Everything that needs running nodes."""
@@ -177,6 +183,7 @@ class _Run:
         watching = asyncio.create_task(self._watch())
         copying = asyncio.create_task(self._copy_journals())
         trading = asyncio.create_task(self.load.run())
+        listening = asyncio.create_task(self.streams.run())
         began = time.monotonic()
         nemeses = Nemeses(
             cluster, self.load, report, seed=self.options.seed, only=self.options.only
@@ -193,9 +200,10 @@ class _Run:
                 await trading
             await self._settle()
         finally:
-            for task in (trading, watching, copying):
+            tasks = (trading, listening, watching, copying)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(trading, watching, copying, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._write_down()
 
     def _mount_disks(self) -> None:
@@ -233,6 +241,7 @@ class _Run:
             return
         self.settled = (index, digest)
         report.note(f"all nodes have digest {digest[:12]} at {index}")
+        await self._hear_out()
         code, said = await asyncio.to_thread(cluster.operate, "verify")
         report.note(said.strip().splitlines()[-1] if said.strip() else f"verify: {code}")
         if code:
@@ -246,6 +255,19 @@ class _Run:
         await asyncio.to_thread(self._check_growth)
 
     settled: tuple[int, str] = (0, "")
+
+    async def _hear_out(self) -> None:
+        """Whoever listens must come to hear the last message."""
+        node_id = self.cluster.ids[0]
+        ends = {
+            symbol: self.cluster.query(node_id, "book", symbol=symbol)["feed_seq"]
+            for symbol in self.streams.told
+        }
+        deadline = time.monotonic() + PATIENCE_S
+        while self.streams.behind(ends) and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+        for text in self.streams.behind(ends):
+            self.report.problem(f"a stream does not go on: {text}")
 
     def _check_members(self) -> None:
         """All nodes name the same members, and those are who came and did not go; all vote."""
@@ -322,6 +344,7 @@ class _Run:
     def _write_down(self) -> None:
         result, report, tally = self.result, self.report, self.load.tally
         self.load.recorder.history.save(self.options.folder / HISTORY)
+        self.streams.save(self.options.folder)
         index, digest = self.settled
         RunFile(
             list(self.cluster.ids),

@@ -3,13 +3,21 @@
 import random
 import socket
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from raftbook.core.commands import Entry, new_order, open_session
+from raftbook.core.exchange import Exchange, Genesis
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.limits import Limits
+from raftbook.core.types import Side
+from raftbook.feed.stream import FeedHistory
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.wire.entry import REGULAR, pack_entry
+from raftbook.wire.packing import pack
 from tests.chaos.archive import WholeLog
 from tests.chaos.judgement import contradictions, node_complaints
 from tests.chaos.link_troubles import LINKS
@@ -17,6 +25,7 @@ from tests.chaos.load import Tally
 from tests.chaos.nemeses import PROCESSES
 from tests.chaos.proxy import Proxies
 from tests.chaos.runner import percentiles
+from tests.chaos.streams import judge_streams
 from tests.checkers.history import ACKNOWLEDGED, History, Request
 from tests.e2e.cluster import HOST, free_ports
 
@@ -152,6 +161,30 @@ def test_one_order_id_for_two_requests_is_a_contradiction() -> None:
     assert contradictions(History([row(1, 7), row(2, 7)])) == [
         "doubled: order 7 is of ('anna', 'k', 1) and of ('anna', 'k', 2)"
     ]
+
+
+def test_a_stream_that_leaves_out_repeats_or_invents_is_seen() -> None:
+    terms = InstrumentTerms("BTC-USD", "BTC", "USD", "0.01", "0.001", 1_000, 1, 1_000)
+    genesis = Genesis((terms,), (("ann", False),), Limits())
+    orders = [(1, seq, (new_order("BTC-USD", Side.BUY, 1, seq),)) for seq in (1, 2, 3)]
+    entries = [Entry(2, 5, [(0, 1, (open_session("ann", "k"),))]), Entry(3, 6, orders)]
+    exchange, feed = Exchange(genesis), FeedHistory(100)
+    for entry in entries:
+        feed.add(entry.index, entry.time_ns, exchange.apply(entry))
+    messages = feed.since("BTC-USD", 0) or ()
+    good = [(message[0], message[1], zlib.crc32(pack(message))) for message in messages]
+    assert [seq for seq, _, _ in good] == [1, 2, 3]
+
+    def faults(rows: list[tuple[int, int, int]]) -> list[str]:
+        return judge_streams({"BTC-USD": rows}, entries, genesis)[1]
+
+    assert faults(good) == []
+    assert faults([*good, (4, 9, 7)]) == []  # of an entry after the last that was taken down
+    assert faults([(2, 3, -1), good[2]]) == []  # the book as a whole, and then what followed
+    assert faults(good[:2]) == ["BTC-USD: the last message told is 2, of 3"]
+    assert faults([good[0], good[2]]) == ["BTC-USD: message 3 came after 1"]
+    assert faults([good[0], *good])[0] == "BTC-USD: message 1 came after 1"
+    assert faults([good[0], (2, 3, good[0][2]), good[2]]) == ["BTC-USD: message 2 is not the log's"]
 
 
 def test_the_seed_draws_every_trouble() -> None:

@@ -146,6 +146,7 @@ def test_a_client_outlives_the_only_node_it_was_given(tmp_path: Path) -> None:
             answer(cluster.folder, "cluster", "add", "2", *own)
             machine.start("--join", f"{HOST}:{cluster.address(1).raft_port}")
             until("node 2 votes", lambda: members(cluster).get(2))
+            assert f"node 2 of cluster test starts from {machine.folder}" in machine.log()
             answer(cluster.folder, "cluster", "remove", "1")
 
         async def scene() -> None:

@@ -1,6 +1,8 @@
 """The client port: who may say what, in which form, and what happens to those who do not."""
 
+import gc
 import math
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,26 @@ def test_a_greeting_names_the_cluster_and_the_node(tmp_path: Path) -> None:
         answer = await caller.ask(m.HELLO, 1, "test")
         assert answer == (m.WELCOME, 1, "test", "c", 1, b"n" * 32)
         assert await caller.ask(m.PING, 9) == (m.PONG, 9)
+
+    at_the_door(tmp_path, scene)
+
+
+def test_a_connection_that_ended_is_gone_without_the_collector(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        caller = door.caller()
+        session = await caller.open("alice")
+        caller.say(m.REQUEST, session, 1, [BUY])
+        assert (await caller.hear())[-1][0] == m.REPLY
+        gone = weakref.ref(caller.connection)
+        gc.collect()
+        gc.disable()
+        try:
+            caller.connection.connection_lost(None)
+            caller.transport.protocol = None  # as asyncio's own does
+            del caller.connection
+            assert gone() is None
+        finally:
+            gc.enable()
 
     at_the_door(tmp_path, scene)
 

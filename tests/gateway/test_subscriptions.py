@@ -9,6 +9,7 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core.types import Reject, Side, TimeInForce
+from raftbook.replica.fences import FenceKind
 from raftbook.wire import client_messages as m
 from raftbook.wire import pages
 from tests.feed.feed_book import FeedBook
@@ -353,3 +354,44 @@ def test_after_an_installed_snapshot_subscribers_are_sent_away(tmp_path: Path) -
         assert not other.is_closed
 
     at_the_door(tmp_path, scene)
+
+
+def test_a_fenced_node_sends_its_subscribers_away_after_what_it_had_for_them(
+    tmp_path: Path,
+) -> None:
+    """A stream that has only fallen silent would keep its reader for ever."""
+
+    async def scene(door: Door) -> None:
+        trader = await Trader.come(door, "alice")
+        listener, other = await _listener(door), await _listener(door)
+        await listener.subscribe("feed", symbol="A", from_seq=1)
+        await trader.do(_buy(5))
+        door.replica._stop(FenceKind.STORAGE, "the disk failed")
+        assert [value[0] for value in await listener.pushes()] == [1]
+        assert listener.is_closed
+        assert not other.is_closed
+        says = "node 1 is fenced: the disk failed; ask another"
+        assert await other.subscribe("feed", symbol="A") == [(Reject.TOO_STALE, says)]
+        assert (await other.query("book", symbol="A"))["feed_seq"] == 1
+        door.replica.fence = None
+
+    at_the_door(tmp_path, scene)
+
+
+def test_a_subscriber_of_a_node_that_hears_of_no_leader_is_sent_away_when_it_asks_for_a_sign(
+    tmp_path: Path,
+) -> None:
+    async def scene(door: Door) -> None:
+        listener, other = await _listener(door), await _listener(door)
+        await listener.subscribe("feed", symbol="A")
+        assert await listener.ask(m.PING, 7) == (m.PONG, 7)
+        door.replica.raft.majority_heard_at = lambda: door.now - 3.5  # type: ignore[method-assign]
+        code, message = (await other.subscribe("feed", symbol="A"))[0]
+        assert code == Reject.TOO_STALE
+        assert "last heard of a leader 3.5 s ago" in message
+        assert await other.ask(m.PING, 8) == (m.PONG, 8)
+        kind, ref, code, _ = await listener.ask(m.PING, 9)
+        assert (kind, ref, code) == (m.FAILURE, 0, Reject.TOO_STALE)
+        assert listener.is_closed
+
+    at_the_door(tmp_path, scene, bounds=replace(BOUNDS, read_age_max_s=3.0))

@@ -141,6 +141,51 @@ def test_a_node_that_could_not_stand_when_it_was_asked_stands_no_more_for_that(
     assert (cluster.leaders(), cluster[1].raft.term) == ([1], term)
 
 
+# -- nodes that are slow --------------------------------------------------------------------------
+
+
+def asked(cluster: Cluster, node_id: int) -> list[str]:
+    """The pre-votes that a node has asked for since the network keeps records."""
+    sent = cluster.network.sent
+    return [m["type"] for source, _, m in sent if source == node_id and m["type"] == "pre_vote"]
+
+
+def test_a_node_that_reads_its_leader_only_after_each_late_turn_does_not_doubt_it(
+    cluster: Cluster,
+) -> None:
+    """Node 2 gets its turn every 0.4 s, and what the leader said meanwhile is read after it."""
+    cluster.network.records = True
+    for _ in range(60):
+        for _ in range(20):
+            cluster.clock.now += 0.02
+            for node_id in (1, 3):
+                cluster.turn(node_id)
+                cluster.network.deliver(node_id, 4 - node_id)
+        cluster.turn(2)
+        cluster.network.deliver(1, 2)
+        cluster.turn(2)
+        cluster.network.deliver(2, 1)
+    assert asked(cluster, 2) == []
+
+
+def test_a_node_that_is_always_late_finds_out_that_its_leader_is_gone(cluster: Cluster) -> None:
+    cluster.network.hold(1, 2)
+    cluster.network.records = True
+    for _ in range(4):
+        cluster.clock.now += TIMINGS.election_max_s
+        cluster.turn(2)
+    assert asked(cluster, 2) != []
+
+
+def test_a_late_node_whose_leader_died_asks_at_once(cluster: Cluster) -> None:
+    """The end of the connection was read: nothing that the leader said is still to come."""
+    cluster.network.records = True
+    cluster.crash(1)
+    cluster.clock.now += TIMINGS.election_min_s
+    cluster.turn(2)
+    assert asked(cluster, 2) != []
+
+
 # -- who hears a leader ---------------------------------------------------------------------------
 
 

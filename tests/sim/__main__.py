@@ -1,7 +1,8 @@
 """The simulator's command line.
 
 python -m tests.sim --seed 17 --nodes 5 --seconds 60 -v    one run, with its timeline
-python -m tests.sim --seeds 0..999 --jobs 2 --json out.json   many, summed up
+python -m tests.sim --seeds 0..999 --jobs 2 --json out.jsonl   many, a line for each, summed up
+python -m tests.sim --sum out.jsonl more.jsonl             the sum over such files
 python -m tests.sim --seed 17 --shrink                     the few faults that matter
 """
 
@@ -13,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.sim.many import run_many
+from tests.sim.many import Plan, Row, Summary, run_many, sum_files
 from tests.sim.shrink import shrink
 from tests.sim.world import Outcome, run_seed
 
@@ -24,6 +25,7 @@ def main() -> int:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, help="one run")
     which.add_argument("--seeds", type=_seed_range, metavar="A..B", help="many runs, B included")
+    which.add_argument("--sum", type=Path, nargs="+", metavar="FILE", help="sum up --json files")
     parser.add_argument("--nodes", type=int, choices=(3, 5, 7), help="otherwise the seed chooses")
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual seconds of faults")
     parser.add_argument(
@@ -32,10 +34,16 @@ def main() -> int:
         help="change the membership, or do not; otherwise the seed chooses",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--json", type=Path, help="write the results there")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="write the result there; of many runs a line as each ends, after those that it holds",
+    )
     parser.add_argument("--shrink", action="store_true", help="look for fewer faults that do it")
     parser.add_argument("-v", "--verbose", action="store_true", help="every line as it happens")
     options = parser.parse_args()
+    if options.sum is not None:
+        return _say_sum(sum_files(options.sum))
     if options.seeds is not None:
         return _many(options)
     return _shrink(options) if options.shrink else _one(options)
@@ -104,23 +112,18 @@ def _shrink(options: argparse.Namespace) -> int:
 
 
 def _many(options: argparse.Namespace) -> int:
-    def told(outcome: Outcome) -> None:
-        if outcome.invariant:
-            print(f"seed {outcome.seed}: {outcome.message[:300]}", flush=True)
+    def told(row: Row) -> None:
+        if row["invariant"]:
+            print(f"seed {row['seed']}: {row['message'][:300]}", flush=True)
         elif options.verbose:
-            print(f"seed {outcome.seed}: held, {outcome.orders} orders", flush=True)
+            print(f"seed {row['seed']}: held, {row['orders']} orders", flush=True)
 
-    summary = run_many(
-        options.seeds,
-        nodes=options.nodes,
-        seconds=options.seconds,
-        members=options.members,
-        jobs=options.jobs,
-        told=told,
-    )
+    plan = Plan(options.nodes, options.seconds, options.members)
+    return _say_sum(run_many(options.seeds, plan, jobs=options.jobs, path=options.json, told=told))
+
+
+def _say_sum(summary: Summary) -> int:
     print("\n".join(summary.lines()))
-    if options.json:
-        _write_json(options.json, summary.as_dict())
     return 1 if summary.violations else 0
 
 

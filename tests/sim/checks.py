@@ -75,6 +75,7 @@ class Checks:
         self._commit_seen: dict[int, int] = {}
         self._applied_seen: dict[int, int] = {}
         self._checked_at: dict[int, int] = {}
+        self._matched: dict[tuple[int, int], tuple[State, int, int]] = {}
         self.members = MemberChecks(self, world.node_ids)
 
     def observer(self, host: Host) -> _DiskObserver:
@@ -93,7 +94,8 @@ class Checks:
                 "vote",
                 f"{host.name} votes for {after.voted_for} in term {after.term}, after {known}",
             )
-        self.hold(after.term >= before.term, "vote", f"{host.name} goes back to term {after.term}")
+        if after.term < before.term:
+            self.fail("vote", f"{host.name} goes back to term {after.term}")
         self._check_rows(host, after, first_changed)
         self._check_given_up(host, before, after)
         self._world.trace("sync", host.node_id, after.term, after.entries[-1][1:])
@@ -105,11 +107,12 @@ class Checks:
             payload, index, term = entries[position]
             past_term = entries[position - 1][2]
             known = self._named.setdefault((index, term), (payload, past_term))
-            self.hold(
-                known[0] == payload and known[1] == past_term,
-                "matching",
-                f"{host.name} holds another entry {index} of term {term} (or past) than was seen",
-            )
+            if known[0] != payload or known[1] != past_term:
+                self.fail(
+                    "matching",
+                    f"{host.name} holds another entry {index} of term {term} (or past) "
+                    "than was seen",
+                )
 
     def _check_given_up(self, host: Host, before: State, after: State) -> None:
         """Whatever a disk held of the committed entries it still holds, or has in a snapshot."""
@@ -121,11 +124,9 @@ class Checks:
             return
         for index in range(max(base, before.entries[0][1]) + 1, last + 1):
             term = self.committed[index][1]
-            if holds(before, index, term):
-                self.hold(
-                    holds(after, index, term),
-                    "committed",
-                    f"{host.name} gives up committed entry {index} of term {term}",
+            if holds(before, index, term) and not holds(after, index, term):
+                self.fail(
+                    "committed", f"{host.name} gives up committed entry {index} of term {term}"
                 )
 
     def voted(self, host: Host, term: int, candidate: int) -> None:
@@ -194,30 +195,37 @@ class Checks:
     def _check_matches(self, host: Host) -> None:
         """What a leader counts as acknowledged is on the acknowledger's disk."""
         raft, entries = host.replica.raft, host.log.entries
-        base = entries[0][1]
+        base, own_term, lost_disks = entries[0][1], raft.term, self._world.lost_disks
         for peer in self._world.hosts:
             state = peer.disk.synced
-            if peer is host or state.term > raft.term or peer.node_id in self._world.lost_disks:
+            if peer is host or state.term > own_term or peer.node_id in lost_disks:
                 continue  # a leader of the past counts in vain; a lost disk is P1's matter
             match = raft.match_index(peer.node_id) or 0
-            if match > base:
-                self.hold(
-                    holds(state, match, entries[match - base][2]),
+            if match <= base:
+                continue
+            term = entries[match - base][2]
+            key = (host.node_id, peer.node_id)
+            seen = self._matched.get(key)
+            if seen is not None and seen[0] is state and seen[1] == match and seen[2] == term:
+                continue  # a state never changes: what it held at the last turn it holds now
+            if not holds(state, match, term):
+                self.fail(
                     "match",
                     f"{host.name} counts entry {match} as held by {peer.name}, whose disk ends at "
                     f"{state.entries[-1][1:]}",
                 )
+            self._matched[key] = (state, match, term)
 
     def _committed_up_to(self, host: Host, commit_index: int) -> None:
         seen = self._commit_seen.get(host.node_id, 0)
         self._commit_seen[host.node_id] = commit_index
         entries = host.log.entries
         base = entries[0][1]
-        self.hold(
-            commit_index <= entries[-1][1],
-            "commit",
-            f"{host.name} has commit index {commit_index} beyond its log {entries[-1][1]}",
-        )
+        if commit_index > entries[-1][1]:
+            self.fail(
+                "commit",
+                f"{host.name} has commit index {commit_index} beyond its log {entries[-1][1]}",
+            )
         for index in range(max(seen, base) + 1, commit_index + 1):
             payload, _, term = entries[index - base]
             known = self.committed.get(index)
@@ -241,11 +249,8 @@ class Checks:
             f"{host.name} takes entry {index} of term {term} for committed, "
             f"but only nodes {holders} have it on disk",
         )
-        self.hold(
-            index == self.last_committed + 1,
-            "commit",
-            f"entry {index} is committed after {self.last_committed}",
-        )
+        if index != self.last_committed + 1:
+            self.fail("commit", f"entry {index} is committed after {self.last_committed}")
         self.committed[index] = (payload, term)
         self.last_committed = index
         self._world.commit_seen(index, payload)
@@ -265,14 +270,11 @@ class Checks:
         for index, term, payload, digest in host.applied:
             if term == -1:
                 self.hold(index >= last, "apply", f"{host.name} goes back from {last} to {index}")
-            else:
-                self.hold(
-                    index == last + 1, "apply", f"{host.name} applies entry {index} after {last}"
-                )
-                self.hold(
-                    self.committed.get(index) == (payload, term),
-                    "apply",
-                    f"{host.name} applies entry {index}, which is not the committed one",
+            elif index != last + 1:
+                self.fail("apply", f"{host.name} applies entry {index} after {last}")
+            elif self.committed.get(index) != (payload, term):
+                self.fail(
+                    "apply", f"{host.name} applies entry {index}, which is not the committed one"
                 )
             last = index
             self._check_digest(host, index, digest)
@@ -282,8 +284,8 @@ class Checks:
             self.check_book(host)
 
     def _check_digest(self, host: Host, index: int, digest: str) -> None:
-        known = self.digests.setdefault(index, digest)
-        self.hold(known == digest, "digest", f"{host.name} differs after entry {index}")
+        if self.digests.setdefault(index, digest) != digest:
+            self.fail("digest", f"{host.name} differs after entry {index}")
 
     def check_book(self, host: Host) -> None:
         """The full check of one node's exchange."""

@@ -31,13 +31,10 @@ class Spinning(BaseException):
 class Handle:
     """Something due; what asyncio calls a TimerHandle."""
 
-    __slots__ = ("arguments", "callback", "host", "is_cancelled", "when_s")
+    __slots__ = ("arguments", "callback", "host", "is_cancelled")
 
-    def __init__(
-        self, host: HostLoop | None, when_s: float, callback: Callable[..., Any], arguments: Any
-    ) -> None:
-        self.host, self.when_s = host, when_s
-        self.callback, self.arguments = callback, arguments
+    def __init__(self, host: HostLoop | None, callback: Callable[..., Any], arguments: Any) -> None:
+        self.host, self.callback, self.arguments = host, callback, arguments
         self.is_cancelled = False
 
     def cancel(self) -> None:
@@ -46,9 +43,6 @@ class Handle:
 
     def cancelled(self) -> bool:
         return self.is_cancelled
-
-    def when(self) -> float:
-        return self.when_s
 
 
 def _is_unstarted(coro: Coroutine[Any, Any, Any]) -> bool:
@@ -77,7 +71,7 @@ class Clockwork:
 
     def at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Handle:
         """Run something of the world itself, not of a host."""
-        return self.push(when, Handle(None, when, callback, arguments))
+        return self.push(when, Handle(None, callback, arguments))
 
     def after(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> Handle:
         return self.at(self.now + delay, callback, *arguments)
@@ -192,13 +186,14 @@ class HostLoop(asyncio.AbstractEventLoop):
         """Run a callback that is due, unless the process is dead or stopped."""
         if not self.is_alive:
             return
-        if self.clockwork.now < self.frozen_until:
+        clockwork = self.clockwork
+        if clockwork.now < self.frozen_until:
             self._parked.append(handle)
             if len(self._parked) == 1:
-                self.clockwork.at(self.frozen_until, self._thaw)
+                clockwork.at(self.frozen_until, self._thaw)
             return
-        if self.clockwork.running is not self:
-            self.clockwork.running = self
+        if clockwork.running is not self:
+            clockwork.running = self
             asyncio._set_running_loop(self)
         try:
             handle.callback(*handle.arguments)
@@ -232,12 +227,14 @@ class HostLoop(asyncio.AbstractEventLoop):
     # -- what production code calls ---------------------------------------------------------------
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        now = self.clockwork.now
-        return self.clockwork.push(now, Handle(self, now, callback, args))
+        clockwork = self.clockwork
+        handle = Handle(self, callback, args)
+        clockwork._ready.append(handle)
+        return handle
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
         when = self.clockwork.now + max(delay, 0.0) / self.rate + RESOLUTION_S
-        return self.clockwork.push(when, Handle(self, self.time() + delay, callback, args))
+        return self.clockwork.push(when, Handle(self, callback, args))
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
         return self.call_later(when - self.time(), callback, *args)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from raftbook.core import invariants
 from raftbook.core.commands import NEW_ORDER
@@ -81,12 +81,9 @@ class History:
             if applied is not None:
                 for reply in applied.replies:
                     self._note_reply(index, reply)
-            digest = self._machine.exchange.digest.value()
-            self._hold(
-                checks.digests.get(index, digest) == digest,
-                "digest",
-                f"the replicas differ from the reference after entry {index}",
-            )
+            digest = self._machine.digest_at(index)
+            if checks.digests.get(index, digest) != digest:
+                self._fail("digest", f"the replicas differ from the reference after entry {index}")
             self._check_reads(index)
         invariants.check(self._machine.exchange)
 
@@ -102,11 +99,10 @@ class History:
             return
         key = (session_id, request_seq)
         known = self.results.get(key)
-        self._hold(
-            known is None,
-            "exactly once",
-            f"request {key} took effect at {known and known[0]} and again at {index}",
-        )
+        if known is not None:
+            self._fail(
+                "exactly once", f"request {key} took effect at {known[0]} and again at {index}"
+            )
         self.results[key] = (at, offset, events)
 
     def _check_reads(self, index: int) -> None:
@@ -127,11 +123,11 @@ class History:
                 view["last_price"],
                 view["phase"],
             )
-            self._hold(
-                found == expected,
-                "reads",
-                f"{call.client} was shown {found} as of entry {index}, it was {expected}",
-            )
+            if found != expected:
+                self._fail(
+                    "reads",
+                    f"{call.client} was shown {found} as of entry {index}, it was {expected}",
+                )
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -169,13 +165,15 @@ class History:
             )
         index, offset, events = known
         expected = private_view(events, call.account)
-        self._hold(
-            (reply.entry_index, reply.event_offset) == (index, offset)
-            and pack(reply.events) == pack(expected),  # as bytes: enumerations are numbers there
-            "acknowledged",
-            f"request {key} of {call.client} was answered at {reply.entry_index}, "
-            f"{reply.event_offset} by {reply.events}; the log says {(index, offset, expected)}",
+        is_equal = (reply.entry_index, reply.event_offset) == (index, offset) and (
+            pack(reply.events) == pack(expected)  # as bytes: enumerations are numbers there
         )
+        if not is_equal:
+            self._fail(
+                "acknowledged",
+                f"request {key} of {call.client} was answered at {reply.entry_index}, "
+                f"{reply.event_offset} by {reply.events}; the log says {(index, offset, expected)}",
+            )
 
     # -- real time --------------------------------------------------------------------------------
 
@@ -198,9 +196,9 @@ class History:
         latest_begin, stands_at = 0.0, 0
         for (index, kind), group in itertools.groupby(done, key=lambda each: each[:2]):
             same = list(group)
-            for _, _, _, ended_at in same:
-                self._hold(
-                    ended_at >= latest_begin,
+            ended_at = min(each[3] for each in same)
+            if ended_at < latest_begin:
+                self._fail(
                     "real time",
                     f"a {_KINDS[kind]} of entry {index} ended at {ended_at:.6f}, before a call "
                     f"began at {latest_begin:.6f} that stands earlier, at {stands_at}",
@@ -211,7 +209,10 @@ class History:
 
     def _hold(self, condition: bool, invariant: str, message: str) -> None:
         if not condition:
-            self._world.checks.fail(invariant, message)
+            self._fail(invariant, message)
+
+    def _fail(self, invariant: str, message: str) -> NoReturn:
+        self._world.checks.fail(invariant, message)
 
 
 def _first_begun(calls: list[Call]) -> dict[int, float]:

@@ -259,7 +259,7 @@ class MemberFaults:
         if fault.share < 0.5:
             self._cut_off(leader, 1.0 + fault.seconds)
             said = self._ask_one(leader, fault.node)
-            world.clockwork.after(1.5 * world.pace, self._ask_successor, leader, fault)
+            world.clockwork.after(1.5 * world.profile.pace, self._ask_successor, leader, fault)
             return f"{leader.name} is cut off; {said}"
         others = [h for h in world.hosts if h.is_running and h is not leader]
         believers = [host for host in others if host.replica.raft.is_leader]

@@ -47,6 +47,11 @@ class Profile:
     calm_s: float
     peer_buffer_bytes_max: int
 
+    @property
+    def pace(self) -> float:
+        """How much slower than usual this run's elections are."""
+        return self.timings.election_min_s / 0.3
+
 
 def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Profile:
     """The profile of a seed; `kinds` are the fault kinds there are, with their usual weights."""

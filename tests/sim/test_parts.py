@@ -35,6 +35,18 @@ def make_disk(seed: int = 0) -> LogDisk:
     return LogDisk(random.Random(seed), lambda name: None, Nobody())
 
 
+def test_a_leader_that_knew_no_majority_is_not_held_against_who_comes_back() -> None:
+    """Node 3 comes up on a new disk, and is taken in again while node 2 is cut off: node 1 is left
+    with one disk of three and gives up, so the return of node 2 ends no term that still stood.
+    """
+    cut_off = Fault(1, 2.0, "cut", node=0, other=0, seconds=10.0, share=4.5 / 997)
+    wiped = Fault(2, 2.96, "wipe", node=2, other=0, seconds=0.02, share=0.5)
+    outcome = run_seed(5, nodes=3, seconds=3.0, faults=[cut_off, wiped], members=False)
+    assert outcome.faults == {"cut": 1, "wipe": 1}
+    assert outcome.terms > 1
+    assert not outcome.invariant, outcome.message
+
+
 # -- the journal's stand-in -------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """One run: a cluster, its clients, its network and disks, its faults, and the watch over them.
 
 Owns the phases. Faults rage for a while, and safety must hold all along; then everything is healed,
-and the cluster must come back to work within bounds; then the history is judged.
+and the cluster must come back to work within bounds (`recovery.py`); then the history is judged.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ from tests.sim import files
 from tests.sim.checks import Checks, Violation
 from tests.sim.client import SYMBOLS, Client, Record
 from tests.sim.clockwork import Clockwork, Spinning
-from tests.sim.faults import KINDS, Fault, Injector, draw_faults
-from tests.sim.history import History
+from tests.sim.faults import KINDS, Fault, draw_faults
+from tests.sim.injector import Injector
 from tests.sim.members import MemberFaults, draw_member_faults
 from tests.sim.net import Network
 from tests.sim.node import CLIENT_PORT, RAFT_PORT, Host
 from tests.sim.profile import Profile, draw
+from tests.sim.recovery import Recovery
 
-LEADER_WITHIN_S, ORDERS_WITHIN_S, CAUGHT_UP_WITHIN_S = 2.0, 10.0, 30.0
-ORDERS_AFTER_HEALING = 20
 TIMELINE_LINES = 400
 SLICE_S = 0.25
 """How often deadlines and loops are looked at."""
@@ -122,8 +121,8 @@ class World:
             for number in range(1, profile.clients + 1)
         ]
         self.clients.append(Client(self, "c0", "bob", "key-1", twin=self.clients[0]))
-        self._member_faults = MemberFaults(self)
-        self._injector = Injector(self, self._member_faults)
+        self.member_faults = MemberFaults(self)
+        self._injector = Injector(self, self.member_faults)
 
     # -- what is written down ---------------------------------------------------------------------
 
@@ -253,13 +252,14 @@ class World:
             client.begin()
         for fault in self.faults:
             self.clockwork.at(self._started_at + fault.at_s, self._injector.inject, fault)
-        self._pass(seconds)
-        self._heal()
+        self.let_pass(seconds)
+        recovery = Recovery(self)
+        recovery.heal()
         self.is_over = True
-        self._pass(max(6.0, self.profile.client_timeout_s + 1.0))
-        self._check_end()
+        self.let_pass(max(6.0, self.profile.client_timeout_s + 1.0))
+        recovery.check_end()
 
-    def _pass(self, seconds: float, until: Any = None) -> bool:
+    def let_pass(self, seconds: float, until: Any = None) -> bool:
         """Let time pass; with `until`, at most as long as it says no."""
         end = self.clockwork.now + seconds
         while self.clockwork.now < end:
@@ -269,128 +269,18 @@ class World:
             self.checks.look_at_loops()
             for client in self.clients:
                 client.check_deadlines()
-            for host in self.hosts:
-                if host.is_whole:
+            for host in self.hosts if self.lost_disks else ():
+                if host.node_id in self.lost_disks and host.is_whole:
                     self.lost_disks.discard(host.node_id)
             if until is not None and until():
                 return True
         return False
-
-    def _heal(self) -> None:
-        """No more faults; within bounds, the cluster works again."""
-        self.note("*", "everything is healed")
-        self.is_healing = True
-        self.network.heal()
-        for client in self.clients:
-            client.is_calm = True
-        for host in self.hosts:
-            host.armed.clear()
-            host.disk_faults.clear()
-            host.disk.write_error = host.disk.sync_error = host.files.error = 0
-            host.rate, host.wall_offset_s = 1.0, 0.0
-            if host.loop is not None:
-                host.loop.unfreeze()
-                host.loop.set_rate(1.0)
-                if host.replica.fence is not None:
-                    host.kill()
-        for host in self.hosts:
-            if not host.is_running:
-                self.clockwork.after(0.05, host.start)
-        healed_at = self.clockwork.now
-        self._pass(2.5)  # supervisors and operators do their part, connections time out
-        self._demand("a leader", LEADER_WITHIN_S * self.pace, self._has_leader)
-        orders = self.record.orders_acknowledged
-        self._demand(
-            f"{ORDERS_AFTER_HEALING} new orders",
-            ORDERS_WITHIN_S,
-            lambda: self.record.orders_acknowledged >= orders + ORDERS_AFTER_HEALING,
-        )
-        self._probe_return()
-        left = CAUGHT_UP_WITHIN_S - (self.clockwork.now - healed_at)
-        self._demand("all nodes up to date", max(left, 5.0), self._is_caught_up)
-
-    def _probe_return(self) -> None:
-        """A follower that was cut off comes back: the leader stays (S10)."""
-        leader = self.leader()
-        follower = next(
-            (host for host in self.member_hosts() if host is not leader and host.is_running), None
-        )
-        if leader is None or follower is None or len(self.checks.members.ids) < 3:
-            return  # of two, the leader rightly gives up without the other
-        term = leader.replica.raft.term
-        others = [host for host in self.hosts if host is not follower]
-        for other in others:
-            self.network.block(follower.name, other.name, 3.0)
-            self.network.block(other.name, follower.name, 3.0)
-        self._pass(3.0)
-        is_quiet = leader.is_running and leader.replica.raft.term == term
-        self._pass(3.0)
-        if is_quiet and max(host.disk.synced.term for host in self.member_hosts()) > term:
-            self.checks.fail("liveness", f"{follower.name} came back and ended term {term}")
-
-    @property
-    def pace(self) -> float:
-        """How much slower than usual this run's elections are."""
-        return self.profile.timings.election_min_s / 0.3
-
-    def _demand(self, what: str, within_s: float, happened: Any) -> None:
-        if not happened() and not self._pass(within_s, until=happened):
-            state = [self._describe(host) for host in self.hosts]
-            self.checks.fail("liveness", f"no {what} within {within_s:g} s: {'; '.join(state)}")
-
-    def _describe(self, host: Host) -> str:
-        if not host.is_running:
-            return f"{host.name} down ({host.refusal})"
-        raft = host.replica.raft
-        kind = "fenced" if host.replica.fence else raft.role
-        if not raft.is_voter:
-            kind += " no member"
-        return (
-            f"{host.name} {kind} term {raft.term} applied {raft.applied_index} "
-            f"commit {raft.commit_index} last {host.replica.last_index}"
-        )
-
-    def _has_leader(self) -> bool:
-        leader = self.leader()
-        return leader is not None and leader.replica.raft.commit_index > 1
-
-    def _is_caught_up(self) -> bool:
-        """Every node runs and is at most a little behind all that is committed."""
-        slack = 10
-        return (
-            all(
-                host.is_running
-                and host.replica.fence is None
-                and host.replica.raft.is_voter
-                and host.replica.raft.applied_index >= self.checks.last_committed - slack
-                and host.replica.raft.committed_membership.ids == self.checks.members.ids
-                for host in self.member_hosts()
-            )
-            and self._member_faults.is_sound()
-        )
 
     def end(self) -> None:
         """Let go of all processes."""
         for loop in [*(host.loop for host in self.hosts), *(each.loop for each in self.clients)]:
             if loop is not None:
                 loop.end()
-
-    def _check_end(self) -> None:
-        last, members = self.checks.last_committed, self.member_hosts()
-        for host in members:
-            if not host.is_running:
-                self.checks.fail("liveness", f"in the end: {self._describe(host)}")
-            pending = host.replica.pending_count
-            if pending:
-                self.checks.fail("liveness", f"{host.name} still has {pending} requests waiting")
-            self.checks.check_book(host)
-        applied = [host.replica.raft.applied_index for host in members]
-        if min(applied) != last:
-            self.checks.fail("liveness", f"in the end nodes have applied {applied} of {last}")
-        digests = {host.replica.machine.state_digest() for host in members}
-        if len(digests) != 1:
-            self.checks.fail("digest", f"states differ in the end: {sorted(digests)}")
-        History(self).check()
 
 
 @contextmanager

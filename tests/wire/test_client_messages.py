@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from raftbook.errors import ProtocolError
 from raftbook.wire import client_messages as m
+from raftbook.wire.entry import pack_request, read_request
 from raftbook.wire.packing import pack, unpack
 from tests.wire.samples import CLIENT_MESSAGES
 from tests.wire.values import ANY_BYTES, DEEP, VALUES
@@ -32,6 +33,28 @@ def test_any_bytes_are_a_message_or_a_protocol_error(payload: bytes) -> None:
         return
     assert message == unpack(payload)
     assert message[0] in range(m.HELLO, m.REPLY_PAGE + 1)
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62), st.lists(VALUES, max_size=4).map(tuple))
+def test_the_request_in_a_frame_is_the_packed_request(
+    session_id: int, request_seq: int, commands: Any
+) -> None:
+    payload = pack((m.REQUEST, session_id, request_seq, commands))
+    assert m.packed_request(payload) == pack_request(session_id, request_seq, commands)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xdc\x00\x04\x05\x03\x01\x91\x91\x01",
+        b"\xdd\x00\x00\x00\x04\xcc\x05\x03\x01\x91\x91\x01",
+        b"\x94\x05\xd3\x00\x00\x00\x00\x00\x00\x00\x03\xd1\x00\x01\xdc\x00\x01\x91\x01",
+    ],
+    ids=["long head", "longer head", "long fields"],
+)
+def test_a_frame_in_any_other_form_holds_the_same_request(payload: bytes) -> None:
+    assert m.read_message(payload) == (m.REQUEST, 3, 1, ((1,),))
+    assert read_request(m.packed_request(payload)) == (3, 1, ((1,),))
 
 
 @pytest.mark.parametrize("deep", DEEP, ids=len)

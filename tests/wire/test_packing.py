@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftbook.errors import ProtocolError
+from raftbook.wire import packing
 from raftbook.wire.packing import pack, pack_array, unpack
 from tests.wire.values import ANY_BYTES, DEEP, VALUES
 
@@ -39,6 +40,41 @@ def test_deep_nesting_is_a_value_or_a_protocol_error(payload: bytes) -> None:
 @given(st.lists(VALUES, max_size=5))
 def test_an_array_of_packed_items_is_the_packed_array(items: list[Any]) -> None:
     assert pack_array(map(pack, items)) == pack(items)
+
+
+@pytest.mark.parametrize("count", [0, 15, 16, 65_535, 65_536])
+def test_an_array_of_any_length_has_the_right_head(count: int) -> None:
+    assert pack_array([b"\x01"] * count) == pack((1,) * count)
+
+
+def test_a_value_that_cannot_be_packed_leaves_nothing_behind() -> None:
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            pack((1, "before it", object()))
+        assert pack((1, 2)) == b"\x92\x01\x02"
+
+
+def test_the_memory_that_a_long_value_took_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_PACKER_BYTES_MAX", 100)
+    idle: list[Any] = []
+    monkeypatch.setattr(packing, "_idle", idle)
+    assert unpack(pack("x" * 90)) == "x" * 90
+    assert len(idle) == 1
+    assert unpack(pack("x" * 200)) == "x" * 200
+    assert idle == []
+
+
+def test_a_packer_is_nobody_elses_while_it_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_idle", [])
+    packed_within: list[bytes] = []
+
+    class Curious(dict[str, int]):
+        def items(self) -> Any:
+            packed_within.append(pack((1, 2)))
+            return super().items()
+
+    assert unpack(pack(("a", Curious(b=1), "c"))) == ("a", {"b": 1}, "c")
+    assert packed_within == [b"\x92\x01\x02"]
 
 
 @pytest.mark.parametrize("code", [-128, -1, 0, 1, 127])

@@ -1,0 +1,70 @@
+"""Whether the commands of a request are well formed, many at a time.
+
+Owns a shorter way to what `core.form.form_error` says. Most requests hold nothing but plain new
+orders: those are judged by columns, all symbols at once, all quantities at once, in a third of the
+time if there are many. Whatever that leaves undecided goes the long way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from raftbook.core.commands import NEW_ORDER, OPEN_SESSION
+from raftbook.core.form import form_error
+from raftbook.core.types import ID_CHARS_MAX, INT64_MAX
+from raftbook.wire.entry import are_flat
+
+MANY: Final = 8
+"""From so many commands on the short way is shorter."""
+
+_FIELDS: Final = 10
+_TUPLE: Final = frozenset((tuple,))
+_INT: Final = frozenset((int,))
+_STR: Final = frozenset((str,))
+_PRICE: Final = frozenset((int, type(None)))
+
+
+def forms_error(commands: Sequence[Any]) -> str | None:
+    """Why the commands of a client's request are not well formed, or None."""
+    if len(commands) >= MANY and are_plain_orders(commands):
+        return None
+    is_flat = are_flat(commands)
+    for command in commands:
+        if not is_flat and type(command) is tuple and command and not are_flat((command,)):
+            return "a command is a flat array: its fields hold no arrays and no maps"
+        problem = form_error(command)
+        if problem is not None:
+            return problem
+        if command[0] == OPEN_SESSION:
+            return "sessions are opened with OPEN"
+    return None
+
+
+def are_plain_orders(commands: Sequence[Any]) -> bool:
+    """Whether these are new orders, each of which `form_error` finds nothing wrong with.
+
+    False may also mean that they are well formed in another way.
+    """
+    if not (_TUPLE.issuperset(map(type, commands)) and {*map(len, commands)} == {_FIELDS}):
+        return False
+    kinds, symbols, sides, ord_types, tifs, qtys, prices, client_ids, posts, modes = zip(
+        *commands, strict=True
+    )
+    numbers = kinds + sides + ord_types + tifs + qtys + posts + modes
+    names = symbols + client_ids
+    if not (_INT.issuperset(map(type, numbers)) and _STR.issuperset(map(type, names))):
+        return False
+    if not (_PRICE.issuperset(map(type, prices)) and {*kinds} == {NEW_ORDER}):
+        return False
+    # Now that all types are known, what is equal is the same: one look at each value will do.
+    different_numbers, different_names = {*numbers, *prices} - {None}, {*names}
+    text = "".join(different_names)
+    return (
+        min(different_numbers) >= -INT64_MAX
+        and max(different_numbers) <= INT64_MAX
+        and max(map(len, different_names)) <= ID_CHARS_MAX
+        and text.isascii()
+        and text.isprintable()
+        and " " not in text
+    )
