@@ -26,7 +26,7 @@ ANYTHING = st.just(BUY) | CHANGED | VALUES | st.just(c.cancel_order(order_id=1))
 
 @given(st.lists(ANYTHING, min_size=1, max_size=2 * MANY).map(tuple))
 def test_nothing_is_let_through_that_the_long_way_refuses(commands: tuple[Any, ...]) -> None:
-    problems = [c.form_error(command) for command in commands]
+    problems = [form_error(command) for command in commands]
     if are_plain_orders(commands):
         assert problems == [None] * len(commands)
     assert (forms_error(commands) is None) == (problems == [None] * len(commands))
@@ -37,7 +37,7 @@ def test_nothing_is_let_through_that_the_long_way_refuses(commands: tuple[Any, .
 def test_each_field_is_judged_as_the_long_way_judges_it(field: int, value: Any) -> None:
     changed = (*BUY[:field], value, *BUY[field + 1 :])
     commands = (*[BUY] * MANY, changed)
-    is_formed = c.form_error(changed) is None
+    is_formed = form_error(changed) is None
     if is_formed and changed[0] == c.NEW_ORDER:
         assert are_plain_orders(commands)
     assert (forms_error(commands) is None) == is_formed
