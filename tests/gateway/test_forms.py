@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftbook.core import commands as c
+from raftbook.core.form import form_error
 from raftbook.core.types import ID_CHARS_MAX, INT64_MAX, Side
 from raftbook.gateway.forms import MANY, are_plain_orders, forms_error
 from tests.wire.values import SCALARS, VALUES
