@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from raftbook.core import admin, orders
+from raftbook.core import admin, listing, orders
 from raftbook.core import commands as c
 from raftbook.core.accounts import Account
 from raftbook.core.agenda import Agenda
@@ -399,8 +399,8 @@ _FIRST_HANDLERS: Final[dict[int | None, Handler]] = {
     c.AMEND_ORDER: orders.amend_order,
     c.OPEN_SESSION: _misplaced,
     c.CLOSE_SESSION: _close_session,
-    c.CREATE_INSTRUMENT: admin.create_instrument,
-    c.SET_PHASE: admin.set_phase,
+    c.CREATE_INSTRUMENT: listing.create_instrument,
+    c.SET_PHASE: listing.set_phase,
 }
 _HANDLERS: Final[dict[int | None, Handler]] = {
     **_FIRST_HANDLERS,
@@ -410,17 +410,17 @@ _HANDLERS: Final[dict[int | None, Handler]] = {
     c.CANCEL_REPLACE: orders.cancel_replace,
     c.MASS_CANCEL: orders.mass_cancel,
     c.ATTACH_SESSION: _attach_session,
-    c.LIST_INSTRUMENT: admin.list_instrument,
-    c.AMEND_INSTRUMENT: admin.amend_instrument,
-    c.DELETE_INSTRUMENT: admin.delete_instrument,
-    c.CALL_AUCTION: admin.call_auction,
+    c.LIST_INSTRUMENT: listing.list_instrument,
+    c.AMEND_INSTRUMENT: listing.amend_instrument,
+    c.DELETE_INSTRUMENT: listing.delete_instrument,
+    c.CALL_AUCTION: listing.call_auction,
     c.CREATE_CURRENCY: admin.create_currency,
     c.CREATE_ACCOUNT: admin.create_account,
     c.SET_ACCOUNT: admin.set_account,
     c.DEPOSIT: admin.deposit,
     c.WITHDRAW: admin.withdraw,
     c.SET_KILL_SWITCH: admin.set_kill_switch,
-    c.BUST_TRADE: admin.bust_trade,
+    c.BUST_TRADE: listing.bust_trade,
     c.ROLL_DAY: admin.roll_day,
     c.SET_DROP_COPY: admin.set_drop_copy,
     c.SET_API_KEY: admin.set_api_key,

@@ -15,25 +15,21 @@ from raftbook.core.book import Book
 from raftbook.core.chores import go_on
 from raftbook.core.commands import Command
 from raftbook.core.conditions import (
-    NO_CONDITIONS,
     TRIGGERED_TYPES,
     OrderConditions,
 )
 from raftbook.core.events import ACCEPTED, CANCEL_REJECTED, REJECTED, Event
 from raftbook.core.form import form_error
-from raftbook.core.ladder import Order, Special
+from raftbook.core.ladder import Order
 from raftbook.core.sessions import Session
-from raftbook.core.types import OrderType, Reject, Side, TimeInForce
+from raftbook.core.types import OrderType, Reject, Side
 from raftbook.core.validate import (
     COMBINATIONS,
     amend_reject,
     amended_reject,
     new_order_reject,
-    placed_kind,
-    placed_reject,
-    post_only_reject,
 )
-from raftbook.core.walks import affordable
+from raftbook.core.wish import Wish, reject_without
 
 if TYPE_CHECKING:
     from raftbook.core.exchange import Exchange
@@ -43,8 +39,6 @@ _UNKNOWN_ORDER: Final = int(Reject.UNKNOWN_ORDER)
 _TOO_LATE: Final = int(Reject.TOO_LATE)
 _CANCEL_FAILED: Final = int(Reject.CANCEL_FAILED)
 _MASS_CANCEL: Final = int(Reject.MASS_CANCEL)
-_BUY: Final = int(Side.BUY)
-_DAY: Final = int(TimeInForce.DAY)
 _LIMIT: Final = int(OrderType.LIMIT)
 EVERYBODY: Final = "*"
 """In the place of an account's name, in a mass cancel."""
@@ -93,94 +87,6 @@ def _take_funds(book: Book, order: Order, tokens: int = 1) -> None:
         book.ledger.hold(order, book.need_of(order, order.terms, order.leaves_qty))
 
 
-class _Wish:
-    """A PLACE_ORDER, read: its fields as they stand in the command, and what they amount to."""
-
-    __slots__ = ("book", "client_order_id", "conditions", "kind", "price", "qty", "side")
-
-    def __init__(self, exchange: Exchange, fields: tuple[Any, ...]) -> None:
-        symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode, *rest = fields
-        self.book: Book | None = exchange.books.get(symbol)
-        self.kind: tuple[int, ...] | None = placed_kind(side, ord_type, tif, post_only, mode)
-        self.side: int = side
-        self.qty: int = qty
-        self.price: int | None = price
-        self.client_order_id: str = client_order_id
-        self.conditions = OrderConditions(*rest)
-
-    def reject(self, account: Account, *, tokens: int = 1, room: int = 1, held: int = 0) -> int:
-        """Why it cannot be entered, 0 for none; settles how many lots an amount of money is.
-
-        Args:
-            held: of the same money, what another order of the same command will have taken.
-        """
-        code = placed_reject(
-            account,
-            self.book,
-            self.kind,
-            side=self.side,
-            qty=self.qty,
-            price=self.price,
-            client_order_id=self.client_order_id,
-            conditions=self.conditions,
-            tokens=tokens,
-            room=room,
-        )
-        if code:
-            return code
-        book, kind = self.book, self.kind
-        assert book is not None and kind is not None, (
-            "an order without book or kind was let through"
-        )
-        if self.conditions.quote_qty:
-            self.qty = affordable(
-                account,
-                kind[4],
-                book.asks if kind[0] == _BUY else book.bids,
-                bound=book.bound_of(kind[0], None),
-                budget=self.conditions.quote_qty,
-                qty_max=book.qty_max,
-            )
-        if book.ledger is not None:
-            probe = Order(account, book, self.terms(account, 0), self.qty, 0, 0)
-            need = book.need_of(probe, probe.terms, self.qty)
-            code = book.ledger.reject(account, kind[0], need + held if need else 0)
-            if code:
-                return code
-        return post_only_reject(book, kind, self.price)
-
-    def terms(self, account: Account, order_id: int, sibling_id: int = 0) -> tuple[Any, ...]:
-        """The order's terms, with conditions only where it has any."""
-        book, kind = self.book, self.kind
-        assert book is not None, "an order without book was let through"
-        name, symbol = self.client_order_id, book.symbol
-        terms = (order_id, account.name, name, symbol, kind, self.qty, self.price)
-        conditions = (*self.conditions[:7], sibling_id)
-        return terms if conditions == NO_CONDITIONS else (*terms, conditions)
-
-    def make(self, exchange: Exchange, session: Session, sibling_id: int = 0) -> Order:
-        """The order, known by its ids; nothing is told and nothing matched yet."""
-        account, book = session.account, self.book
-        assert book is not None, "an order without book was let through"
-        exchange.last_order_id = order_id = exchange.last_order_id + 1
-        terms = self.terms(account, order_id, sibling_id)
-        order = Order(account, book, terms, self.qty, session.order_tag, exchange.moment.stamp_ns)
-        account.orders[order_id] = order
-        account.open_count += 1
-        if self.client_order_id:
-            account.by_client_order_id[self.client_order_id] = order
-        conditions = self.conditions
-        is_stop = terms[4][1] in TRIGGERED_TYPES
-        if conditions.display_qty or is_stop or sibling_id:
-            order.special = special = Special(conditions.display_qty)
-            special.shown_qty = min(conditions.display_qty, self.qty)
-        if conditions.expire_time_ns:
-            exchange.agenda.expire_at(order, conditions.expire_time_ns)
-        if terms[4][2] == _DAY:
-            exchange.agenda.add_day_order(order)
-        return order
-
-
 def place_order(
     exchange: Exchange, session: Session, command: Command, events: list[Event]
 ) -> None:
@@ -188,7 +94,7 @@ def place_order(
     if form_error(command) is not None:
         events.append((REJECTED, 0, _MALFORMED, command))
         return
-    wish = _Wish(exchange, command[1:])
+    wish = Wish(exchange, command[1:])
     code = wish.reject(session.account)
     if code:
         events.append((REJECTED, 0, int(code), command))
@@ -196,7 +102,7 @@ def place_order(
     _enter_wish(exchange, session, wish, events)
 
 
-def _enter_wish(exchange: Exchange, session: Session, wish: _Wish, events: list[Event]) -> None:
+def _enter_wish(exchange: Exchange, session: Session, wish: Wish, events: list[Event]) -> None:
     order = wish.make(exchange, session)
     book = order.book
     _take_funds(book, order)
@@ -237,10 +143,10 @@ def place_oco(exchange: Exchange, session: Session, command: Command, events: li
         stop_name,
     ) = command
     plain = (symbol, side, _LIMIT, tif, qty, price, name, post_only, mode)
-    limit = _Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0))
+    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0))
     plain = (symbol, side, stop_type, tif, qty, stop_limit_price, stop_name, 0, mode)
     trigger = (stop_price, trail_unit, trail_offset)
-    stop = _Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0))
+    stop = Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0))
     code = _pair_reject(session.account, limit, stop)
     if code:
         events.append((REJECTED, 0, int(code), command))
@@ -248,7 +154,7 @@ def place_oco(exchange: Exchange, session: Session, command: Command, events: li
     _enter_pair(exchange, session, limit, stop, events)
 
 
-def _pair_reject(account: Account, limit: _Wish, stop: _Wish) -> int:
+def _pair_reject(account: Account, limit: Wish, stop: Wish) -> int:
     code = limit.reject(account)
     if code:
         return code
@@ -265,7 +171,7 @@ def _pair_reject(account: Account, limit: _Wish, stop: _Wish) -> int:
 
 
 def _enter_pair(
-    exchange: Exchange, session: Session, limit: _Wish, stop: _Wish, events: list[Event]
+    exchange: Exchange, session: Session, limit: Wish, stop: Wish, events: list[Event]
 ) -> None:
     first_id = exchange.last_order_id + 1
     first = limit.make(exchange, session, first_id + 1)
@@ -312,7 +218,7 @@ def cancel_replace(
     _, order_id, client_order_id, or_place, *fields = command
     account = session.account
     order = account.find(order_id, client_order_id)
-    wish = _Wish(exchange, tuple(fields))
+    wish = Wish(exchange, tuple(fields))
     if order is None or not order.leaves_qty:
         reason = _UNKNOWN_ORDER if order is None else _TOO_LATE
         events.append((CANCEL_REJECTED, 0, reason, command))
@@ -321,7 +227,7 @@ def cancel_replace(
         order.book.cancel(order, 0, events)
         code = wish.reject(account)
     else:
-        code = _reject_without(order, wish)
+        code = reject_without(order, wish)
         if code:
             events.append((CANCEL_REJECTED, 0, int(code), command))
         else:
@@ -330,60 +236,6 @@ def cancel_replace(
         events.append((REJECTED, 0, int(code), command))
         return
     _enter_wish(exchange, session, wish, events)
-
-
-def _reject_without(order: Order, wish: _Wish) -> int:
-    """Why an order could not be entered if another one were gone first; changes nothing.
-
-    The other one, and the one that would end with it, are taken out and put back: every rule
-    sees what it would see.
-    """
-    gone = [order]
-    if order.special is not None and order.special.sibling is not None:
-        gone.append(order.special.sibling)
-    account = order.account
-    absences = [_Absence(each) for each in gone]
-    remembered = [*account.closed, *gone]
-    forgotten = remembered[: max(0, len(remembered) - account.closed_orders_max)]
-    names = {each.terms[2]: each for each in forgotten if each.terms[2]}
-    for name in names:
-        del account.by_client_order_id[name]
-    code = wish.reject(account)
-    account.by_client_order_id.update(names)
-    for absence in reversed(absences):
-        absence.end()
-    return code
-
-
-class _Absence:
-    """An open order that is taken out of everything that rules look at, until `end`."""
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._held = order.held
-        self._level = order.level
-        self._newer = order.newer
-        book = order.book
-        if book.ledger is not None:
-            book.ledger.release(order, order.held)
-        order.account.open_count -= 1
-        if order.level is not None:
-            book.lift(order)
-        elif book.waits(order):
-            assert book.stops is not None and order.special is not None, "a stop without trigger"
-            book.stops.remove(order, order.special)
-
-    def end(self) -> None:
-        """Put it back exactly where it was."""
-        order, book = self._order, self._order.book
-        if book.ledger is not None:
-            book.ledger.hold(order, self._held)
-        order.account.open_count += 1
-        if self._level is not None:
-            book.put_back(order, before=self._newer)
-        elif order.special is not None and order.special.stop_price is not None:
-            assert book.stops is not None, f"{book.symbol} has no stops"
-            book.stops.put(order, order.special)
 
 
 def mass_cancel(

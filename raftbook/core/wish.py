@@ -1,0 +1,174 @@
+"""A wish: an order of PLACE_ORDER or PLACE_OCO that is read and judged, and not yet made.
+
+Owns how the fields of a command become an order with conditions, whether it may be entered, and
+whether it might if another order were gone first. Tells nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from raftbook.core.accounts import Account
+from raftbook.core.book import Book
+from raftbook.core.conditions import (
+    NO_CONDITIONS,
+    TRIGGERED_TYPES,
+    OrderConditions,
+)
+from raftbook.core.ladder import Order, Special
+from raftbook.core.sessions import Session
+from raftbook.core.types import Side, TimeInForce
+from raftbook.core.validate import (
+    placed_kind,
+    placed_reject,
+    post_only_reject,
+)
+from raftbook.core.walks import affordable
+
+if TYPE_CHECKING:
+    from raftbook.core.exchange import Exchange
+
+_BUY: Final = int(Side.BUY)
+_DAY: Final = int(TimeInForce.DAY)
+
+
+class Wish:
+    """A PLACE_ORDER, read: its fields as they stand in the command, and what they amount to."""
+
+    __slots__ = ("book", "client_order_id", "conditions", "kind", "price", "qty", "side")
+
+    def __init__(self, exchange: Exchange, fields: tuple[Any, ...]) -> None:
+        symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode, *rest = fields
+        self.book: Book | None = exchange.books.get(symbol)
+        self.kind: tuple[int, ...] | None = placed_kind(side, ord_type, tif, post_only, mode)
+        self.side: int = side
+        self.qty: int = qty
+        self.price: int | None = price
+        self.client_order_id: str = client_order_id
+        self.conditions = OrderConditions(*rest)
+
+    def reject(self, account: Account, *, tokens: int = 1, room: int = 1, held: int = 0) -> int:
+        """Why it cannot be entered, 0 for none; settles how many lots an amount of money is.
+
+        Args:
+            held: of the same money, what another order of the same command will have taken.
+        """
+        code = placed_reject(
+            account,
+            self.book,
+            self.kind,
+            side=self.side,
+            qty=self.qty,
+            price=self.price,
+            client_order_id=self.client_order_id,
+            conditions=self.conditions,
+            tokens=tokens,
+            room=room,
+        )
+        if code:
+            return code
+        book, kind = self.book, self.kind
+        assert book is not None and kind is not None, (
+            "an order without book or kind was let through"
+        )
+        if self.conditions.quote_qty:
+            self.qty = affordable(
+                account,
+                kind[4],
+                book.asks if kind[0] == _BUY else book.bids,
+                bound=book.bound_of(kind[0], None),
+                budget=self.conditions.quote_qty,
+                qty_max=book.qty_max,
+            )
+        if book.ledger is not None:
+            probe = Order(account, book, self.terms(account, 0), self.qty, 0, 0)
+            need = book.need_of(probe, probe.terms, self.qty)
+            code = book.ledger.reject(account, kind[0], need + held if need else 0)
+            if code:
+                return code
+        return post_only_reject(book, kind, self.price)
+
+    def terms(self, account: Account, order_id: int, sibling_id: int = 0) -> tuple[Any, ...]:
+        """The order's terms, with conditions only where it has any."""
+        book, kind = self.book, self.kind
+        assert book is not None, "an order without book was let through"
+        name, symbol = self.client_order_id, book.symbol
+        terms = (order_id, account.name, name, symbol, kind, self.qty, self.price)
+        conditions = (*self.conditions[:7], sibling_id)
+        return terms if conditions == NO_CONDITIONS else (*terms, conditions)
+
+    def make(self, exchange: Exchange, session: Session, sibling_id: int = 0) -> Order:
+        """The order, known by its ids; nothing is told and nothing matched yet."""
+        account, book = session.account, self.book
+        assert book is not None, "an order without book was let through"
+        exchange.last_order_id = order_id = exchange.last_order_id + 1
+        terms = self.terms(account, order_id, sibling_id)
+        order = Order(account, book, terms, self.qty, session.order_tag, exchange.moment.stamp_ns)
+        account.orders[order_id] = order
+        account.open_count += 1
+        if self.client_order_id:
+            account.by_client_order_id[self.client_order_id] = order
+        conditions = self.conditions
+        is_stop = terms[4][1] in TRIGGERED_TYPES
+        if conditions.display_qty or is_stop or sibling_id:
+            order.special = special = Special(conditions.display_qty)
+            special.shown_qty = min(conditions.display_qty, self.qty)
+        if conditions.expire_time_ns:
+            exchange.agenda.expire_at(order, conditions.expire_time_ns)
+        if terms[4][2] == _DAY:
+            exchange.agenda.add_day_order(order)
+        return order
+
+
+def reject_without(order: Order, wish: Wish) -> int:
+    """Why an order could not be entered if another one were gone first; changes nothing.
+
+    The other one, and the one that would end with it, are taken out and put back: every rule
+    sees what it would see.
+    """
+    gone = [order]
+    if order.special is not None and order.special.sibling is not None:
+        gone.append(order.special.sibling)
+    account = order.account
+    absences = [_Absence(each) for each in gone]
+    remembered = [*account.closed, *gone]
+    forgotten = remembered[: max(0, len(remembered) - account.closed_orders_max)]
+    names = {each.terms[2]: each for each in forgotten if each.terms[2]}
+    for name in names:
+        del account.by_client_order_id[name]
+    code = wish.reject(account)
+    account.by_client_order_id.update(names)
+    for absence in reversed(absences):
+        absence.end()
+    return code
+
+
+class _Absence:
+    """An open order that is taken out of everything that rules look at, until `end`."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._held = order.held
+        self._level = order.level
+        self._newer = order.newer
+        book = order.book
+        if book.ledger is not None:
+            book.ledger.release(order, order.held)
+        order.account.open_count -= 1
+        if order.level is not None:
+            book.lift(order)
+        elif book.waits(order):
+            assert book.stops is not None and order.special is not None, "a stop without trigger"
+            book.stops.remove(order, order.special)
+
+    def end(self) -> None:
+        """Put it back exactly where it was."""
+        order, book = self._order, self._order.book
+        if book.ledger is not None:
+            book.ledger.hold(order, self._held)
+        order.account.open_count += 1
+        if self._level is not None:
+            book.put_back(order, before=self._newer)
+        elif order.special is not None and order.special.stop_price is not None:
+            assert book.stops is not None, f"{book.symbol} has no stops"
+            book.stops.put(order, order.special)
