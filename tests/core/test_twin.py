@@ -4,6 +4,8 @@ Every step of the machines is one entry; whole replies are compared, then the in
 exchange and of a ledger that reads nothing but replies. HYPOTHESIS_PROFILE=long runs it longer.
 """
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from tests.core.flow import (
     OPENING,
     PROFILES,
     SELF_TRADING,
+    Choose,
     Flow,
     Profile,
     advance,
@@ -30,6 +33,22 @@ from tests.core.flow import (
 from tests.core.pair import Pair
 
 VENUE_PROFILES = venue_profiles.PROFILES
+
+
+@cache
+def index_below(count: int) -> st.SearchStrategy[int]:
+    """Made once for each size: making strategies costs more than drawing from them."""
+    return st.integers(0, count - 1)
+
+
+@st.composite
+def drawn(draw: st.DrawFn, make: Callable[[Choose], Any]) -> Any:
+    """What `make` comes to with choices that shrink towards the first option."""
+
+    def choose(options: Sequence[Any]) -> Any:
+        return options[draw(index_below(len(options)))]
+
+    return make(choose)
 
 
 class TwinMachine(RuleBasedStateMachine):
@@ -50,12 +69,11 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def entry(self, data: st.DataObject) -> None:
-        def choose(options: Any) -> Any:
-            return data.draw(st.sampled_from(options))
+        def make(choose: Choose) -> Any:
+            self.time_ns += advance(choose)
+            return tuple(self.flow.request(choose) for _ in range(choose((1, 2, 3, 4))))
 
-        self.time_ns += advance(choose)
-        count = choose((1, 2, 3, 4))
-        self._apply(tuple(self.flow.request(choose) for _ in range(count)))
+        self._apply(data.draw(drawn(make)))
 
     def _apply(self, requests: Any) -> None:
         self.index += 1
@@ -94,13 +112,12 @@ class VenueMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def entry(self, data: st.DataObject) -> None:
-        def choose(options: Any) -> Any:
-            return data.draw(st.sampled_from(options))
+        def make(choose: Choose) -> Entry:
+            time_ns = self.flow.advance(choose)
+            requests = tuple(self.flow.request(choose) for _ in range(choose((1, 2, 3))))
+            return Entry(self.pair.engine.applied_index + 1, time_ns, requests)
 
-        time_ns = self.flow.advance(choose)
-        requests = tuple(self.flow.request(choose) for _ in range(choose((1, 2, 3))))
-        index = self.pair.engine.applied_index + 1
-        self.flow.learn(self.pair.apply(Entry(index, time_ns, requests)))
+        self.flow.learn(self.pair.apply(data.draw(drawn(make))))
 
     @invariant()
     def holds(self) -> None:
