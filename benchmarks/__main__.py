@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: core, stages, cluster, stock, or all; prints JSON."""
+"""`python -m benchmarks [NAME ...]`: core, bounds, stages, cluster, stock, or all; prints JSON."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import os
 import platform
 import sys
 
-from benchmarks import cluster, core, stages, stock
+from benchmarks import bounds, cluster, core, stages, stock
 from raftbook.core.build import KIND
 
-_ALL = {"core": core.run, "stages": stages.run, "cluster": cluster.run, "stock": stock.run}
+_ALL = {
+    "core": core.run,
+    "bounds": bounds.run,
+    "stages": stages.run,
+    "cluster": cluster.run,
+    "stock": stock.run,
+}
 
 
 def main(names: list[str]) -> int:

@@ -9,10 +9,11 @@ import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.flows import SYMBOL, conformance_flow, genesis, mixed_flow
+from benchmarks.flows import SYMBOL, conformance_flow, funded_genesis, genesis, mixed_flow
 from raftbook.core.commands import Command, Entry, new_order, open_session
-from raftbook.core.exchange import Exchange
+from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.types import Side
+from raftbook.core.versions import ENGINE_VERSION
 
 ROUNDS = 7
 RESTING = 100_000
@@ -32,9 +33,14 @@ def run() -> dict[str, Any]:
         for per in (1, 100)
     }
     rates: dict[str, list[float]] = {name: [] for name in cases}
+    funded = "mixed flow, balances and fees, 100 to an entry"
+    rates[funded] = []
     for _ in range(ROUNDS):
         for name, entries in cases.items():
-            rates[name].append(_rate(entries))
+            rates[name].append(_rate(entries, genesis()))
+        rates[funded].append(
+            _rate(cases["mixed flow, 50,000 commands, 100 to an entry"], funded_genesis())
+        )
     return {
         "orders_per_s": {
             name: {"median": round(statistics.median(found)), "best": round(max(found))}
@@ -52,14 +58,15 @@ def _entries(commands: Sequence[Command], per_entry: int) -> list[Entry]:
     ]
 
 
-def _opened() -> Exchange:
-    exchange = Exchange(genesis())
+def _opened(born: Genesis) -> Exchange:
+    exchange = Exchange(born)
+    exchange.put_in_force(ENGINE_VERSION)
     exchange.apply(Entry(1, 10**18, ((0, 1, (open_session("bench", "bench"),)),)))
     return exchange
 
 
-def _rate(entries: list[Entry]) -> float:
-    exchange = _opened()
+def _rate(entries: list[Entry], born: Genesis) -> float:
+    exchange = _opened(born)
     count = sum(len(entry.requests) for entry in entries)
     gc.collect()
     start = time.perf_counter()
@@ -72,7 +79,7 @@ def memory_per_order() -> int:
     """Bytes of Python memory a resting order with its own client_order_id costs, all indices
     included; the replies of the last `reply_window` requests are in it too.
     """
-    exchange = _opened()
+    exchange = _opened(genesis())
     gc.collect()
     tracemalloc.start()
     for number in range(RESTING):

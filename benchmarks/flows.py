@@ -11,6 +11,7 @@ from pathlib import Path
 from raftbook.core.commands import Command, amend_order, cancel_order, new_order
 from raftbook.core.exchange import Genesis
 from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.limits import Limits
 from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
 
 SYMBOL = "BTC-USD"
@@ -22,6 +23,19 @@ def genesis() -> Genesis:
     """One instrument, one account, default limits."""
     terms = InstrumentTerms(SYMBOL, "BTC", "USD", "0.01", "0.001", 2**31 - 1, -(2**31), 2**31)
     return Genesis((terms,), (("bench", True),))
+
+
+def funded_genesis() -> Genesis:
+    """The same with money: every order holds funds, every trade settles and pays fees."""
+    terms = (
+        genesis()
+        .instruments[0]
+        ._replace(
+            qty_max=2**20, price_min=0, price_max=2**20, settlement=2, maker_fee=10, taker_fee=20
+        )
+    )
+    rich = tuple(("bench", currency, 2**61) for currency in ("BTC", "USD"))
+    return Genesis((terms,), (("bench", True),), Limits(), (("BTC", 3), ("USD", 5)), rich)
 
 
 def conformance_flow() -> list[Command] | None:

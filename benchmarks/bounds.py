@@ -1,0 +1,168 @@
+"""The dearest single things an exchange may be asked to do, and what orders cost as books grow.
+
+Every node applies each entry on its one thread, so nothing may take long beside the shortest
+silence before an election (300 ms by default). The bounds that keep it so are in `core/limits.py`.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.flows import SYMBOL, genesis
+from raftbook.core import commands as c
+from raftbook.core.commands import Command, Entry
+from raftbook.core.exchange import Exchange
+from raftbook.core.snapshot import export_state, restore_state
+from raftbook.core.types import OrderType, Phase, Side, TimeInForce
+
+BATCH = 1_000
+GROWTH = (10, 1_000, 100_000, 1_000_000)
+PROBES = 20_000
+
+
+class Desk:
+    """An exchange under engine version 2, and one session that talks to it."""
+
+    def __init__(self) -> None:
+        self.exchange = Exchange(genesis())
+        self.index = 0
+        self.seq = 0
+        self.time_ns = 10**18
+        self.entry(((0, 0, (c.set_engine_version(2, "bench"),)),))
+        self.entry(((0, 1, (c.open_session("bench", "bench"),)),))
+
+    def entry(self, requests: Any) -> list[Any]:
+        """Apply one entry."""
+        self.index += 1
+        return self.exchange.apply(Entry(self.index, self.time_ns, requests))
+
+    def say(self, *commands: Command) -> list[Any]:
+        """One request in an entry of its own."""
+        self.seq += 1
+        return self.entry(((1, self.seq, commands),))
+
+    def say_all(self, commands: Sequence[Command]) -> None:
+        """Many commands, a thousand to a request."""
+        for start in range(0, len(commands), BATCH):
+            self.say(*commands[start : start + BATCH])
+
+    def milliseconds(self, call: Callable[[], object]) -> float:
+        """Processor time that a call takes: what else the machine does shows less in it."""
+        gc.collect()
+        start = time.process_time()
+        call()
+        return round((time.process_time() - start) * 1_000, 1)
+
+
+def run() -> dict[str, Any]:
+    """Milliseconds of each of the dearest commands, and microseconds an order as books grow."""
+    return {
+        "milliseconds": {
+            "a sweep of fills_max resting orders": _sweep(),
+            "a page of a mass cancel": _mass_cancel(),
+            "a page of expiries": _expiries(),
+            "triggers_max stops that fire one after another": _cascade(),
+            "an auction of 20,000 orders": _auction(),
+            "FOK: a dry run over 100,000 orders": _dry_run(),
+        },
+        "microseconds_an_order_by_resting_orders": {resting: _probe(resting) for resting in GROWTH},
+        "snapshot_of_1,000,000_orders": _snapshot(),
+    }
+
+
+def _sweep() -> float:
+    desk = Desk()
+    count = desk.exchange.limits.fills_max
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(count + 10)])
+    ioc = c.new_order(SYMBOL, Side.BUY, 2**30, 20_000, time_in_force=TimeInForce.IOC)
+    return desk.milliseconds(lambda: desk.say(ioc))
+
+
+def _mass_cancel() -> float:
+    desk = Desk()
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
+    return desk.milliseconds(lambda: desk.say(c.mass_cancel()))
+
+
+def _expiries() -> float:
+    desk = Desk()
+    end_ns = desk.time_ns + 10**9
+    order = c.place_order(
+        SYMBOL, Side.SELL, 1, 10_000, time_in_force=TimeInForce.GTD, expire_time_ns=end_ns
+    )
+    desk.say_all([order] * desk.exchange.limits.expiries_page)
+    desk.time_ns = end_ns
+    return desk.milliseconds(lambda: desk.entry(()))
+
+
+def _cascade() -> float:
+    desk = Desk()
+    count = desk.exchange.limits.triggers_max
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n) for n in range(count + 2)])
+    stops = [
+        c.place_order(SYMBOL, Side.BUY, 1, None, ord_type=OrderType.STOP, stop_price=10_000 + n)
+        for n in range(count)
+    ]
+    desk.say_all(stops)
+    return desk.milliseconds(lambda: desk.say(c.new_order(SYMBOL, Side.BUY, 1, 10_000)))
+
+
+def _auction() -> float:
+    desk = Desk()
+    desk.say(c.set_phase(SYMBOL, Phase.AUCTION))
+    orders = [
+        c.new_order(SYMBOL, side, 1 + n % 7, 10_000 + n % 300)
+        for n in range(10_000)
+        for side in (Side.BUY, Side.SELL)
+    ]
+    desk.say_all(orders)
+    return desk.milliseconds(lambda: desk.say(c.set_phase(SYMBOL, Phase.CONTINUOUS)))
+
+
+def _dry_run() -> float:
+    desk = Desk()
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
+    fok = c.new_order(SYMBOL, Side.BUY, 2**30, 20_000, time_in_force=TimeInForce.FOK)
+    return desk.milliseconds(lambda: desk.say(fok))
+
+
+def _rested(resting: int) -> Desk:
+    desk = Desk()
+    levels = max(5, min(resting // 20, 20_000))
+    desk.say_all(
+        [
+            c.new_order(SYMBOL, Side.BUY, 5, 9_000_000 - n % levels)
+            if n % 2
+            else c.new_order(SYMBOL, Side.SELL, 5, 9_000_001 + n % levels)
+            for n in range(resting)
+        ]
+    )
+    return desk
+
+
+def _probe(resting: int) -> float:
+    """A resting order far from the best price, its amend and its cancel: the average of each."""
+    desk = _rested(resting)
+    first = desk.exchange.last_order_id + 1
+    commands: list[Command] = []
+    for n in range(PROBES // 3):
+        commands.append(c.new_order(SYMBOL, Side.BUY, 5, 8_999_000 + n % 900))
+        commands.append(c.amend_order(order_id=first + n, order_qty=4))
+        commands.append(c.cancel_order(order_id=first + n))
+    return round(desk.milliseconds(lambda: desk.say_all(commands)) * 1_000 / len(commands), 2)
+
+
+def _snapshot() -> dict[str, float]:
+    desk = _rested(1_000_000)
+    start = time.process_time()
+    value = export_state(desk.exchange)
+    exported = time.process_time()
+    restore_state(desk.exchange.genesis, value)
+    restored = time.process_time()
+    return {
+        "export_s": round(exported - start, 2),
+        "restore_s": round(restored - exported, 2),
+    }
