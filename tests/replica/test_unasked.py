@@ -65,7 +65,7 @@ def empty_entries(cluster: Cluster) -> list[int]:
 
 
 def bids(cluster: Cluster) -> list[int]:
-    """Resting bids of each node."""
+    """Resting orders of each node."""
     return [
         len(list(each.machine.exchange.books["OIL"].bids)) for each in cluster.replicas.values()
     ]
@@ -161,7 +161,7 @@ def test_stops_beyond_their_bound_fire_with_the_next_entries(cluster: Cluster) -
     do(cluster, session, 1, *stops)
     do(cluster, session, 2, c.new_order("OIL", Side.SELL, 1, 30), buy(30, cluster=cluster))
     cluster.settle()
-    assert bids(cluster) == [1, 1, 1]  # all five at one price
+    assert bids(cluster) == [5, 5, 5]
     fired = [event for _, event in unasked(cluster) if event[0] == e.TRIGGERED]
     assert len(fired) == 3
     cluster.check_agreement()
