@@ -66,9 +66,7 @@ def empty_entries(cluster: Cluster) -> list[int]:
 
 def bids(cluster: Cluster) -> list[int]:
     """Resting orders of each node."""
-    return [
-        len(list(each.machine.exchange.books["OIL"].bids)) for each in cluster.replicas.values()
-    ]
+    return [each.machine.exchange.books["OIL"].resting_count for each in cluster.replicas.values()]
 
 
 def buy(price: int = 10, *, after_s: float | None = None, cluster: Cluster) -> c.Command:
