@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from raftbook.config import AccountConfig, ClusterConfig, load_config, render_config
+from raftbook.config_template import FIRST_BALANCES
 from raftbook.node import node_directory
 from raftbook.storage.atomic import create_exclusive
 
@@ -152,7 +153,10 @@ class DemoCluster:
                 f"demo: {path} exists and is not overwritten",
                 hint="choose another folder with --dir",
             )
-        accounts = [AccountConfig("demo", operator=True), *map(AccountConfig, account_names)]
+        accounts = [
+            AccountConfig("demo", operator=True, balances=FIRST_BALANCES),
+            *(AccountConfig(name, balances=FIRST_BALANCES) for name in account_names),
+        ]
         text = render_config(
             nodes=free_nodes(node_count), accounts=accounts, secret_file=SECRET_NAME
         )

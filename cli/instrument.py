@@ -185,7 +185,8 @@ def terms_of(
     for name in _PRICE_LIMITS:
         _check_units(name, limits[name], tick_size, "ticks")
     _check_units("qty_max", limits["qty_max"], lot_size, "lots")
-    terms = instrument_terms(InstrumentConfig(symbol, base, quote, tick_size, lot_size, **limits))
+    given: dict[str, Any] = {**limits}
+    terms = instrument_terms(InstrumentConfig(symbol, base, quote, tick_size, lot_size, **given))
     error = form_error(c.create_instrument(terms)) or terms_error(terms)
     if error is not None:
         raise click.UsageError(f"these terms cannot be traded: {error}")

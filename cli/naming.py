@@ -224,7 +224,7 @@ def _field(name: str, value: Any, spec: InstrumentSpec | None) -> Named:
 
 
 def _trade(fields: Sequence[Any], instruments: Instruments) -> Named:
-    trade_id, price, qty, maker, _, maker_leaves, _, taker, _, taker_leaves, _ = fields
+    trade_id, price, qty, maker, _, maker_leaves, _, taker, _, taker_leaves, *_ = fields
     spec = instruments.get(taker[3])
     return {
         "trade_id": trade_id,
@@ -240,7 +240,7 @@ def _trade(fields: Sequence[Any], instruments: Instruments) -> Named:
 
 
 def _replaced(fields: Sequence[Any], instruments: Instruments) -> Named:
-    terms, old_terms, cum_qty, leaves_qty, old_leaves_qty, kept_priority = fields
+    terms, old_terms, cum_qty, leaves_qty, old_leaves_qty, kept_priority, *_ = fields
     spec = instruments.get(terms[3])
     old = _amounts(
         spec, old_order_qty=old_terms[5], old_price=old_terms[6], old_leaves_qty=old_leaves_qty

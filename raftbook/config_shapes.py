@@ -19,16 +19,37 @@ MIB: Final = 1024 * 1024
 
 
 def _bounded(
-    default: int, low: int, high: int, what: str, *, genesis: bool = False, why_low: str = ""
+    default: int,
+    low: int,
+    high: int,
+    what: str,
+    *,
+    genesis: bool = False,
+    is_silent: bool = False,
+    why_low: str = "",
 ) -> Any:
     """A field of Timings or Bounds: default, admissible range, and what it is, all in one place.
 
     Args:
         genesis: it changes what the engine decides, so all nodes must have the same value.
+        is_silent: its default stands in no genesis text, since clusters were born before it was
+            known; so that default can never change.
         why_low: why less than `low` cannot work, where that is not plain.
     """
-    metadata = {"low": low, "high": high, "what": what, "genesis": genesis, "why_low": why_low}
+    metadata = {
+        "low": low,
+        "high": high,
+        "what": what,
+        "genesis": genesis,
+        "is_silent": is_silent,
+        "why_low": why_low,
+    }
     return field(default=default, metadata=metadata)
+
+
+def _new_bound(default: int, high: int, what: str) -> Any:
+    """A genesis bound of engine version 2."""
+    return _bounded(default, 1, high, what, genesis=True, is_silent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +148,31 @@ class Bounds:
     accounts_max: int = _bounded(10_000, 1, 1_000_000, "accounts", genesis=True)
     instruments_max: int = _bounded(1_000, 1, 100_000, "instruments", genesis=True)
     trades_kept: int = _bounded(1_000, 1, 1_000_000, "trades of one instrument", genesis=True)
+    fills_max: int = _new_bound(20_000, 1_000_000, "trades of one sweep; its rest expires")
+    stops_max: int = _new_bound(10_000, 1_000_000, "stops that wait in one instrument")
+    triggers_max: int = _new_bound(
+        1_000, 100_000, "stops that fire after one command; others fire with the next entries"
+    )
+    cancel_page: int = _new_bound(1_000, 100_000, "orders that a mass cancel ends in one entry")
+    expiries_page: int = _new_bound(5_000, 100_000, "orders that time ends in one entry")
+    transfers_kept: int = _new_bound(
+        10_000, 1_000_000, "deposits and withdrawals remembered by one account"
+    )
+    currencies_max: int = _new_bound(1_000, 100_000, "currencies")
+    api_keys_max: int = _new_bound(16, 1_000, "API keys of one account")
+    drop_copies_max: int = _new_bound(16, 1_000, "accounts that may read the reports of one")
     # The feed.
     feed_events_kept: int = _bounded(
         20_000, 1, 10_000_000, "feed events of one instrument, for subscribers that resume"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyConfig:
+    """A currency that balances are kept in, in units of 10**-decimals."""
+
+    name: str
+    decimals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +186,12 @@ class InstrumentConfig:
         notional_max: largest price x quantity of one order.
         collar: how far from the reference price a market order may trade.
         reference_price: the reference until something has traded.
+        qty_min: smallest quantity of one order.
+        notional_min: smallest price x quantity of one order.
+        settlement: one of SETTLEMENTS; all but "none" need both currencies, and a price_min.
+        maker_fee, taker_fee: basis points of the quote amount, in tenths; below 0 is a rebate.
+        volatility_band: so far from the last price a sweep stops and a call begins.
+        volatility_call_ms: how long that call lasts.
     """
 
     symbol: str
@@ -159,21 +207,41 @@ class InstrumentConfig:
     notional_max: Decimal | None = None
     collar: Decimal | None = None
     reference_price: Decimal | None = None
+    qty_min: Decimal | None = None
+    notional_min: Decimal | None = None
+    settlement: str = "none"
+    maker_fee: Decimal = Decimal(0)
+    taker_fee: Decimal = Decimal(0)
+    volatility_band: Decimal | None = None
+    volatility_call_ms: int | None = None
+
+
+SETTLEMENTS: Final = ("none", "credit", "funded")
+"""What `settlement` may say, in the order of `core.types.Settlement`."""
+_FIRST_TERMS: Final = 13
+"""Fields of InstrumentConfig that every genesis text tells; the others where they say something."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountConfig:
-    """An account that the cluster is born with; without a secret anyone may use it."""
+    """An account that the cluster is born with; without a secret anyone may use it.
+
+    Attributes:
+        group: accounts of one group are one where self-trade prevention is asked for.
+        balances: (currency, amount) it is born with, by currency; amounts are above 0.
+    """
 
     name: str
     operator: bool = False
     secret: str | None = field(default=None, repr=False)
+    group: str | None = None
+    balances: tuple[tuple[str, Decimal], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """One cluster. `load_config` sorts nodes, instruments and accounts, so their order in the
-    file means nothing, and makes both paths absolute.
+    """One cluster. `load_config` sorts nodes, currencies, instruments and accounts, so their order
+    in the file means nothing, and makes both paths absolute.
     """
 
     path: Path
@@ -187,6 +255,7 @@ class ClusterConfig:
     bounds: Bounds
     instruments: tuple[InstrumentConfig, ...]
     accounts: tuple[AccountConfig, ...]
+    currencies: tuple[CurrencyConfig, ...] = ()
 
     def node(self, node_id: int) -> NodeAddress:
         """The node of that id.
@@ -208,28 +277,45 @@ class ClusterConfig:
     def genesis_text(self) -> str:
         """What must be equal on all nodes, one fact a line; equal meaning gives equal text.
 
-        Secrets, addresses and timings are not part of it: they may change between two starts.
+        Secrets, addresses and timings are not part of it: they may change between two starts. What
+        came after the first release stands in it only where it differs from its default, so that
+        the text of an older file is what it always was.
         """
         lines = ["raftbook genesis 1", f"cluster_id {self.cluster_id}"]
         for bound in sorted(fields(Bounds), key=lambda bound: bound.name):
-            if bound.metadata["genesis"]:
-                lines.append(f"bound {bound.name} {getattr(self.bounds, bound.name)}")
+            value = getattr(self.bounds, bound.name)
+            is_told = not bound.metadata["is_silent"] or value != bound.default
+            if bound.metadata["genesis"] and is_told:
+                lines.append(f"bound {bound.name} {value}")
+        lines += [f"currency {each.name} {each.decimals}" for each in self.currencies]
         for account in self.accounts:
-            role = "operator" if account.operator else "trader"
-            lines.append(f"account {account.name} {role}")
-        for instrument in self.instruments:
-            terms = (
-                f"{term.name}={_genesis_value(getattr(instrument, term.name))}"
-                for term in fields(InstrumentConfig)
-            )
-            lines.append("instrument " + " ".join(terms))
+            lines += _account_lines(account)
+        lines += [_instrument_line(instrument) for instrument in self.instruments]
         return "\n".join(lines) + "\n"
 
 
-def _genesis_value(value: str | Decimal | None) -> str:
+def _account_lines(account: AccountConfig) -> list[str]:
+    role = "operator" if account.operator else "trader"
+    group = f" group={account.group}" if account.group else ""
+    return [
+        f"account {account.name} {role}{group}",
+        *(f"balance {account.name} {name} {decimal_text(it)}" for name, it in account.balances),
+    ]
+
+
+def _instrument_line(instrument: InstrumentConfig) -> str:
+    told = [
+        f"{term.name}={_genesis_value(getattr(instrument, term.name))}"
+        for place, term in enumerate(fields(InstrumentConfig))
+        if place < _FIRST_TERMS or getattr(instrument, term.name) != term.default
+    ]
+    return "instrument " + " ".join(told)
+
+
+def _genesis_value(value: str | Decimal | int | None) -> str:
     if value is None:
         return "-"
-    return value if isinstance(value, str) else decimal_text(value)
+    return decimal_text(value) if isinstance(value, Decimal) else str(value)
 
 
 def decimal_text(value: Decimal) -> str:

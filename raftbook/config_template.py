@@ -11,7 +11,15 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Final
 
-from raftbook.config_shapes import AccountConfig, Bounds, InstrumentConfig, NodeAddress, Timings
+from raftbook.config_shapes import (
+    AccountConfig,
+    Bounds,
+    CurrencyConfig,
+    InstrumentConfig,
+    NodeAddress,
+    Timings,
+    decimal_text,
+)
 from raftbook.strict_toml import toml_text
 
 LOOPBACK_NODES: Final = tuple(
@@ -23,18 +31,38 @@ LOOPBACK_NODES: Final = tuple(
     )
     for node_id in (1, 2, 3)
 )
-FIRST_INSTRUMENTS: Final = (
-    InstrumentConfig(
-        "BTC-USD", "BTC", "USD", Decimal("0.01"), Decimal("0.001"), price_min=Decimal("0.01")
-    ),
-    InstrumentConfig(
-        "ETH-USD", "ETH", "USD", Decimal("0.01"), Decimal("0.01"), price_min=Decimal("0.01")
-    ),
+FIRST_CURRENCIES: Final = (
+    CurrencyConfig("BTC", 8),
+    CurrencyConfig("ETH", 8),
+    CurrencyConfig("USD", 8),
 )
+
+
+def _spot_market(base: str, lot_size: str) -> InstrumentConfig:
+    return InstrumentConfig(
+        f"{base}-USD",
+        base,
+        "USD",
+        Decimal("0.01"),
+        Decimal(lot_size),
+        qty_max=Decimal(10_000),
+        price_min=Decimal("0.01"),
+        price_max=Decimal(1_000_000),
+        settlement="funded",
+    )
+
+
+FIRST_INSTRUMENTS: Final = (_spot_market("BTC", "0.001"), _spot_market("ETH", "0.01"))
+FIRST_BALANCES: Final = (
+    ("BTC", Decimal(1_000_000)),
+    ("ETH", Decimal(1_000_000)),
+    ("USD", Decimal(100_000_000)),
+)
+"""Enough for hours of a market that a few bots make; a hundred such accounts can be."""
 FIRST_ACCOUNTS: Final = (
-    AccountConfig("demo", operator=True),
-    AccountConfig("alice"),
-    AccountConfig("bob"),
+    AccountConfig("demo", operator=True, balances=FIRST_BALANCES),
+    AccountConfig("alice", balances=FIRST_BALANCES),
+    AccountConfig("bob", balances=FIRST_BALANCES),
 )
 
 _CLUSTER_TEMPLATE = """\
@@ -63,19 +91,29 @@ default_account = {default_account}
 # Peer traffic is authenticated but not encrypted: see SECURITY.md.
 """
 
+_CURRENCIES_TEMPLATE = """\
+# The currencies in which balances are kept, to so many decimals; more can be added while it runs.
+"""
+
 _INSTRUMENTS_TEMPLATE = """\
 # The instruments that the cluster is born with; more can be added while it runs.
 # Numbers stand in quotes, so that they are exact. tick_size is the price step, lot_size the
-# quantity step. Optional: qty_max, price_min and price_max (without price_min zero and negative
-# prices are admitted, as spreads and power have them), band_low and band_high (an order outside
-# is refused), notional_max, collar (how far from the reference price a market order may trade),
-# reference_price (the reference until something has traded).
+# quantity step. Optional: qty_min and qty_max, price_min and price_max (without price_min zero and
+# negative prices are admitted, as spreads and power have them), band_low and band_high (an order
+# outside is refused), notional_min and notional_max (price x quantity), collar (how far from the
+# reference price a market order may trade), reference_price (the reference until something has
+# traded), volatility_band and volatility_call_ms (a sweep further than that from the last price
+# stops, and an auction of that length begins), maker_fee and taker_fee (basis points).
+# settlement: "none" (the default: whoever may trade may trade any amount), "credit" (balances are
+# kept and may go below zero) or "funded" (an order needs the money or the goods it is about).
 """
 
 _ACCOUNTS_TEMPLATE = """\
-# The accounts of the cluster: equal on all nodes, and fixed once it has started.
+# The accounts that the cluster is born with, equal on all nodes; more can be added while it runs.
 # An operator may add instruments and halt trading. Without a secret anyone who
 # reaches a client port may use the account: fine on one machine, nowhere else.
+# Optional: balances (what it has to begin with), group (accounts of one group do not trade with
+# each other where self-trade prevention is asked for).
 """
 
 
@@ -89,6 +127,7 @@ def render_config(
     nodes: Sequence[NodeAddress] = LOOPBACK_NODES,
     instruments: Sequence[InstrumentConfig] = FIRST_INSTRUMENTS,
     accounts: Sequence[AccountConfig] = FIRST_ACCOUNTS,
+    currencies: Sequence[CurrencyConfig] = FIRST_CURRENCIES,
 ) -> str:
     """The commented text of a new cluster.toml; `parse_config` reads back what was given."""
     cluster = _CLUSTER_TEMPLATE.format(
@@ -101,6 +140,8 @@ def render_config(
     parts = [
         cluster,
         *(_entry_text("nodes", node) for node in nodes),
+        _CURRENCIES_TEMPLATE,
+        *(_entry_text("currencies", currency) for currency in currencies),
         _INSTRUMENTS_TEMPLATE,
         *(_entry_text("instruments", instrument) for instrument in instruments),
         _ACCOUNTS_TEMPLATE,
@@ -116,17 +157,29 @@ def render_config(
     return "".join(parts).rstrip("\n") + "\n"
 
 
-def _entry_text(table: str, entry: NodeAddress | InstrumentConfig | AccountConfig) -> str:
-    """One entry of an array of tables; what is None or false is left out."""
+def _entry_text(
+    table: str, entry: NodeAddress | CurrencyConfig | InstrumentConfig | AccountConfig
+) -> str:
+    """One entry of an array of tables; what is as it would be without it is left out."""
     lines = [f"[[{table}]]"]
     for entry_field in fields(entry):
         value = getattr(entry, entry_field.name)
-        if value is None or value is False:
+        if value == entry_field.default:
             continue
         key = "id" if entry_field.name == "node_id" else entry_field.name
-        text = f"{value:f}" if isinstance(value, Decimal) else value
-        lines.append(f"{key} = {toml_text(text)}")
+        lines.append(f"{key} = {_value_text(value)}")
     return "\n".join(lines) + "\n\n"
+
+
+def _value_text(value: object) -> str:
+    match value:
+        case Decimal():
+            return toml_text(f"{value:f}")
+        case tuple():
+            pairs = (f"{toml_text(name)} = {toml_text(decimal_text(it))}" for name, it in value)
+            return f"{{ {', '.join(pairs)} }}"
+        case _:
+            return toml_text(value)
 
 
 def _limits_text(shape: type[Timings] | type[Bounds], table: str, comment: str) -> str:

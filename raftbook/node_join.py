@@ -90,6 +90,7 @@ def render_whole(config: ClusterConfig, *, secret_name: str = "cluster.secret") 
         nodes=config.nodes,
         instruments=config.instruments,
         accounts=config.accounts,
+        currencies=config.currencies,
     )
     for table, limits in (("timings", config.timings), ("bounds", config.bounds)):
         lines = _changed(limits)

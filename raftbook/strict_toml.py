@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -139,6 +139,26 @@ class Table:
         if not isinstance(value, bool):
             raise self._wrong(key, "true or false", default)
         return value
+
+    def choice(self, key: str, *, options: Sequence[str], default: str) -> str:
+        """One of some words."""
+        value = self._value(key, default, default)
+        if value not in options:
+            problem = f"{key} is {toml_text(value)}, which is none of its words"
+            words = ", ".join(map(toml_text, options))
+            raise self.error(key, problem, hint=f"write one of {words}")
+        return str(value)
+
+    def inner(self, key: str, *, example: str) -> Table | None:
+        """A table within this one, None where the key is absent."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            problem = f"{key} is {toml_text(value)}, not a table"
+            raise self.error(key, problem, hint=f"write for example {key} = {example}")
+        label = f"{self.label}: {key}" if self.label else key
+        return Table(self.file, self.name, label, value)
 
     def decimal(self, key: str, *, example: str) -> Decimal:
         """An exact decimal number, which the file holds as a string."""

@@ -39,7 +39,14 @@ BELOW = {
     "ops": {"core", "storage", "wire", "feed", "replica", *BESIDE_CORE},
 }
 EVERYTHING = {*BELOW, "node"}  # what node.py and the command line may import
-CONFIG_FILES = {"config", "config_limits", "config_shapes", "config_template", "strict_toml"}
+CONFIG_FILES = {
+    "config",
+    "config_limits",
+    "config_market",
+    "config_shapes",
+    "config_template",
+    "strict_toml",
+}
 
 # No clock, random, file, socket or thread: the core is a function of its input.
 CORE_MAY_IMPORT = {
@@ -52,6 +59,7 @@ CORE_MAY_IMPORT = {
     "dataclasses",
     "decimal",
     "enum",
+    "fractions",
     "functools",
     "hashlib",
     "heapq",

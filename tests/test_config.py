@@ -95,16 +95,24 @@ def test_file_in_the_repository_starts_three_nodes_on_this_machine() -> None:
         NodeAddress(2, "127.0.0.1", 7002, 7102),
         NodeAddress(3, "127.0.0.1", 7003, 7103),
     )
-    cent = Decimal("0.01")  # spot markets: no order at zero or below
-    assert config.instruments == (
-        InstrumentConfig("BTC-USD", "BTC", "USD", cent, Decimal("0.001"), price_min=cent),
-        InstrumentConfig("ETH-USD", "ETH", "USD", cent, cent, price_min=cent),
-    )
-    assert config.accounts == (
-        AccountConfig("alice"),
-        AccountConfig("bob"),
-        AccountConfig("demo", operator=True),
-    )
+    for instrument, base, lot in zip(
+        config.instruments, ("BTC", "ETH"), ("0.001", "0.01"), strict=True
+    ):
+        assert (instrument.symbol, instrument.base, instrument.quote) == (
+            f"{base}-USD",
+            base,
+            "USD",
+        )
+        assert (instrument.tick_size, instrument.lot_size) == (Decimal("0.01"), Decimal(lot))
+        assert instrument.price_min == Decimal("0.01")  # spot: no order at zero or below
+        assert (instrument.settlement, instrument.taker_fee) == ("funded", 0)
+    assert [(account.name, account.operator) for account in config.accounts] == [
+        ("alice", False),
+        ("bob", False),
+        ("demo", True),
+    ]
+    for account in config.accounts:
+        assert [name for name, _ in account.balances] == ["BTC", "ETH", "USD"]
     assert config.default_account == "demo"
     assert (config.timings, config.bounds) == (Timings(), Bounds())
     assert (config.data_dir, config.secret_file) == (ROOT / "data", ROOT / "cluster.secret")
@@ -220,6 +228,15 @@ def test_defaults_are_those_of_the_design() -> None:
         entries_kept=4096,
         snapshot_every_entries=20_000,
         snapshot_every_bytes=64 * 1024 * 1024,
+        fills_max=20_000,
+        stops_max=10_000,
+        triggers_max=1_000,
+        cancel_page=1_000,
+        expiries_page=5_000,
+        transfers_kept=10_000,
+        currencies_max=1_000,
+        api_keys_max=16,
+        drop_copies_max=16,
         peer_buffer_bytes_max=64 * 1024 * 1024,
         client_buffer_bytes_max=16 * 1024 * 1024,
     )
@@ -436,7 +453,8 @@ def test_syntax_error_shows_the_line(text: str, message: str) -> None:
         (MINIMAL + "[node]\n", "unknown table [node]; did you mean nodes?"),
         (
             MINIMAL + "[zzz]\n",
-            "unknown table [zzz]; known: cluster, nodes, timings, bounds, instruments, accounts",
+            "unknown table [zzz]; "
+            "known: cluster, nodes, timings, bounds, currencies, instruments, accounts",
         ),
         (
             'data_dir = "x"\n' + MINIMAL,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import (
     OrderType,
     Phase,
@@ -24,9 +24,6 @@ from raftbook.core.types import (
 Command = tuple[Any, ...]
 Request = tuple[int, int, Sequence[Any]]
 """The commands are what the log holds, so any of them may be no Command at all."""
-
-PLAIN_TERMS: Final = 13
-"""Fields of `InstrumentTerms` that CREATE_INSTRUMENT has: those of the first engine version."""
 
 # Kinds: append-only, they stand in every log ever written.
 NEW_ORDER: Final = 1

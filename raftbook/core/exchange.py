@@ -62,6 +62,7 @@ class Genesis(NamedTuple):
         limits: bounds.
         currencies: (name, decimals) of the first currencies.
         deposits: (account, currency, minor units) that accounts are born with.
+        groups: (account, group) of those that belong to one.
     """
 
     instruments: tuple[InstrumentTerms, ...]
@@ -69,6 +70,18 @@ class Genesis(NamedTuple):
     limits: Limits = Limits()
     currencies: tuple[tuple[str, int], ...] = ()
     deposits: tuple[tuple[str, str, int], ...] = ()
+    groups: tuple[tuple[str, str], ...] = ()
+
+    def engine_version(self) -> int:
+        """The rules that are in force from the beginning: 2 where it says what 1 does not know.
+
+        State of version 1 could not hold money and groups, so there never is such state; and no
+        build of version 1 reads a configuration with them. Bounds alone change nothing: what they
+        bound begins with version 2.
+        """
+        says_more = self.currencies or self.deposits or self.groups
+        is_plain = all(terms.is_plain() for terms in self.instruments)
+        return FIRST_ENGINE_VERSION if is_plain and not says_more else 2
 
 
 Handler = Callable[["Exchange", Session, Command, list[Event]], None]
@@ -118,6 +131,9 @@ class Exchange:
             self.add_account(name, is_operator=is_operator)
         for name, currency, amount in genesis.deposits:
             self.move_money(self.accounts[name], currency, amount)
+        for name, group in genesis.groups:
+            self.set_group(self.accounts[name], group)
+        self.put_in_force(genesis.engine_version())
 
     @property
     def applied_index(self) -> int:

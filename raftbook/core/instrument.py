@@ -57,6 +57,13 @@ class InstrumentTerms(NamedTuple):
     volatility_band: int | None = None
     volatility_call_ms: int = 0
 
+    def is_plain(self) -> bool:
+        """Whether the first engine version could have said these terms."""
+        return InstrumentTerms(*self[:PLAIN_TERMS]) == self
+
+
+PLAIN_TERMS: Final = 13
+"""Fields of `InstrumentTerms` that CREATE_INSTRUMENT has: those of the first engine version."""
 
 QTY_MAX_DEFAULT = 2**31 - 1
 PRICE_MAX_DEFAULT = 2**32 - 1

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
-from raftbook.core.commands import PLAIN_TERMS
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange, Genesis
-from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.sessions import Session
 from raftbook.core.snapshot_parts import (
@@ -102,6 +101,8 @@ def restore_state(genesis: Genesis, value: StateValue) -> Exchange:
         :10
     ]
     exchange = Exchange(genesis)
+    first = genesis.engine_version()
+    assert engine_version >= first, f"state of engine version {engine_version}, born with {first}"
     exchange.moment.index, exchange.moment.time_ns = clock
     exchange.put_in_force(engine_version)
     exchange.last_order_id = last_order_id
@@ -150,7 +151,7 @@ def _export_order(order: Order, form: int) -> StateValue:
 def _export_book(book: Book, form: int) -> StateValue:
     terms = tuple(book.terms)
     value: StateValue = (
-        terms[:PLAIN_TERMS] if form == 1 and _is_plain(book.terms) else terms,
+        terms[:PLAIN_TERMS] if form == 1 and book.terms.is_plain() else terms,
         book.phase,
         book.feed_seq,
         book.trade_id,
@@ -159,11 +160,6 @@ def _export_book(book: Book, form: int) -> StateValue:
         _export_ladder(book.asks, form),
     )
     return value if form == 1 else (*value, export_book(book, _export_order))
-
-
-def _is_plain(terms: InstrumentTerms) -> bool:
-    """Whether the first engine version could have said these terms."""
-    return InstrumentTerms(*terms[:PLAIN_TERMS]) == terms
 
 
 def _export_ladder(ladder: Ladder, form: int) -> StateValue:

@@ -48,7 +48,7 @@ def public_view(event: Event) -> tuple[Any, ...]:
     if kind == INSTRUMENT_CREATED:
         return ("created",)
     if kind == TRADE:
-        _, _, trade_id, price, qty, maker, _, maker_leaves, _, taker, _, _, _ = event
+        _, _, trade_id, price, qty, maker, _, maker_leaves, _, taker, *_ = event
         return ("trade", maker[0], price, qty, trade_id, taker[4][0], maker_leaves)
     terms = event[2]
     order_id, _, _, _, (side, *_), _, price = terms
@@ -61,7 +61,7 @@ def public_view(event: Event) -> tuple[Any, ...]:
     if kind == RESTATED:
         return ("reduce", order_id, side, price, event[4])
     assert kind == REPLACED, f"event kind {kind} is not public"
-    _, _, _, old, _, leaves, old_leaves, kept = event
+    _, _, _, old, _, leaves, old_leaves, kept, *_ = event
     if kept:
         return ("reduce", order_id, side, price, leaves)
     return ("delete", order_id, side, old[6], old_leaves)

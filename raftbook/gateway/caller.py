@@ -1,6 +1,7 @@
 """Who is at the other end of a connection.
 
-Owns the one thing that requests, questions and the connection itself must agree on: the login.
+Owns what requests, questions and the connection itself must agree on: the login, and when this
+client was last heard of.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ class Caller:
     Attributes:
         address: where it calls from, for the log.
         account_name: who it has logged in as; None before.
+        heard_at: when the last bytes came, seconds of the loop.
     """
 
     address: str
     account_name: str | None = None
+    heard_at: float = 0.0

@@ -60,7 +60,6 @@ class ClientConnection(asyncio.Protocol):
         self._nonce = server.nonce()
         self._greeted = False
         self._timer: asyncio.TimerHandle | None = None
-        self._heard_at = 0.0
         self._is_ending = False
         self._handlers: dict[int, Callable[..., None]] = {
             HELLO: self._on_hello,
@@ -77,17 +76,17 @@ class ClientConnection(asyncio.Protocol):
         bytes_max = self._bounds.buffer_bytes_max
         self._outbox = Outbox(transport, self._caller.address, bytes_max, self._server.pace)
         self._questions = Questions(self._server, self._caller, self._outbox)
-        requests = Requests(self._server, self._caller, self._outbox)
+        self._requests = Requests(self._server, self._caller, self._outbox)
         self._handlers |= {
-            OPEN: requests.on_open,
-            REQUEST: requests.on_request,
+            OPEN: self._requests.on_open,
+            REQUEST: self._requests.on_request,
             QUERY: self._questions.on_query,
             SUBSCRIBE: self._questions.on_subscribe,
         }
         connections = self._server.connections
         connections.add(self)
         loop = asyncio.get_running_loop()
-        self._heard_at = loop.time()
+        self._caller.heard_at = loop.time()
         if len(connections) > self._bounds.connections_max:
             self._outbox.fail(0, Reject.OVERLOADED, "too many connections; use another node")
             self.end()
@@ -95,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
         self._timer = loop.call_later(self._bounds.handshake_timeout_s, self._look_at_silence)
 
     def data_received(self, piece: bytes) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
+        self._caller.heard_at = asyncio.get_running_loop().time()
         if self._is_ending:
             return
         try:
@@ -118,6 +117,7 @@ class ClientConnection(asyncio.Protocol):
             self._timer.cancel()
         self._outbox.give_up()
         self._questions.give_up()
+        self._requests.give_up()
         self._handlers.clear()  # they hold this object: without them it goes at once
 
     def end(self, *, gives_up: bool = False) -> None:
@@ -143,7 +143,7 @@ class ClientConnection(asyncio.Protocol):
         """End a connection on which the client says nothing, or takes nothing."""
         loop = asyncio.get_running_loop()
         idle_max_s = self._bounds.idle_timeout_s
-        idle_s = loop.time() - self._heard_at
+        idle_s = loop.time() - self._caller.heard_at
         if not self._greeted or idle_s >= idle_max_s:
             self._outbox.fail(0, Reject.OVERLOADED, "silent for too long")
             self.end()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from raftbook.core.commands import NEW_ORDER, OPEN_SESSION
+from raftbook.core.commands import ATTACH_SESSION, NEW_ORDER, OPEN_SESSION
 from raftbook.core.form import form_error
 from raftbook.core.types import ID_CHARS_MAX, INT64_MAX
 from raftbook.wire.entry import are_flat
@@ -30,7 +30,7 @@ def forms_error(commands: Sequence[Any]) -> str | None:
     if len(commands) >= MANY and are_plain_orders(commands):
         return None
     is_flat = are_flat(commands)
-    for command in commands:
+    for place, command in enumerate(commands):
         if not is_flat and type(command) is tuple and command and not are_flat((command,)):
             return "a command is a flat array: its fields hold no arrays and no maps"
         problem = form_error(command)
@@ -38,6 +38,8 @@ def forms_error(commands: Sequence[Any]) -> str | None:
             return problem
         if command[0] == OPEN_SESSION:
             return "sessions are opened with OPEN"
+        if command[0] == ATTACH_SESSION and place:
+            return "a session is attached by the first command of a request"
     return None
 
 

@@ -15,6 +15,7 @@ from raftbook.core.commands import NO_SESSION
 from raftbook.core.events import Reply
 from raftbook.core.types import Reject
 from raftbook.feed.stream import FeedHistory
+from raftbook.gateway.attachments import Attachments
 from raftbook.gateway.connection import ClientConnection
 from raftbook.gateway.outbox import Pace
 from raftbook.gateway.queries import Arguments, Queries, QueryError
@@ -66,6 +67,7 @@ class ClientServer:
         self.replica, self.feed, self.queries, self.bounds = replica, feed, queries, bounds
         self.cluster, self.secrets, self.wake, self.admin = cluster, secrets, wake, admin
         self.nonce, self.unique = nonce, unique
+        self.attachments = Attachments(replica, unique=unique, wake=wake)
         self.connections: set[ClientConnection] = set()
         self.pace = Pace()
         self._server: asyncio.Server | None = None
@@ -88,6 +90,7 @@ class ClientServer:
         """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
+        self.attachments.close()
         for connection in list(self.connections):
             connection.end()
 

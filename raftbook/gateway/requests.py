@@ -15,6 +15,7 @@ from raftbook.core.commands import NO_SESSION, open_session
 from raftbook.core.events import SESSION_OPENED, Reply
 from raftbook.core.form import is_id
 from raftbook.core.types import Reject
+from raftbook.gateway.attachments import is_attachment
 from raftbook.gateway.caller import Caller
 from raftbook.gateway.forms import forms_error
 from raftbook.gateway.outbox import MESSAGE_CHARS_MAX, Outbox
@@ -47,6 +48,13 @@ class Requests:
         self._waiting: dict[tuple[int, int], int] = {}  # bytes of what the replica has
         self._waiting_bytes = 0
         self._unwritten = 0  # replies on their way to the socket
+        self._attached: dict[int, int] = {}  # epochs of sessions whose orders end with this
+        self._is_over = False
+
+    def give_up(self) -> None:
+        """The connection is gone: what was to end with it ends."""
+        self._is_over = True
+        self._server.attachments.ended(self._attached.items())
 
     # -- OPEN ---------------------------------------------------------------------------------
 
@@ -144,8 +152,18 @@ class Requests:
     def replied(self, reply: Reply, applied: Applied) -> None:
         """See `proposer.Waiter`."""
         self._settle((reply[0], reply[1]))
+        if is_attachment(reply):
+            self._attach(reply)
         self._unwritten += 1
         self._outbox.put_pages(self._frames(reply, applied), is_paced=False)
+
+    def _attach(self, reply: Reply) -> None:
+        """A session of this connection was attached to it, which may have ended meanwhile."""
+        epoch = self._server.attachments.attached(reply, self._caller)
+        if epoch and self._is_over:
+            self._server.attachments.ended([(reply[0], epoch)])
+        elif epoch:
+            self._attached[reply[0]] = epoch
 
     def refused(self, session_id: int, request_seq: int, code: Reject, message: str) -> None:
         """See `proposer.Waiter`."""

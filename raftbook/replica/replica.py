@@ -37,6 +37,7 @@ from raftbook.replica.raft import Raft, RaftTimings
 from raftbook.replica.reports import Reports
 from raftbook.replica.seams import Random
 from raftbook.replica.shipping import Shipper, SnapshotMaker
+from raftbook.replica.unasked import Unasked
 from raftbook.replica.upgrade import UNKNOWN, EngineVersions
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
@@ -47,11 +48,6 @@ _log = logging.getLogger(__name__)
 
 UNCOMMITTED_ENTRIES_MAX: Final = 64
 """A leader with this many entries under way gathers on instead of proposing more."""
-QUIET_NS_MAX: Final = 30_000_000_000
-"""Logical time falls at most this far behind the leader's clock, whether or not anybody trades."""
-QUIET_STEP_S: Final = 0.1
-"""Entries that only move logical time come this far apart, so that a leader whose clock is days
-ahead neither floods the log nor ages every session by days before somebody can see to it."""
 COMPLAIN_S: Final = 1.0
 """The log hears once in this time that a peer's requests are refused."""
 LOG_KEPT_ENTRIES: Final = 1_000
@@ -117,6 +113,7 @@ class Replica:
         self.on_members: list[Callable[[], None]] = []
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
+        self._unasked = Unasked()
         self._reports = Reports(node_id, name_of)
         self._engines = EngineVersions()
         self._make_queues()
@@ -149,7 +146,6 @@ class Replica:
         self._forwarded = Forwarded(count_max, bytes_max)
         self._way: tuple[int | None, int] = (None, 0)
         self._complained_at: dict[int, float] = {}
-        self._quiet_until = 0.0
         self._unseen: frozenset[RequestKey] = frozenset()  # may be in what was installed
 
     def _make_compaction(self, snapshots: SnapshotStore) -> Compaction:
@@ -283,7 +279,11 @@ class Replica:
             return True
         if self.fence is not None:
             return False
-        return bool(self._inbox) or self.raft.needs_turn() or self._may_route()
+        if bool(self._inbox) or self.raft.needs_turn() or self._may_route():
+            return True
+        # A mass cancel of many pages, say, goes on as soon as its last page is committed.
+        goes_on = self.machine.exchange.is_unfinished and self.raft.may_propose
+        return goes_on and self._uncommitted() == 0
 
     @property
     def fenced(self) -> str | None:
@@ -390,9 +390,11 @@ class Replica:
             self._switch_engine()
             if self._may_route():
                 self._propose([*self._forwarded.take(), *self._proposer.take()])
-            elif self._uncommitted() == 0 and self._is_time_behind():
-                self._quiet_until = self._clock() + QUIET_STEP_S
-                self.raft.propose([self._pack(self._wall_ns(), [])])
+            elif self._uncommitted() == 0:
+                exchange = self.machine.exchange
+                time_ns = self._unasked.due(exchange, self._clock(), self._wall_ns())
+                if time_ns is not None:
+                    self.raft.propose([self._pack(time_ns, [])])
             if self._uncommitted() < UNCOMMITTED_ENTRIES_MAX:
                 check = self.agreement.next_check(self._clock())
                 if check is not None:
@@ -428,14 +430,6 @@ class Replica:
         word = self.agreement.own_word()
         if word is not None and leader_id != self.node_id:
             self._post(leader_id, {"type": "attest", "index": word[0], "digest": word[1]})
-
-    def _is_time_behind(self) -> bool:
-        """Whether a quiet market's logical time needs an entry of its own to keep up: one entry
-        moves it at most 60 s, and what trades next is stamped with it.
-        """
-        now_ns = self.machine.exchange.now_ns
-        is_behind = now_ns > 0 and self._wall_ns() - now_ns > QUIET_NS_MAX
-        return is_behind and self._clock() >= self._quiet_until
 
     def _propose(self, requests: list[bytes]) -> None:
         bounds = self._bounds

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from raftbook.core import keys
 from raftbook.core.build import KIND
 from raftbook.core.commands import Entry
+from raftbook.core.events import ENGINE_VERSION_SET
 from tests.core import venue_flow, venue_market, venue_profiles
 from tests.core.flow import (
     AMENDING,
@@ -188,3 +189,19 @@ def test_deep_ladders_behave_like_shallow_ones(
             pair.apply(entry)
             pair.check()
         pair.sweep()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_market_goes_over_to_engine_version_2_with_all_that_is_in_it(seed: int) -> None:
+    pair = Pair()
+    entries = random_entries(seed, 80)
+    for entry in entries[:40]:
+        pair.apply(entry)
+    at = entries[40]
+    assert pair.engine.engine_version == 1
+    (told,) = pair.apply(Entry(at.index, at.time_ns, (venue_market.SWITCH,)))
+    assert told[4] == [(ENGINE_VERSION_SET, 0, 2)]
+    for entry in entries[41:]:
+        pair.apply(entry)
+        pair.check()
+    assert pair.engine.engine_version == 2

@@ -28,7 +28,7 @@ from raftbook.config import (
     load_config,
     render_config,
 )
-from raftbook.config_template import FIRST_INSTRUMENTS
+from raftbook.config_template import FIRST_ACCOUNTS, FIRST_BALANCES, FIRST_INSTRUMENTS
 from raftbook.core.commands import Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
@@ -45,10 +45,8 @@ PATIENCE_S = 45.0
 """How long a test waits for what should take a second or two: two busy cores are slow."""
 
 ACCOUNTS = (
-    AccountConfig("demo", operator=True),
-    AccountConfig("alice"),
-    AccountConfig("bob"),
-    AccountConfig("carol", secret="carols secret"),
+    *FIRST_ACCOUNTS,
+    AccountConfig("carol", secret="carols secret", balances=FIRST_BALANCES),
 )
 
 

@@ -41,7 +41,8 @@ def flip_order(argument: str) -> None:
     def apply_and_flip(self: Machine, *arguments: Any) -> Applied | None:
         nonlocal is_done
         applied = apply(self, *arguments)
-        order = self.exchange.orders.get(wanted)
+        accounts = self.exchange.accounts.values()
+        order = next((each.orders[wanted] for each in accounts if wanted in each.orders), None)
         if order is not None and order.level is not None and not is_done:
             is_done = True
             order.leaves_qty ^= 1 << 4

@@ -43,18 +43,20 @@ TOO_OLD = (
 
 _CHANGED_CANCEL = """
 
-_cancel_before = Exchange._cancel_order
+_cancel_before = _HANDLERS[c.CANCEL_ORDER]
 
 
-def _cancel_order(self: Exchange, session: Session, command: Command, events: list[Event]) -> None:
-    _cancel_before(self, session, command, events)
+def _cancel_order(
+    exchange: Exchange, session: Session, command: Command, events: list[Event]
+) -> None:
+    _cancel_before(exchange, session, command, events)
     if events[-1][2] == Reject.UNKNOWN_ORDER and GUARD:
         events[-1] = (CANCEL_REJECTED, 0, int(Reject.NOT_OWNER), command)
 
 
-Exchange._cancel_order = _cancel_order
+_FIRST_HANDLERS[c.CANCEL_ORDER] = _HANDLERS[c.CANCEL_ORDER] = _cancel_order
 """
-_GUARD = f"self.engine_version >= {NEXT}"
+_GUARD = f"exchange.engine_version >= {NEXT}"
 
 
 def build_next(folder: Path, *, guard: str = _GUARD) -> Path:
@@ -78,7 +80,11 @@ def build_next(folder: Path, *, guard: str = _GUARD) -> Path:
         f'ENGINE_VERSION: Final = {NEXT}\n"""The newest',
     )
     newest = f"99: {NEXT}}}"
-    patch("core/snapshot.py", "FORMATS: Final = {1: 1}", f"FORMATS: Final = {{1: 1, {newest}")
+    patch(
+        "core/snapshot.py",
+        "FORMATS: Final = {1: 1, 2: 2}",
+        f"FORMATS: Final = {{1: 1, 2: 2, {newest}",
+    )
     patch(
         "wire/entry.py",
         "FORMATS: Final = {FORMAT_VERSION: FIRST_ENGINE_VERSION}",

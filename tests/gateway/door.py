@@ -312,6 +312,7 @@ def at_the_door(
             await asyncio.sleep(0)
             assert door.replica.fenced is None
         finally:
+            door.commits = False  # what connections leave behind comes too late
             for connection in list(door.server.connections):
                 connection.connection_lost(None)
             door.journal.close()

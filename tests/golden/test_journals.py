@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,19 @@ from cli.main import run
 from raftbook.config import load_config
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.types import Phase, Reject
+from raftbook.core.invariants import check
+from raftbook.core.types import (
+    OrderType,
+    Phase,
+    PostOnly,
+    Reject,
+    SelfTradePrevention,
+    TimeInForce,
+)
 from raftbook.core.versions import ENGINE_VERSION
-from raftbook.genesis import genesis_of
+from raftbook.genesis import genesis_digest, genesis_of
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import unpack_entry
+from raftbook.wire.entry import REGULAR, unpack_entry
 from tests.e2e.cluster import PATIENCE_S, Wire, free_ports, until
 from tests.golden.write_journal import JOURNALS, file_digests, write
 
@@ -138,55 +147,116 @@ def _settled(port: int, expected: dict[str, Any]) -> dict[str, Any] | None:
 
 def _store(path: Path, directory: Path) -> SnapshotStore:
     config = load_config(path)
-    source = DataDirectory(JOURNALS / FOLDERS[0] / "node-1")
     return SnapshotStore(
-        directory, cluster_id=config.cluster_id, genesis_digest=source.identity.genesis_digest
+        directory, cluster_id=config.cluster_id, genesis_digest=genesis_digest(config)
     )
 
 
-def test_the_newest_one_holds_all_that_a_market_does() -> None:
-    """A journal in which nothing happens would prove nothing."""
-    folder = FOLDERS[-1]
+@dataclass
+class Contents:
+    """What stands in a journal, and what it leads to."""
+
+    commands: set[int] = field(default_factory=set)
+    events: set[int] = field(default_factory=set)
+    kinds: set[tuple[int, ...]] = field(default_factory=set)
+    conditions: set[int] = field(default_factory=set)
+    phases: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
+    reasons: set[int] = field(default_factory=set)
+    repeated: int = 0
+    unasked: int = 0
+
+
+def contents_of(folder: Path) -> Contents:
+    found = Contents()
     genesis = genesis_of(load_config(folder / "cluster.toml"))
     source = DataDirectory(folder / "node-1")
-    commands, events, kinds, phases, dups = set(), set(), set(), set(), 0
-    refused: set[int] = set()
     for entry in source.entries(1, source.last):
-        if entry.payload[:1] == b"\0":
+        if entry.payload[:1] == REGULAR:
             for _, _, said in unpack_entry(entry.index, entry.payload[1:]).requests:
-                commands |= {each[0] for each in said}
+                found.commands |= {each[0] for each in said}
     source._headers.clear()  # the whole log, not from the snapshot on
     for _, applied, exchange in source.replay(2, source.last, genesis):
         for reply in applied.replies if applied else ():
-            dups += reply[5]
+            found.repeated += reply[5]
+            found.unasked += reply[1] == e.UNASKED
             for event in reply[4]:
-                events.add(event[0])
-                if event[0] == e.ACCEPTED:
-                    kinds.add(event[2][4])
-                elif event[0] in (e.REJECTED, e.CANCEL_REJECTED):
-                    refused.add(event[2])
-        phases |= {book.phase for book in exchange.books.values()}
-    assert commands >= {c.NEW_ORDER, c.CANCEL_ORDER, c.AMEND_ORDER, c.OPEN_SESSION} | {
+                _look_at(event, found)
+        found.phases |= {book.phase for book in exchange.books.values()}
+    return found
+
+
+def _look_at(event: Any, found: Contents) -> None:
+    found.events.add(event[0])
+    if event[0] == e.ACCEPTED:
+        found.kinds.add(event[2][4])
+        for conditions in event[2][7:]:
+            found.conditions |= {at for at, value in enumerate(conditions) if value}
+    elif event[0] in (e.REJECTED, e.CANCEL_REJECTED):
+        found.refused.add(event[2])
+    elif event[0] in (e.CANCELED, e.EXPIRED):
+        found.reasons.add(event[6])
+
+
+def test_the_first_one_holds_all_that_engine_version_1_does() -> None:
+    """A journal in which nothing happens would prove nothing."""
+    found = contents_of(FOLDERS[0])
+    assert found.commands >= {c.NEW_ORDER, c.CANCEL_ORDER, c.AMEND_ORDER, c.OPEN_SESSION} | {
         c.CLOSE_SESSION,
         c.CREATE_INSTRUMENT,
         c.SET_PHASE,
     }
-    assert events >= set(range(e.ACCEPTED, e.PHASE_CHANGED + 1))
-    assert {kind[:3] for kind in kinds} == {
+    assert found.events >= set(range(e.ACCEPTED, e.PHASE_CHANGED + 1))
+    assert {kind[:3] for kind in found.kinds} == {
         (side, *sort) for side in (1, 2) for sort in ((1, 3), (1, 4), (2, 1), (2, 3), (2, 4))
     }
-    assert {kind[4] for kind in kinds} == {0, 1, 2, 3, 4}
-    assert {kind[3] for kind in kinds} == {0, 1}
-    assert phases == {int(phase) for phase in Phase}
-    assert len(refused) >= 20, sorted(Reject(code).name for code in refused)
-    assert dups > 5
+    assert {kind[4] for kind in found.kinds} == {0, 1, 2, 3, 4}
+    assert {kind[3] for kind in found.kinds} == {0, 1}
+    assert found.phases == {Phase.CONTINUOUS, Phase.HALTED, Phase.CANCEL_ONLY, Phase.CLOSED}
+    assert len(found.refused) >= 20, sorted(Reject(code).name for code in found.refused)
+    assert found.repeated > 5
 
 
-def test_the_writer_writes_what_a_reader_reads(tmp_path: Path) -> None:
-    write(tmp_path / "next")
-    expected = expected_of(tmp_path / "next")
-    genesis = genesis_of(load_config(tmp_path / "next" / "cluster.toml"))
-    machine = DataDirectory(tmp_path / "next" / "node-1").machine_at(expected["index"], genesis)
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of the writer as it is now."""
+    folder = tmp_path_factory.mktemp("golden") / "next"
+    write(folder)
+    return folder
+
+
+def test_the_writer_has_all_that_engine_version_2_does_happen(fresh: Path) -> None:
+    found = contents_of(fresh)
+    kinds = {value for name, value in vars(c).items() if name.isupper() and type(value) is int}
+    kinds -= {c.NO_SESSION}
+    assert len(kinds) > 25
+    assert found.commands >= kinds, kinds - found.commands
+    events = set(range(e.ACCEPTED, e.API_KEY_SET + 1)) - {e.ENGINE_VERSION_SET}
+    assert found.events >= events, events - found.events
+    assert {kind[1] for kind in found.kinds} == {int(each) for each in OrderType}
+    assert {kind[2] for kind in found.kinds} == {int(each) for each in TimeInForce}
+    assert {kind[3] for kind in found.kinds} == {int(each) for each in PostOnly}
+    assert {kind[4] for kind in found.kinds} == {int(each) for each in SelfTradePrevention}
+    assert found.conditions == set(range(8))
+    assert found.phases == {int(phase) for phase in Phase}
+    assert len(found.refused) >= 40, sorted(Reject(code).name for code in found.refused)
+    assert found.reasons >= {
+        Reject.OCO_DONE,
+        Reject.MASS_CANCEL,
+        Reject.DISCONNECTED,
+        Reject.TIME_IS_UP,
+        Reject.MIN_QTY_NOT_MET,
+        Reject.FILL_LIMIT,
+        Reject.SELF_TRADE,
+    }
+    assert found.repeated > 5 and found.unasked > 20
+
+
+def test_the_writer_writes_what_a_reader_reads(fresh: Path) -> None:
+    expected = expected_of(fresh)
+    genesis = genesis_of(load_config(fresh / "cluster.toml"))
+    machine = DataDirectory(fresh / "node-1").machine_at(expected["index"], genesis)
     assert machine.state_digest() == expected["state_digest"]
+    check(machine.exchange)
     with pytest.raises(FileExistsError):
-        write(tmp_path / "next")
+        write(fresh)

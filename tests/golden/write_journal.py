@@ -15,40 +15,49 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from raftbook import __version__
 from raftbook.config import load_config
 from raftbook.core import commands as c
+from raftbook.core.agenda import NEVER
 from raftbook.core.commands import Request
 from raftbook.core.events import Reply
-from raftbook.core.types import Phase, Reject, Side
+from raftbook.core.exchange import Exchange
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
 from raftbook.core.versions import ENGINE_VERSION
 from raftbook.genesis import genesis_digest, genesis_of
 from raftbook.replica.machine import Applied, Machine
 from raftbook.replica.membership import Member, configured
 from raftbook.replica.replica import Replica
 from raftbook.replica.shipping import InlineMaker
+from raftbook.replica.unasked import QUIET_STEP_S
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import pack_request
-from tests.core.flow import MIXED, SELF_TRADING, THIRD, Flow, Profile, advance
-from tests.core.flow import OPENING as FIRST_REQUESTS
+from raftbook.wire.entry import pack_engine_switch, pack_request
+from tests.core.flow import seeded
+from tests.core.venue_flow import Flow
+from tests.core.venue_market import LATER, OPENING
+from tests.core.venue_profiles import EVERYTHING
 from tests.replica.harness import BOUNDS, TIMINGS
 
 JOURNALS: Final = Path(__file__).parent / "journals"
-ENTRIES: Final = 300
-SNAPSHOT_AFTER: Final = 130
+ENTRIES: Final = 600
+SNAPSHOT_AFTER: Final = 250
 DIGEST_EVERY: Final = 20
-IDLE_STEP_NS: Final = 50_000_000_000
 FIRST_TIME_NS: Final = 1_767_225_600_000_000_000
-_ADMINISTRATION: Final = Profile(("admin", "new"), accounts=("op", "a", "b"))
+QUIET_STEP_NS: Final = 20_000_000_000
+QUIET_STEPS: Final = 200
+MARKET: Final = OrderType.MARKET
+AT_AUCTION: Final = TimeInForce.AT_AUCTION
 
-# The market of `tests/core/flow.py`: few prices, small quantities, low limits.
+# The market of `tests/core/venue_market.py`, whose currencies a configuration writes in capitals.
+_CURRENCIES: Final = {name: name.upper() for name in ("eur", "usd", "oil", "gas", "sun")}
 CLUSTER: Final = """\
 [cluster]
 name = "golden"
-id = "golden-1"
+id = "golden-2"
 default_account = "op"
 
 [[nodes]]
@@ -58,10 +67,22 @@ raft_port = 7001
 client_port = 7101
 http_port = 8001
 
+[[currencies]]
+name = "EUR"
+decimals = 2
+
+[[currencies]]
+name = "USD"
+decimals = 3
+
+[[currencies]]
+name = "OIL"
+decimals = 0
+
 [[instruments]]
 symbol = "A"
 base = "OIL"
-quote = "EUR"
+quote = "USD"
 tick_size = "0.01"
 lot_size = "1"
 qty_max = "6"
@@ -71,7 +92,7 @@ price_max = "0.04"
 [[instruments]]
 symbol = "B"
 base = "GAS"
-quote = "EUR"
+quote = "USD"
 tick_size = "0.5"
 lot_size = "10"
 qty_max = "50"
@@ -82,6 +103,51 @@ band_high = "1"
 notional_max = "30"
 collar = "0.5"
 reference_price = "0"
+qty_min = "20"
+notional_min = "5"
+
+[[instruments]]
+symbol = "F"
+base = "OIL"
+quote = "EUR"
+tick_size = "0.03"
+lot_size = "2"
+qty_max = "12"
+price_min = "0.03"
+price_max = "0.18"
+settlement = "funded"
+maker_fee = "-700.1"
+taker_fee = "3000"
+
+[[instruments]]
+symbol = "K"
+base = "EUR"
+quote = "USD"
+tick_size = "0.07"
+lot_size = "0.1"
+qty_max = "0.6"
+price_min = "0"
+price_max = "0.35"
+collar = "0.14"
+reference_price = "0.14"
+settlement = "credit"
+maker_fee = "333.3"
+taker_fee = "-111.1"
+volatility_band = "0.21"
+volatility_call_ms = 1
+
+[[instruments]]
+symbol = "Q"
+base = "SUN"
+quote = "USD"
+tick_size = "1"
+lot_size = "1"
+qty_max = "7"
+price_min = "1"
+price_max = "6"
+reference_price = "3"
+volatility_band = "1"
+volatility_call_ms = 3
 
 [[accounts]]
 name = "op"
@@ -89,20 +155,40 @@ operator = true
 
 [[accounts]]
 name = "a"
+balances = { EUR = "150", OIL = "3000", USD = "100" }
 
 [[accounts]]
 name = "b"
+balances = { EUR = "150", OIL = "3000", USD = "100" }
+
+[[accounts]]
+name = "d"
+group = "g"
+balances = { EUR = "1.5", OIL = "30", USD = "1" }
+
+[[accounts]]
+name = "f"
 
 [bounds]
-sessions_max = 7
+sessions_max = 8
 sessions_per_account_max = 3
-session_idle_ms = 60000
+session_idle_ms = 300000
 reply_window = 1024
 closed_orders_max = 3
-open_orders_max = 6
-book_orders_max = 8
-instruments_max = 4
-trades_kept = 3
+open_orders_max = 10
+book_orders_max = 11
+accounts_max = 7
+instruments_max = 7
+trades_kept = 4
+fills_max = 4
+stops_max = 5
+triggers_max = 2
+cancel_page = 2
+expiries_page = 2
+transfers_kept = 2
+currencies_max = 4
+api_keys_max = 2
+drop_copies_max = 1
 """
 
 
@@ -153,16 +239,21 @@ def write(folder: Path) -> None:
     while not (replica.raft.is_leader and replica.raft.applied_index == replica.last_index > 1):
         clock.now += 0.05
         replica.turn()
-    for number, requests in enumerate(_all_requests(applied)):
-        time_ns += min(1_000_000 * advance(random.Random(number).choice), IDLE_STEP_NS)
+    # As a new leader would say it again: what is in force already.
+    replica.raft.propose([pack_engine_switch(time_ns, ENGINE_VERSION, __version__, in_force=2)])
+    for number, (at_ns, requests) in enumerate(_all_requests(applied, machine.exchange)):
+        time_ns = at_ns
         for session_id, request_seq, commands in requests:
             raw = pack_request(session_id, request_seq, commands)
             replica.submit(session_id, request_seq, raw, _Waiter())
+        replica.turn()
         while replica.needs_turn() or replica.pending_count:
             replica.turn()
+        clock.now += QUIET_STEP_S
         if number == SNAPSHOT_AFTER:
             replica.start_snapshot()
         assert replica.fenced is None, replica.fenced
+    assert machine.exchange.agenda.next_ns == NEVER, "time would go on changing what it leads to"
     expected = {
         "written_by": __version__,
         "engine_version": machine.exchange.engine_version,
@@ -189,55 +280,72 @@ def file_digests(folder: Path) -> dict[str, str]:
     }
 
 
-def _all_requests(applied: list[Applied]) -> Iterator[Sequence[Request]]:
-    """What each entry holds, made from what the entries before it did."""
-    chooser = random.Random(20_260_101)
-
-    def choose(options: Sequence[Any]) -> Any:
-        return options[chooser.randrange(len(options))]
-
-    flow, learned = Flow(MIXED), 0
-    yield FIRST_REQUESTS
-    yield from _beginning(applied)
+def _all_requests(
+    applied: list[Applied], exchange: Exchange
+) -> Iterator[tuple[int, Sequence[Request]]]:
+    """What each entry holds and when, made from what the entries before it did."""
+    choose = seeded(20_260_202)
+    flow, learned, unique = Flow(EVERYTHING), 0, 1_000
+    flow.time_ns = FIRST_TIME_NS
+    yield from _beginning(exchange)
     for number in range(ENTRIES):
         for one in applied[learned:]:
             flow.learn(one.replies)
         learned = len(applied)
-        flow.profile = _profile(number)
-        requests = [flow.request(choose) for _ in range(choose((1, 2, 3, 4)))]
-        yield [request for request in requests if _may_be_logged(request)]
+        flow.now_ns = max(exchange.now_ns, FIRST_TIME_NS)
+        time_ns = flow.advance(choose)
+        requests: list[Request] = list(OPENING if not number else ())
+        requests += [flow.request(choose) for _ in range(choose((1, 2, 3, 4)) if number else 0)]
+        told: list[Request] = []
+        for session_id, request_seq, commands in requests:
+            if session_id == c.NO_SESSION:
+                unique += 1
+                request_seq = unique
+            if all(type(command) is tuple and command for command in commands):
+                told.append((session_id, request_seq, tuple(map(_in_capitals, commands))))
+        yield time_ns, told  # no gateway lets an empty command into the log
+    yield from _ending(exchange)
 
 
-def _beginning(applied: list[Applied]) -> Iterator[list[Request]]:
-    """What chance seldom brings: an instrument is created, traded, and closed with orders in it."""
-    yield [(c.NO_SESSION, 7, (c.open_session("op", "first"),))]
-    (session_id,) = [event[2] for event in applied[-1].replies[-1][4]]
+def _beginning(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
+    """What chance seldom brings: an instrument that is called, traded, closed and forgotten."""
+    terms = InstrumentTerms(*_in_capitals(LATER._replace(settlement=0)))
+    yield FIRST_TIME_NS, [(c.NO_SESSION, 1, (c.open_session("op", "first"),))]
+    (session_id,) = exchange.sessions.by_id
     for number, command in enumerate(
         (
-            c.set_phase("A", Phase.HALTED),
-            c.new_order("A", Side.BUY, 1, 0),
-            c.set_phase("A", Phase.CONTINUOUS),
-            c.create_instrument(THIRD),
-            c.new_order("C", Side.BUY, 2, 0),
-            c.new_order("C", Side.SELL, 1, 0),
-            c.set_phase("C", Phase.HALTED),
-            c.set_phase("C", Phase.CLOSED),
+            c.create_currency("X", 4),
+            c.list_instrument(terms, Phase.PRE_OPEN),
+            c.place_order("C", Side.BUY, 2, 3, display_qty=1),
+            c.place_order("C", Side.SELL, 1, None, ord_type=MARKET, time_in_force=AT_AUCTION),
+            c.new_order("C", Side.SELL, 1, 1),
             c.set_phase("C", Phase.CONTINUOUS),
-            c.new_order("C", Side.BUY, 1, 0),
+            c.set_phase("C", Phase.CLOSED),
+            c.delete_instrument("C"),
+            c.close_session(),
         )
     ):
-        yield [(session_id, number + 1, (command,))]
+        yield FIRST_TIME_NS + number, [(session_id, number + 1, (command,))]
 
 
-def _profile(number: int) -> Profile:
-    if number % 7 == 0:
-        return _ADMINISTRATION
-    return SELF_TRADING if number % 3 == 0 else MIXED
+def _in_capitals(command: c.Command) -> c.Command:
+    return tuple(
+        _CURRENCIES.get(field, field) if type(field) is str else field for field in command
+    )
 
 
-def _may_be_logged(request: Request) -> bool:
-    """No gateway lets an empty command into the log."""
-    return all(type(command) is tuple and command for command in request[2])
+def _ending(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
+    """All orders end, and time has nothing more to bring: so it may go on without a difference."""
+    opening = (c.NO_SESSION, 1, (c.open_session("op", "last"),))
+    time_ns = exchange.now_ns
+    yield time_ns, [opening]
+    session_id = exchange.sessions.by_key["op", "last"].session_id
+    yield time_ns, [(session_id, 1, (c.mass_cancel(account="*"), c.roll_day()))]
+    for step in range(QUIET_STEPS):
+        if exchange.agenda.next_ns == NEVER and step:
+            break
+        time_ns = exchange.now_ns + QUIET_STEP_NS
+        yield time_ns, []
 
 
 def main() -> int:

@@ -366,7 +366,8 @@ class Cluster:
     def book(self, node_id: int) -> Counter[str]:
         """How often each order entered the book of a node, by its client's name for it."""
         exchange = self[node_id].machine.exchange
-        return Counter(order.terms[2] for order in exchange.orders.values())
+        accounts = exchange.accounts.values()
+        return Counter(order.terms[2] for each in accounts for order in each.orders.values())
 
     def check_agreement(self) -> None:
         """Committed prefixes are equal, digests are equal wherever two nodes know them."""

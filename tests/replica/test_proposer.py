@@ -26,8 +26,8 @@ def cluster(tmp_path: Path) -> Cluster:
 
 def entered(cluster: Cluster, node_id: int) -> list[str]:
     """The orders of a node's book in the order they entered it."""
-    orders = cluster[node_id].machine.exchange.orders
-    return [orders[order_id].terms[2] for order_id in sorted(orders)]
+    (account,) = cluster[node_id].machine.exchange.accounts.values()
+    return [order.terms[2] for _, order in sorted(account.orders.items())]
 
 
 # -- the class alone ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raftbook.core.exchange import TIME_STEP_MAX_NS
-from raftbook.replica.replica import QUIET_NS_MAX, QUIET_STEP_S
+from raftbook.replica.unasked import QUIET_NS_MAX, QUIET_STEP_S
 from raftbook.wire.entry import REGULAR, unpack_entry
 from tests.replica.harness import Cluster
 

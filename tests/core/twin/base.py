@@ -28,12 +28,18 @@ if TYPE_CHECKING:
     from raftbook.core.exchange import Genesis
 
 
+PLAIN_REST = (1, 0, 0, 0, 0, None, 0)
+"""Terms that engine version 1 does not have, when they say nothing."""
+
+
 class Base:
     """The state, how to look things up in it, and how an order ends."""
 
     def __init__(self, genesis: Genesis) -> None:
         self.limits = genesis.limits
-        self.version = 1
+        says_more = genesis.currencies or genesis.deposits or genesis.groups
+        is_new = says_more or any(terms[13:] != PLAIN_REST for terms in genesis.instruments)
+        self.version = 2 if is_new else 1
         self.accounts = {name: TwinAccount(name, int(op)) for name, op in genesis.accounts}
         self.instruments = {
             terms.symbol: TwinInstrument(terms, number)
@@ -45,6 +51,8 @@ class Base:
             available = self.accounts[account].available
             available[currency] = available.get(currency, 0) + amount
             self.deposited[currency] += amount
+        for account, group in genesis.groups:
+            self.accounts[account].group = group
         self.fee_pot: dict[str, int] = {}
         self.orders: list[TwinOrder] = []
         self.sessions: list[TwinSession] = []

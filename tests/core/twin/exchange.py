@@ -49,8 +49,10 @@ class Twin(Sessions):
         )
 
     def switch(self, entry: c.Entry) -> Reply:
-        self.version = max(self.version, entry.requests[0][2][0][1])
-        told: list[Any] = [(e.ENGINE_VERSION_SET, 0, self.version)]
+        wanted, told = entry.requests[0][2][0][1], list[Any]()
+        if wanted > self.version:
+            self.version = wanted
+            told.append((e.ENGINE_VERSION_SET, 0, wanted))
         return (c.NO_SESSION, 0, entry.index, 0, told, 0)
 
     def work_that_time_brings(self) -> None:
