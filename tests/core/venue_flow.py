@@ -20,14 +20,16 @@ from tests.core.venue_market import (
     BANDED,
     CREDIT,
     FENCED,
-    FIRST_ENTRIES,
     FREE,
     GENESIS,
+    GROUPS,
     LATER,
     MINUTE_NS,
     MS,
+    OPENING,
     PRICES,
     START_NS,
+    SWITCH,
 )
 from tests.core.venue_profiles import EVERYTHING, STOPS, Profile
 
@@ -434,16 +436,29 @@ class Flow:
         return odd
 
 
-def entries_of(choose: Choose, flow: Flow, count: int, exchange: Any) -> list[Entry]:
-    """`count` entries after the first ones; `exchange` is told each, and answers."""
-    entries = list(FIRST_ENTRIES)
-    for entry in entries:
-        flow.learn(exchange.apply(entry))
-    for step in range(count):
-        time_ns = flow.advance(choose)
-        requests = tuple(flow.request(choose) for _ in range(choose((1, 2, 3, 4))))
-        entries.append(Entry(4 + step + step // 7, time_ns, requests))  # Raft's own entries: gaps
+def entries_of(
+    choose: Choose, flow: Flow, count: int, exchange: Any, upgraded_after: int = 0
+) -> list[Entry]:
+    """`count` entries besides the first ones; `exchange` is told each, and answers.
+
+    Args:
+        upgraded_after: how many of them come before engine version 2 is in force.
+    """
+    entries: list[Entry] = []
+
+    def tell(time_ns: int, *requests: Request) -> None:
+        gap = len(entries) % 7 == 6  # Raft's own entries
+        index = entries[-1].index + 1 + gap if entries else 1
+        entries.append(Entry(index, time_ns, requests))
         flow.learn(exchange.apply(entries[-1]))
+
+    tell(START_NS, *OPENING)
+    for step in range(count):
+        if step == upgraded_after:
+            tell(flow.time_ns, SWITCH)
+            tell(flow.time_ns, GROUPS)
+        time_ns = flow.advance(choose)
+        tell(time_ns, *(flow.request(choose) for _ in range(choose((1, 2, 3, 4)))))
     return entries
 
 
