@@ -30,6 +30,7 @@ from tests.core.flow import (
     Profile,
     advance,
     random_entries,
+    seeded,
 )
 from tests.core.pair import Pair
 
@@ -174,6 +175,16 @@ def test_engine_and_twin_say_the_same_of_a_whole_venue(profile: str, seed: int) 
         pair.apply(entry)
         pair.check()
     pair.call_and_sweep()
+
+
+@pytest.mark.parametrize("profile", VENUE_PROFILES)
+def test_a_venue_may_be_upgraded_in_the_midst_of_its_trading(profile: str) -> None:
+    for seed in range(2 * EFFORT):
+        pair = Pair(venue_market.GENESIS)
+        flow = venue_flow.Flow(VENUE_PROFILES[profile])
+        venue_flow.entries_of(seeded(seed), flow, 120, pair, upgraded_after=50)
+        pair.check()
+        pair.call_and_sweep()
 
 
 @pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")

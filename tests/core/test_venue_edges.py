@@ -1,0 +1,89 @@
+"""Corners of a whole venue that the random runs came upon late or not at all, one test each."""
+
+import pytest
+
+from raftbook.core import commands as c
+from raftbook.core import events as e
+from raftbook.core.commands import Command, Entry
+from raftbook.core.events import Reply
+from raftbook.core.snapshot import export_state, restore_state
+from raftbook.core.types import OrderType, Phase, Side
+from tests.core.pair import Pair
+from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LATER, START_NS
+
+OPERATOR, ANNA, BEN = 1, 2, 4
+FREE = LATER._replace(settlement=0, collar=None)
+STOP = c.place_order("C", Side.BUY, 1, None, ord_type=OrderType.STOP, stop_price=1)
+
+
+class Venue:
+    """Engine, twin and ledger; every request takes the next request_seq of its session."""
+
+    def __init__(self) -> None:
+        self.pair = Pair(GENESIS)
+        for entry in FIRST_ENTRIES:
+            self.pair.apply(entry)
+        self.seqs = dict.fromkeys((OPERATOR, ANNA, BEN), 1)
+
+    def entry(self, *said: tuple[int, tuple[Command, ...]], at_ns: int = 0) -> list[Reply]:
+        requests = []
+        for session_id, commands in said:
+            self.seqs[session_id] += 1
+            requests.append((session_id, self.seqs[session_id], commands))
+        index = self.pair.engine.applied_index + 1
+        told = self.pair.apply(Entry(index, START_NS + at_ns, tuple(requests)))
+        self.pair.check()
+        return told
+
+    def more_stops_than_may_fire(self) -> None:
+        """In one entry: five stops of C are reached, two fire, and the rest is cancelled."""
+        begin = (c.list_instrument(FREE), c.set_phase("C", Phase.AUCTION))
+        told = self.entry(
+            (OPERATOR, begin),
+            (ANNA, (STOP,) * 3),
+            (BEN, (STOP,) * 2),
+            (ANNA, (c.new_order("C", Side.BUY, 1, 2),)),
+            (BEN, (c.new_order("C", Side.SELL, 1, 2),)),
+            (OPERATOR, (c.set_phase("C", Phase.CONTINUOUS),)),
+            (OPERATOR, (c.mass_cancel(account="*", symbol="C"),) * 2),
+            (OPERATOR, (c.set_phase("C", Phase.CLOSED), c.delete_instrument("C"))),
+        )
+        fired = [event for reply in told for event in reply[4] if event[0] == e.TRIGGERED]
+        assert len(fired) == GENESIS.limits.triggers_max
+        assert told[-1][4][-1][0] == e.INSTRUMENT_DELETED
+
+
+def test_an_instrument_with_stops_left_to_fire_may_be_deleted() -> None:
+    venue = Venue()
+    venue.more_stops_than_may_fire()
+    told = venue.entry()
+    assert {event[0] for reply in told for event in reply[4]} <= {e.MASS_CANCELED}
+    assert not venue.pair.engine.agenda.stopped
+
+
+@pytest.mark.parametrize("has_stops", [False, True])
+def test_and_a_new_one_of_that_name_has_its_own_stops(has_stops: bool) -> None:
+    venue = Venue()
+    venue.more_stops_than_may_fire()
+    venue.entry((OPERATOR, (c.list_instrument(FREE),)), (ANNA, (STOP,) * has_stops))
+    trade = (c.new_order("C", Side.SELL, 1, 2),), (c.new_order("C", Side.BUY, 1, 2),)
+    told = venue.entry((BEN, trade[0]), (ANNA, trade[1]))
+    fired = [event for reply in told for event in reply[4] if event[0] == e.TRIGGERED]
+    assert len(fired) == has_stops
+
+
+def test_a_snapshot_of_stops_left_to_fire_that_are_gone_goes_on() -> None:
+    venue = Venue()
+    begin = (c.list_instrument(FREE), c.set_phase("C", Phase.AUCTION))
+    venue.entry(
+        (OPERATOR, begin),
+        (ANNA, (STOP,) * 3),
+        (ANNA, (c.new_order("C", Side.BUY, 1, 2),)),
+        (BEN, (c.new_order("C", Side.SELL, 1, 2),)),
+        (OPERATOR, (c.set_phase("C", Phase.CONTINUOUS), c.mass_cancel(account="*", symbol="C"))),
+    )
+    engine = venue.pair.engine
+    restored = restore_state(GENESIS, export_state(engine))
+    entry = Entry(engine.applied_index + 1, START_NS, ((OPERATOR, 90, (c.roll_day(),)),))
+    assert restored.apply(entry) == engine.apply(entry)
+    assert export_state(restored) == export_state(engine)
