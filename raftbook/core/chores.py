@@ -43,7 +43,8 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     _end_calls(exchange, now_ns, events)
     for symbol in [each for each in exchange.books if each in before]:
         del agenda.stopped[symbol]
-        exchange.books[symbol].fire_stops(events)
+        if exchange.books[symbol].stops is not None:
+            exchange.books[symbol].fire_stops(events)
     agenda.plan(now_ns)
 
 

@@ -181,6 +181,7 @@ class Exchange:
         assert book.is_empty(), f"{book.symbol} is not empty"
         del self.books[book.symbol]
         self.agenda.calls.pop(book.symbol, None)
+        self.agenda.stopped.pop(book.symbol, None)
         for account in self.accounts.values():
             gone = [order for order in account.closed if order.book is book]
             if gone:
