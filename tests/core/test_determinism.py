@@ -214,3 +214,27 @@ def test_a_snapshot_is_plain_values_only() -> None:
         for entry in entries:
             exchange.apply(entry)
         assert leaves(export_state(exchange)) <= {int, str, bytes, type(None)}
+
+
+def test_what_time_brings_about_is_in_the_digest_though_no_time_is() -> None:
+    order = c.place_order(
+        "A",
+        Side.BUY,
+        1,
+        0,
+        time_in_force=TimeInForce.GTD,
+        expire_time_ns=venue_market.START_NS + 10,
+    )
+
+    def digest(at_ns: int) -> str:
+        exchange = Exchange(venue_market.GENESIS)
+        entries = (
+            *venue_market.FIRST_ENTRIES,
+            Entry(4, venue_market.START_NS, ((2, 1, (order,)),)),
+        )
+        for entry in entries:
+            exchange.apply(entry)
+        exchange.apply(Entry(5, venue_market.START_NS + at_ns, ()))
+        return exchange.digest.value()
+
+    assert digest(0) == digest(9) != digest(10) == digest(11)
