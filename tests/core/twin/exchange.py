@@ -22,8 +22,6 @@ class Twin(Sessions):
             self.now_ns = max(0, entry.time_ns)
         else:
             self.now_ns = max(self.now_ns, min(entry.time_ns, self.now_ns + STEP_NS_MAX))
-        if self.is_switch(entry):
-            return [self.switch(entry)]
         replies: list[Reply] = []
         offset = 0
         self.out = []
@@ -32,6 +30,8 @@ class Twin(Sessions):
         if self.out:
             replies.append((0, UNASKED, entry.index, 0, self.out, 0))
             offset = len(self.out)
+        if self.is_switch(entry):
+            return [*replies, self.switch(entry, offset)]
         for session_id, request_seq, commands in entry.requests:
             replies.append(self.request(entry.index, offset, session_id, request_seq, commands))
             if session_id == c.NO_SESSION or not replies[-1][5]:
@@ -48,12 +48,12 @@ class Twin(Sessions):
             and command[1] > 0
         )
 
-    def switch(self, entry: c.Entry) -> Reply:
+    def switch(self, entry: c.Entry, offset: int) -> Reply:
         wanted, told = entry.requests[0][2][0][1], list[Any]()
         if wanted > self.version:
             self.version = wanted
             told.append((e.ENGINE_VERSION_SET, 0, wanted))
-        return (c.NO_SESSION, 0, entry.index, 0, told, 0)
+        return (c.NO_SESSION, 0, entry.index, offset, told, 0)
 
     def work_that_time_brings(self) -> None:
         # What this work itself leaves undone goes on with the next entry.
