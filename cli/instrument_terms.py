@@ -16,7 +16,14 @@ from raftbook.client.values import InstrumentSpec
 from raftbook.config import InstrumentConfig
 from raftbook.core import commands as c
 from raftbook.core.form import form_error
-from raftbook.core.instrument import CALL_MS_MAX, FEE_MAX, InstrumentTerms, terms_error, to_units
+from raftbook.core.instrument import (
+    CALL_MS_MAX,
+    FEE_MAX,
+    PLAIN_TERMS,
+    InstrumentTerms,
+    terms_error,
+    to_units,
+)
 from raftbook.core.types import INT64_MAX, Settlement
 from raftbook.genesis import instrument_terms
 
@@ -224,6 +231,6 @@ def limits_document(spec: InstrumentSpec) -> dict[str, Any]:
     document["last_price"] = None if last is None else f"{spec.price(last):f}"
     document |= {name: raw.get(name) for name in ("resting_orders", "feed_seq")}
     if "settlement" in raw:
-        rules = InstrumentTerms._fields[c.PLAIN_TERMS :]
+        rules = InstrumentTerms._fields[PLAIN_TERMS:]
         document |= {name: term_text(name, raw[name], spec) for name in rules}
     return document

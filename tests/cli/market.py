@@ -15,9 +15,11 @@ from typing import Any
 from raftbook.client import Client, RequestReply
 from raftbook.client.rejects import Refused
 from raftbook.config import ClusterConfig
-from raftbook.core.commands import NO_SESSION, Command, open_session, set_engine_version
+from raftbook.core.commands import NO_SESSION, Command, open_session
 from raftbook.core.events import answers
+from raftbook.core.exchange import Genesis
 from raftbook.core.form import engine_version_of
+from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import Reject
 from raftbook.errors import NoNodeReachable, OutcomeUnknown, RaftbookError
 from raftbook.gateway.queries import Queries, QueryError
@@ -43,7 +45,7 @@ class Market:
         troubles: errors that the next requests raise, eldest first; None lets one pass.
         replies_lost: so many of the next requests take effect, but nobody is told.
         payloads: (index, term, bytes) of every entry, as a journal holds them.
-        engine_version: the rules in force; from 2 on entry 2 says so, else it is Raft's own.
+        is_old: the cluster goes by the rules of engine version 1 still.
         wall_ns: what the leader's clock is ahead of one entry a millisecond.
     """
 
@@ -56,15 +58,17 @@ class Market:
     replies_lost: int = 0
     payloads: list[tuple[int, int, bytes]] = field(default_factory=list)
     sent_through: list[int] = field(default_factory=list)
-    engine_version: int = 2
+    is_old: bool = False
     wall_ns: int = FIRST_TIME_NS
 
     def __post_init__(self) -> None:
-        self.machine = Machine(genesis_of(self.config), entries_kept=1_000)
-        self.index = 2 if self.engine_version == 1 else 1
+        genesis = genesis_of(self.config)
+        if self.is_old:
+            plain = (InstrumentTerms(*terms[:PLAIN_TERMS]) for terms in genesis.instruments)
+            genesis = Genesis(tuple(plain), genesis.accounts, genesis.limits)
+        self.machine = Machine(genesis, entries_kept=1_000)
+        self.index = 2
         self.machine.apply(self.index, TERM, b"\x01")
-        if self.engine_version > 1:
-            self.append(NO_SESSION, 0, [set_engine_version(self.engine_version, "0.0.0")])
 
     def append(self, session_id: int, request_seq: int, commands: Sequence[Command]) -> Any:
         """One entry with one request; its reply and its time."""

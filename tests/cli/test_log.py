@@ -32,7 +32,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClusterConfig:
 
 def market_with_orders(config: ClusterConfig, *prices: int) -> Market:
     """Entry 3 opens a session, then one order an entry: 4, 5, ..."""
-    market = Market(config, engine_version=1)
+    market = Market(config)
     market.append(0, 0, [(10, "demo", "k")])
     for number, price in enumerate(prices, start=1):
         order = new_order("BTC-USD", Side.BUY, 1, price, client_order_id=f"o{number}")
@@ -298,7 +298,7 @@ def test_what_nobody_asked_for_stands_without_a_request(
     market.append(1, 1, [place_order("BTC-USD", Side.BUY, 5, 100, display_qty=2, **expiring)])
     market.wait(2.0)
     market.append(1, 2, [cancel_order(order_id=77)])
-    directory = str(write_journal(config, 1, market.payloads))
+    directory = str(write_journal(config, 1, [NOOP, *market.payloads]))
     code, out, _ = answer(capsys, "dump", directory)
     assert code == 0
     lines = out.splitlines()

@@ -86,7 +86,7 @@ class Terminal:
         elif word == "wait":
             market.wait(float(detail))
         elif word == "old":
-            self.market = Market(market.config, engine_version=1)
+            self.market = Market(market.config, is_old=True)
         elif word == "next":
             kind, _, text = detail.partition(" ")
             market.troubles.append(getattr(errors, kind)(text))

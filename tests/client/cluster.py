@@ -280,7 +280,12 @@ class Talk(asyncio.Protocol):
             elif name == "currencies":
                 value = now | {"currencies": account_queries.currencies(exchange, account)}
             elif name == "status":
-                value = {"node_id": self.node.node_id, **now}
+                rows = [
+                    {"host": "127.0.0.1", "client_port": node.port}
+                    for node in self.node.cluster.members
+                ]
+                index = self.node.applied_index or exchange.applied_index
+                value = {"node_id": self.node.node_id, "applied_index": index, "members": rows}
             elif name in ("order", "orders", "account", "accounts") and account is not None:
                 value = now | self.answer_account(name, arguments, account)
             elif book is None:
