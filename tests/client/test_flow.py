@@ -483,7 +483,8 @@ class Storm:
 
     def applied(self, tag: int) -> int:
         """How many orders of this tag the exchange took."""
-        return sum(order.terms[6] == tag for order in self.exchange.orders.values())
+        accounts = self.exchange.accounts.values()
+        return sum(o.terms[6] == tag for each in accounts for o in each.orders.values())
 
 
 @pytest.mark.parametrize("may_evict", [False, True])
