@@ -16,7 +16,8 @@ import click
 
 from raftbook.client import Client
 from raftbook.client.rejects import Refused
-from raftbook.client.values import InstrumentSpec, OrderResult, order_results
+from raftbook.client.results import order_results
+from raftbook.client.values import InstrumentSpec, OrderResult
 from raftbook.client.views import OrderView
 from raftbook.core.commands import Command
 from raftbook.core.form import is_id

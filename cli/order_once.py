@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from raftbook.client import Client
+from raftbook.client.results import order_results
 from raftbook.client.values import (
     UNKNOWN,
     InstrumentSpec,
     OrderResult,
     RequestReply,
-    order_results,
 )
 from raftbook.core import events as e
 from raftbook.core.commands import NEW_ORDER, Command

@@ -18,12 +18,12 @@ from typing import Any, Final, NamedTuple, cast
 import click
 
 from raftbook.client import AsyncClient
+from raftbook.client.results import order_results
 from raftbook.client.values import (
     NOT_ACCEPTED,
     UNKNOWN,
     InstrumentSpec,
     OrderResult,
-    order_results,
 )
 from raftbook.core.commands import Command
 from raftbook.errors import NoNodeReachable, NotAccepted, OutcomeUnknown

@@ -12,6 +12,7 @@ Start reading at `flow.py`: what happens to a request when the world fails.
 from raftbook.client.aio import AsyncClient
 from raftbook.client.aio_stream import AsyncSubscription
 from raftbook.client.rejects import Refused, explain_reject
+from raftbook.client.results import order_results
 from raftbook.client.sync import Client
 from raftbook.client.sync_stream import Subscription
 from raftbook.client.values import (
@@ -20,7 +21,17 @@ from raftbook.client.values import (
     OrderResult,
     RequestReply,
     TradeResult,
-    order_results,
+)
+from raftbook.client.venue_views import (
+    AccountHead,
+    AccountView,
+    AuctionView,
+    BalanceView,
+    Candle,
+    CandlesView,
+    CurrencyView,
+    Fill,
+    FillsView,
 )
 from raftbook.client.views import (
     BookLevel,
@@ -32,12 +43,21 @@ from raftbook.client.views import (
 )
 
 __all__ = [
+    "AccountHead",
+    "AccountView",
     "AsyncClient",
     "AsyncSubscription",
+    "AuctionView",
+    "BalanceView",
     "BookLevel",
     "BookOrder",
     "BookView",
+    "Candle",
+    "CandlesView",
     "Client",
+    "CurrencyView",
+    "Fill",
+    "FillsView",
     "InstrumentSpec",
     "MarketTrade",
     "OrderRequest",

@@ -7,25 +7,24 @@ the same as in `sync.py`; the socket is in `aio_socket.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, TypeVar, cast
 
 from raftbook.client.aio_socket import Runner
 from raftbook.client.aio_stream import AsyncSubscription
-from raftbook.client.base import FORGET_TIMEOUT_S, BaseClient
+from raftbook.client.aio_venue import AsyncVenue
+from raftbook.client.base import FORGET_TIMEOUT_S
 from raftbook.client.operation import Operation
 from raftbook.client.session import IN_FLIGHT_MAX
-from raftbook.client.values import Amount, InstrumentSpec, OrderRequest, OrderResult, RequestReply
-from raftbook.client.verbs import COMMANDS_PER_REQUEST, Call, Query, Request
-from raftbook.client.views import BookView, OrderView, TradesView
+from raftbook.client.steps import Call, Query, Request
+from raftbook.client.values import RequestReply
 from raftbook.core.commands import Command, close_session
-from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
 from raftbook.errors import NotAccepted, RaftbookError
 
 _Result = TypeVar("_Result")
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(AsyncVenue):
     """A client of one cluster: one connection, many calls in flight, fail-over in between.
 
     Every call ends after timeout_s at the latest, with a result or with a RaftbookError whose type
@@ -107,147 +106,11 @@ class AsyncClient(BaseClient):
             operation = self._flow.request(commands, _now(), request_seq=request_seq)
             return cast(RequestReply, await self._outcome(operation))
 
-    async def submit(
-        self,
-        symbol: str,
-        side: Side | str,
-        qty: Amount,
-        price: Amount | None = None,
-        *,
-        ord_type: OrderType | None = None,
-        time_in_force: TimeInForce | None = None,
-        post_only: bool = False,
-        self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE,
-        client_order_id: str = "",
-        request_seq: int | None = None,
-    ) -> OrderResult:
-        """Send one order; fields as in `OrderRequest`, errors as of `request`.
-
-        A price off the ticks, a quantity off the lots and an unknown symbol are refused without
-        asking a node: as an OrderResult with entry_index 0.
-        """
-        order = OrderRequest(
-            symbol,
-            side,
-            qty,
-            price,
-            ord_type,
-            time_in_force,
-            post_only,
-            self_trade_prevention,
-            client_order_id,
-        )
-        return await self._drive(self._verbs.submit(order, request_seq))
-
-    async def submit_many(
-        self,
-        orders: Iterable[OrderRequest],
-        *,
-        commands_per_request: int = COMMANDS_PER_REQUEST,
-    ) -> list[OrderResult]:
-        """Send many orders in requests of so many; the results in the same order.
-
-        Raises as `request` only if none of the orders can have taken effect. Else the orders whose
-        request brought no reply have ord_status UNKNOWN (with the request_seq to repeat) or
-        NOT_ACCEPTED, and the others their results.
-        """
-        return await self._drive(self._verbs.submit_many(orders, commands_per_request))
-
-    async def cancel(
-        self, *, order_id: int = 0, client_order_id: str = "", request_seq: int | None = None
-    ) -> OrderResult:
-        """Cancel one own order, by our id or, when that is 0, by yours."""
-        return await self._drive(self._verbs.cancel(order_id, client_order_id, request_seq))
-
-    async def amend(
-        self,
-        *,
-        order_id: int = 0,
-        client_order_id: str = "",
-        symbol: str = "",
-        qty: Amount | None = None,
-        price: Amount | None = None,
-        request_seq: int | None = None,
-    ) -> OrderResult:
-        """Change the total quantity and/or the price of one own resting order.
-
-        Args:
-            symbol: the order's instrument; saves asking for it.
-            qty: the new total, what has traded included; None leaves it.
-            price: the new price; None leaves it.
-        """
-        return await self._drive(
-            self._verbs.amend(
-                order_id=order_id,
-                client_order_id=client_order_id,
-                symbol=symbol,
-                qty=qty,
-                price=price,
-                request_seq=request_seq,
-            )
-        )
-
     # -- queries ------------------------------------------------------------------------------
-
-    async def instruments(self) -> dict[str, InstrumentSpec]:
-        """Every instrument, by symbol."""
-        return await self._drive(self._verbs.instruments())
-
-    async def book(
-        self,
-        symbol: str,
-        depth: int = 10,
-        *,
-        orders: bool = False,
-        at_least: int | None = None,
-        linearizable: bool = False,
-        max_age_ms: int | None = None,
-    ) -> BookView:
-        """A book as the node has it.
-
-        Args:
-            depth: levels per side, 0 for all.
-            orders: also each resting order.
-            at_least: wait until the node has applied this entry index: reads your own writes.
-            linearizable: wait for everything that was answered before this call, anywhere.
-            max_age_ms: refuse when the node last heard of a leader longer ago; by default the
-                cluster's read_age_max_ms.
-
-        Raises:
-            Refused: UNKNOWN_INSTRUMENT, or TOO_STALE: waiting took too long, or it is too old.
-        """
-        return await self._drive(
-            self._verbs.book(
-                symbol,
-                depth,
-                orders=orders,
-                at_least=at_least,
-                linearizable=linearizable,
-                max_age_ms=max_age_ms,
-            )
-        )
-
-    async def trades(self, symbol: str, limit: int = 20) -> TradesView:
-        """The last trades, at most `limit`."""
-        return await self._drive(self._verbs.trades(symbol, limit))
 
     async def status(self) -> dict[str, Any]:
         """The node's status, as in docs/PROTOCOL.md."""
         return cast(dict[str, Any], await self.query("status"))
-
-    async def order(self, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
-        """One own order, open or closed and still remembered.
-
-        Raises:
-            Refused: UNKNOWN_ORDER.
-        """
-        return await self._drive(self._verbs.order(order_id, client_order_id))
-
-    async def orders(
-        self, symbol: str | None = None, *, open_only: bool = True, limit: int = 1000
-    ) -> list[OrderView]:
-        """Own orders, the newest `limit` of one instrument or of all, eldest first."""
-        return await self._drive(self._verbs.orders(symbol, open_only=open_only, limit=limit))
 
     async def query(self, name: str, **arguments: Any) -> Any:
         """Any query of docs/PROTOCOL.md, and its raw value: ticks, lots, arrays as tuples.

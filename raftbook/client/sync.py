@@ -7,19 +7,18 @@ in `aio.py`; the socket is in `sync_socket.py`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
-from raftbook.client.base import FORGET_TIMEOUT_S, BaseClient
+from raftbook.client.base import FORGET_TIMEOUT_S
 from raftbook.client.operation import Operation
+from raftbook.client.steps import Call, Query, Request
 from raftbook.client.sync_socket import Runner, now
 from raftbook.client.sync_stream import Subscription
-from raftbook.client.values import Amount, InstrumentSpec, OrderRequest, OrderResult, RequestReply
-from raftbook.client.verbs import COMMANDS_PER_REQUEST, Call, Query, Request
-from raftbook.client.views import BookView, OrderView, TradesView
+from raftbook.client.sync_venue import SyncVenue
+from raftbook.client.values import RequestReply
 from raftbook.core.commands import Command, close_session
-from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
 from raftbook.errors import NotAccepted, RaftbookError
 
 _Result = TypeVar("_Result")
@@ -28,7 +27,7 @@ PIPELINED_MAX: Final = 64
 """Requests of one `submit_many` in flight: enough to fill an entry while another one commits."""
 
 
-class Client(BaseClient):
+class Client(SyncVenue):
     """A client of one cluster: one connection, one call at a time, fail-over in between.
 
     Not for several threads at once: give each its own.
@@ -103,147 +102,11 @@ class Client(BaseClient):
         operation = self._flow.request(commands, now(), request_seq=request_seq)
         return cast(RequestReply, self._outcome(operation))
 
-    def submit(
-        self,
-        symbol: str,
-        side: Side | str,
-        qty: Amount,
-        price: Amount | None = None,
-        *,
-        ord_type: OrderType | None = None,
-        time_in_force: TimeInForce | None = None,
-        post_only: bool = False,
-        self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE,
-        client_order_id: str = "",
-        request_seq: int | None = None,
-    ) -> OrderResult:
-        """Send one order; fields as in `OrderRequest`, errors as of `request`.
-
-        A price off the ticks, a quantity off the lots and an unknown symbol are refused without
-        asking a node: as an OrderResult with entry_index 0.
-        """
-        order = OrderRequest(
-            symbol,
-            side,
-            qty,
-            price,
-            ord_type,
-            time_in_force,
-            post_only,
-            self_trade_prevention,
-            client_order_id,
-        )
-        return self._drive(self._verbs.submit(order, request_seq))
-
-    def submit_many(
-        self,
-        orders: Iterable[OrderRequest],
-        *,
-        commands_per_request: int = COMMANDS_PER_REQUEST,
-    ) -> list[OrderResult]:
-        """Send many orders in requests of so many; the results in the same order.
-
-        Raises as `request` only if none of the orders can have taken effect. Else the orders whose
-        request brought no reply have ord_status UNKNOWN (with the request_seq to repeat) or
-        NOT_ACCEPTED, and the others their results.
-        """
-        return self._drive(self._verbs.submit_many(orders, commands_per_request))
-
-    def cancel(
-        self, *, order_id: int = 0, client_order_id: str = "", request_seq: int | None = None
-    ) -> OrderResult:
-        """Cancel one own order, by our id or, when that is 0, by yours."""
-        return self._drive(self._verbs.cancel(order_id, client_order_id, request_seq))
-
-    def amend(
-        self,
-        *,
-        order_id: int = 0,
-        client_order_id: str = "",
-        symbol: str = "",
-        qty: Amount | None = None,
-        price: Amount | None = None,
-        request_seq: int | None = None,
-    ) -> OrderResult:
-        """Change the total quantity and/or the price of one own resting order.
-
-        Args:
-            symbol: the order's instrument; saves asking for it.
-            qty: the new total, what has traded included; None leaves it.
-            price: the new price; None leaves it.
-        """
-        return self._drive(
-            self._verbs.amend(
-                order_id=order_id,
-                client_order_id=client_order_id,
-                symbol=symbol,
-                qty=qty,
-                price=price,
-                request_seq=request_seq,
-            )
-        )
-
     # -- queries ------------------------------------------------------------------------------
-
-    def instruments(self) -> dict[str, InstrumentSpec]:
-        """Every instrument, by symbol."""
-        return self._drive(self._verbs.instruments())
-
-    def book(
-        self,
-        symbol: str,
-        depth: int = 10,
-        *,
-        orders: bool = False,
-        at_least: int | None = None,
-        linearizable: bool = False,
-        max_age_ms: int | None = None,
-    ) -> BookView:
-        """A book as the node has it.
-
-        Args:
-            depth: levels per side, 0 for all.
-            orders: also each resting order.
-            at_least: wait until the node has applied this entry index: reads your own writes.
-            linearizable: wait for everything that was answered before this call, anywhere.
-            max_age_ms: refuse when the node last heard of a leader longer ago; by default the
-                cluster's read_age_max_ms.
-
-        Raises:
-            Refused: UNKNOWN_INSTRUMENT, or TOO_STALE: waiting took too long, or it is too old.
-        """
-        return self._drive(
-            self._verbs.book(
-                symbol,
-                depth,
-                orders=orders,
-                at_least=at_least,
-                linearizable=linearizable,
-                max_age_ms=max_age_ms,
-            )
-        )
-
-    def trades(self, symbol: str, limit: int = 20) -> TradesView:
-        """The last trades, at most `limit`."""
-        return self._drive(self._verbs.trades(symbol, limit))
 
     def status(self) -> dict[str, Any]:
         """The node's status, as in docs/PROTOCOL.md."""
         return cast(dict[str, Any], self.query("status"))
-
-    def order(self, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
-        """One own order, open or closed and still remembered.
-
-        Raises:
-            Refused: UNKNOWN_ORDER.
-        """
-        return self._drive(self._verbs.order(order_id, client_order_id))
-
-    def orders(
-        self, symbol: str | None = None, *, open_only: bool = True, limit: int = 1000
-    ) -> list[OrderView]:
-        """Own orders, the newest `limit` of one instrument or of all, eldest first."""
-        return self._drive(self._verbs.orders(symbol, open_only=open_only, limit=limit))
 
     def query(self, name: str, **arguments: Any) -> Any:
         """Any query of docs/PROTOCOL.md, and its raw value: ticks, lots, arrays as tuples.

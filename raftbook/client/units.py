@@ -85,6 +85,20 @@ class InstrumentSpec:
         """A quantity in base out of lots."""
         return _EXACT.multiply(Decimal(lots), self.lot_size)
 
+    def notional(self, tick_lots: int) -> Decimal:
+        """An amount in quote out of ticks times lots."""
+        return _EXACT.multiply(_EXACT.multiply(Decimal(tick_lots), self.tick_size), self.lot_size)
+
+    def tick_lots(self, amount: Decimal) -> int:
+        """An amount in quote as whole ticks times lots; what is over is left out."""
+        unit = Fraction(self.tick_size) * Fraction(self.lot_size)
+        return int(Fraction(amount) / unit)
+
+    def money(self, minor: int) -> Decimal:
+        """Minor units of quote in quote; as they are where no currency says how many make one."""
+        decimals = self.raw.get("quote_decimals")
+        return Decimal(minor) if decimals is None else money(minor, decimals)
+
 
 def decimal(amount: Amount) -> Decimal:
     """An amount as a program wrote it, exactly.
@@ -102,6 +116,16 @@ def decimal(amount: Amount) -> Decimal:
         return Decimal(amount)
     except InvalidOperation:
         raise ValueError(f"{amount!r} is not a decimal number") from None
+
+
+def money(minor: int, decimals: int) -> Decimal:
+    """Minor units of a currency as an amount with all its decimals."""
+    return Decimal(minor).scaleb(-decimals, context=_EXACT)
+
+
+def minor_units(amount: Decimal, decimals: int) -> int | None:
+    """An amount in minor units of its currency; None if it is not a whole number of them."""
+    return _units(amount, Decimal(1).scaleb(-decimals))
 
 
 def average_price(notional: int, qty: int, spec: InstrumentSpec) -> Decimal | None:

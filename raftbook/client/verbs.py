@@ -1,70 +1,43 @@
-"""The verbs of both clients, written once: what to ask, and what the answer means.
+"""Verbs about orders, written once for both clients: what to ask, and what the answer means.
 
-Owns the instrument table and the decimals. A verb is a generator: it yields what is to be sent (a
-`Request`, a `Query`, or a list of them to be sent at once) and gets the answers back; so neither
-client repeats the other's logic, and no socket comes near it. Orders that no instrument admits are
-answered here, as values, before anything is sent.
+Owns what a verb sends and how its answer reads. Orders that no instrument admits are answered here,
+as values, before anything is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
-from raftbook.client.rejects import Refused, explain_reject, reject_name
-from raftbook.client.units import Amount, InstrumentSpec, decimal, side_name
-from raftbook.client.values import (
-    NOT_ACCEPTED,
-    UNKNOWN,
-    OrderRequest,
-    OrderResult,
-    RequestReply,
-    order_results,
+from raftbook.client.prepare import (
+    Unfit,
+    known_instrument,
+    lots_of,
+    order_command,
+    ticks_of,
+    time_in_force_of,
+    trail_of,
 )
-from raftbook.client.views import BookView, OrderView, TradesView
+from raftbook.client.rejects import Refused
+from raftbook.client.results import order_results
+from raftbook.client.steps import Request, rejected
+from raftbook.client.units import Amount, InstrumentSpec, decimal, side_name
+from raftbook.client.values import NOT_ACCEPTED, UNKNOWN, OrderRequest, OrderResult
+from raftbook.client.verbs_market import MarketVerbs
+from raftbook.client.verbs_venue import VenueVerbs
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.form import form_error
-from raftbook.core.types import OrderType, Reject, Side, TimeInForce
-from raftbook.errors import OutcomeUnknown, ProtocolError, RaftbookError
-from raftbook.wire import pages
+from raftbook.core.types import OrderType, PostOnly, Reject, Side
+from raftbook.errors import OutcomeUnknown, RaftbookError
 
 COMMANDS_PER_REQUEST: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Send these commands; the answer is a RequestReply."""
-
-    commands: Sequence[Command]
-    request_seq: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Ask this; the answer is the query's value."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
-Call = Request | Query
-
-Steps = Generator[Call | list[Request], Any, Any]
-"""Yields a call and gets its answer (or its error is thrown in), or yields a list of requests and
-gets the list of their answers, in which an error stands where it happened."""
-
-
-ANY_AGE_MS: Final = 2**62
-"""The most that `max_age_ms` of a query may be."""
-
-
-class Verbs:
-    """What one client knows of the market: the terms of the instruments, which never change."""
-
-    def __init__(self) -> None:
-        self.specs: dict[str, InstrumentSpec] = {}
+class OrderVerbs(MarketVerbs):
+    """Orders: entering, changing and ending them."""
 
     # -- orders -------------------------------------------------------------------------------
 
@@ -126,157 +99,101 @@ class Verbs:
         order_id: int,
         client_order_id: str,
         symbol: str,
-        qty: Amount | None,
-        price: Amount | None,
         request_seq: int | None,
+        **changes: Any,
     ) -> Generator[Any, Any, OrderResult]:
-        """Change one order; its instrument is asked for when it is not named."""
-        if not symbol and (qty is not None or price is not None):
+        """Change one order; its instrument is asked for when it is not named.
+
+        Args:
+            changes: qty, price, stop_price, trail, trail_bps, display_qty, expire_time_ns.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        draft = OrderResult(order_id=order_id, client_order_id=client_order_id, symbol=symbol)
+        if not symbol and given.keys() - {"trail_bps", "expire_time_ns"}:
             try:
                 symbol = (yield from self.order(order_id, client_order_id)).symbol
             except Refused as error:
                 # So says the book as this node has it; an order on its way will not be amended.
-                named = OrderResult(order_id=order_id, client_order_id=client_order_id)
-                return rejected(named, error.code, str(error))
+                return rejected(draft, error.code, str(error))
         yield from self._know([symbol] if symbol else [])
-        units = _units_of(symbol, qty=qty, price=price, specs=self.specs)
-        if isinstance(units, Unfit):
-            draft = OrderResult(order_id=order_id, client_order_id=client_order_id, symbol=symbol)
-            return rejected(draft, units.code, units.text)
-        command = c.amend_order(
-            order_id=order_id, client_order_id=client_order_id, order_qty=units[0], price=units[1]
+        try:
+            fields = change_fields(given, symbol, self.specs)
+        except Unfit as error:
+            return rejected(replace(draft, symbol=symbol), error.code, error.text)
+        target = {"order_id": order_id, "client_order_id": client_order_id}
+        return (yield from self._command(change_command(target, fields), request_seq))
+
+    def submit_oco(
+        self,
+        order: OrderRequest,
+        *,
+        stop_limit_price: Amount | None,
+        stop_client_order_id: str,
+        request_seq: int | None,
+    ) -> Generator[Any, Any, OrderResult]:
+        """A limit order and a stop of which one ends the other: `order` with a stop or a trail."""
+        yield from self._know([order.symbol])
+        try:
+            command = pair_command(order, stop_limit_price, stop_client_order_id, self.specs)
+        except Unfit as error:
+            return rejected(_draft(order), error.code, error.text)
+        return (yield from self._command(command, request_seq))
+
+    def cancel_replace(
+        self,
+        order: OrderRequest,
+        *,
+        order_id: int,
+        client_order_id: str,
+        or_place: bool,
+        request_seq: int | None,
+    ) -> Generator[Any, Any, OrderResult]:
+        """Cancel one order and enter another in its place, in one step."""
+        yield from self._know([order.symbol])
+        prepared = prepare_order(order, self.specs)
+        if isinstance(prepared, OrderResult):
+            return prepared
+        command = c.cancel_replace(
+            prepared, order_id=order_id, client_order_id=client_order_id, or_place=or_place
         )
         return (yield from self._command(command, request_seq))
 
-    def _command(
-        self, command: Command, request_seq: int | None
-    ) -> Generator[Any, Any, OrderResult]:
-        error = form_error(command)
-        if error is not None:
-            named = OrderResult()
-            if command[0] != c.NEW_ORDER:
-                named = OrderResult(order_id=command[1], client_order_id=command[2])
-            return rejected(named, Reject.MALFORMED, error)
-        reply: RequestReply = yield Request([command], request_seq)
-        try:
-            return order_results(reply, [command], self.specs)[0]
-        except KeyError:
-            yield from self._learn_instruments()
-            return self._read(reply, command)
-
-    def _read(self, reply: RequestReply, command: Command) -> OrderResult:
-        try:
-            return order_results(reply, [command], self.specs)[0]
-        except KeyError as error:
-            raise ProtocolError(f"the node does not know instrument {error}") from error
-
-    # -- the market ---------------------------------------------------------------------------
-
-    def instruments(self) -> Generator[Any, Any, dict[str, InstrumentSpec]]:
-        """Ask for the instrument table."""
-        return (yield from self._read_instruments({}))
-
-    def _learn_instruments(self) -> Generator[Any, Any, None]:
-        """Ask for it only for the terms: they never change, so any node's are as good."""
-        yield from self._read_instruments({"max_age_ms": ANY_AGE_MS})
-
-    def _read_instruments(
-        self, arguments: dict[str, Any]
-    ) -> Generator[Any, Any, dict[str, InstrumentSpec]]:
-        specs: list[InstrumentSpec] = []
-        while True:
-            value = yield Query("instruments", {**arguments, "from": len(specs)})
-            if not isinstance(value, tuple):
-                raise ProtocolError(f"no instruments: {value!r:.200}")
-            specs += [InstrumentSpec.from_wire(element) for element in value]
-            if len(value) < pages.INSTRUMENT_ROWS:
-                break
-        self.specs = {spec.symbol: spec for spec in specs}
-        return dict(self.specs)
-
-    def book(
+    def mass_cancel(
         self,
-        symbol: str,
-        depth: int,
         *,
-        orders: bool,
-        at_least: int | None,
-        linearizable: bool,
-        max_age_ms: int | None,
-    ) -> Generator[Any, Any, BookView]:
-        """A book."""
-        spec = yield from self._spec(symbol)
-        arguments: dict[str, Any] = {"symbol": symbol, "depth": depth, "orders": orders}
-        if at_least is not None:
-            arguments["at_least"] = at_least
-        if linearizable:
-            arguments["linearizable"] = True
-        if max_age_ms is not None:
-            arguments["max_age_ms"] = max_age_ms
-        return BookView.from_wire((yield Query("book", arguments)), spec)
-
-    def trades(self, symbol: str, limit: int) -> Generator[Any, Any, TradesView]:
-        """The last trades."""
-        spec = yield from self._spec(symbol)
-        value = yield Query("trades", {"symbol": symbol, "limit": limit})
-        return TradesView.from_wire(value, spec)
-
-    def order(self, order_id: int, client_order_id: str) -> Generator[Any, Any, OrderView]:
-        """One own order."""
-        by_id = {"order_id": order_id}
-        value = yield Query("order", by_id if order_id else {"client_order_id": client_order_id})
-        if value is None:
-            raise Refused(Reject.UNKNOWN_ORDER, "", doing="order")
-        return (yield from self._order_views([value]))[0]
-
-    def orders(
-        self, symbol: str | None, *, open_only: bool, limit: int
-    ) -> Generator[Any, Any, list[OrderView]]:
-        """Own orders, the newest ones, page by page: each page is of its own moment."""
-        listed: list[Any] = []
-        before: int | None = None
-        while True:
-            wanted = min(limit - len(listed), pages.ROWS_MAX)
-            arguments = {"symbol": symbol, "open_only": open_only, "limit": wanted}
-            value = yield Query("orders", {**arguments, "before": before})
+        account: str,
+        session_id: int,
+        symbol: str,
+        side: Side | str | None,
+        price_low: Amount | None,
+        price_high: Amount | None,
+        request_seq: int | None,
+    ) -> Generator[Any, Any, OrderResult]:
+        """Cancel every order that fits."""
+        low = high = None
+        if price_low is not None or price_high is not None:
+            spec = yield from self._spec(symbol)
             try:
-                listed[:0] = value["orders"]
-                before = value["before"]
-            except (KeyError, TypeError) as error:
-                raise ProtocolError(f"no orders: {value!r:.200}") from error
-            if before is None or not value["orders"] or len(listed) >= limit:
-                return (yield from self._order_views(listed))
+                low = None if price_low is None else ticks_of(price_low, spec)
+                high = None if price_high is None else ticks_of(price_high, spec)
+            except Unfit as error:
+                return rejected(OrderResult(symbol=symbol), error.code, error.text)
+        command = c.mass_cancel(
+            account=account,
+            session_id=session_id,
+            symbol=symbol,
+            side=None if side is None else Side[side_name(side)],
+            price_low=low,
+            price_high=high,
+        )
+        return (yield from self._command(command, request_seq))
 
-    def _order_views(self, values: list[Any]) -> Generator[Any, Any, list[OrderView]]:
-        try:
-            return [OrderView.from_wire(value, self.specs) for value in values]
-        except KeyError:
-            yield from self._learn_instruments()
-        try:
-            return [OrderView.from_wire(value, self.specs) for value in values]
-        except KeyError as error:
-            raise ProtocolError(f"the node does not know instrument {error}") from error
 
-    def _know(self, symbols: Iterable[str]) -> Generator[Any, Any, None]:
-        if any(symbol not in self.specs for symbol in symbols):
-            yield from self._learn_instruments()
-
-    def _spec(self, symbol: str) -> Generator[Any, Any, InstrumentSpec]:
-        yield from self._know([symbol])
-        if symbol not in self.specs:
-            raise Refused(Reject.UNKNOWN_INSTRUMENT, "", doing=symbol)
-        return self.specs[symbol]
+class Verbs(OrderVerbs, VenueVerbs):
+    """Everything that a client can say."""
 
 
 # -- commands out of decimals -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Unfit:
-    """Why an amount is none of an instrument's."""
-
-    code: Reject
-    text: str
 
 
 def prepare_order(order: OrderRequest, specs: dict[str, InstrumentSpec]) -> Command | OrderResult:
@@ -285,76 +202,97 @@ def prepare_order(order: OrderRequest, specs: dict[str, InstrumentSpec]) -> Comm
     Raises:
         TypeError, ValueError: the program wrote what is no amount or no side.
     """
-    side = Side[side_name(order.side)]
-    units = _units_of(order.symbol, qty=decimal(order.qty), price=order.price, specs=specs)
-    if isinstance(units, Unfit):
-        return rejected(_draft(order), units.code, units.text)
-    qty, price = units
-    assert qty is not None, f"{order} came out without lots"
-    is_market = price is None if order.ord_type is None else order.ord_type == OrderType.MARKET
-    time_in_force = order.time_in_force
-    if time_in_force is None:
-        time_in_force = TimeInForce.IOC if is_market else TimeInForce.GTC
-    command = c.new_order(
+    draft = _draft(order)
+    try:
+        command = order_command(order, specs)
+    except Unfit as error:
+        return rejected(draft, error.code, error.text)
+    error_text = form_error(command)
+    return command if error_text is None else rejected(draft, Reject.MALFORMED, error_text)
+
+
+def change_fields(
+    changes: dict[str, Any], symbol: str, specs: dict[str, InstrumentSpec]
+) -> dict[str, int]:
+    """What an amend changes, in ticks and lots.
+
+    Raises:
+        Unfit: no such instrument, or amounts between its ticks or lots.
+    """
+    fields: dict[str, int] = {}
+    if "expire_time_ns" in changes:
+        fields["expire_time_ns"] = changes["expire_time_ns"]
+    if "trail_bps" in changes:
+        if "trail" in changes:
+            raise ValueError("a trail is a price or basis points, not both")
+        fields["trail_offset"] = changes["trail_bps"]
+    amounts = {
+        "qty": ("order_qty", lots_of),
+        "price": ("price", ticks_of),
+        "stop_price": ("stop_price", ticks_of),
+        "trail": ("trail_offset", ticks_of),
+        "display_qty": ("display_qty", lots_of),
+    }
+    for name, (field, units_of) in amounts.items():
+        if name in changes:
+            fields[field] = units_of(changes[name], known_instrument(symbol, specs))
+    return fields
+
+
+def change_command(target: dict[str, Any], fields: dict[str, Any]) -> Command:
+    """The amend that every node knows, where it can say what is to be changed."""
+    if fields.keys() <= {"order_qty", "price"}:
+        return c.amend_order(**target, **fields)
+    return c.replace_order(**target, **fields)
+
+
+def pair_command(
+    order: OrderRequest,
+    stop_limit_price: Amount | None,
+    stop_client_order_id: str,
+    specs: dict[str, InstrumentSpec],
+) -> Command:
+    """The command of a pair.
+
+    Raises:
+        Unfit: no instrument, or amounts between its ticks or lots.
+        ValueError: it lacks a quantity or a price, or has what a pair cannot have.
+    """
+    spec = known_instrument(order.symbol, specs)
+    if order.qty is None or order.price is None:
+        raise ValueError("a pair needs a qty and a price")
+    if order.min_qty is not None or order.quote_qty is not None:
+        raise ValueError("a pair has no min_qty and no quote_qty")
+    unit, offset = trail_of(order.trail, order.trail_bps, spec)
+    return c.place_oco(
         order.symbol,
-        side,
-        qty,
-        price,
-        client_order_id=order.client_order_id,
-        ord_type=order.ord_type or (OrderType.MARKET if is_market else OrderType.LIMIT),
-        time_in_force=time_in_force,
-        post_only=order.post_only,
+        Side[side_name(order.side)],
+        lots_of(order.qty, spec),
+        price=ticks_of(order.price, spec),
+        stop_price=None if order.stop_price is None else ticks_of(order.stop_price, spec),
+        stop_limit_price=None if stop_limit_price is None else ticks_of(stop_limit_price, spec),
+        time_in_force=time_in_force_of(replace(order, ord_type=OrderType.LIMIT)),
+        expire_time_ns=order.expire_time_ns,
         self_trade_prevention=order.self_trade_prevention,
+        client_order_id=order.client_order_id,
+        stop_client_order_id=stop_client_order_id,
+        post_only=PostOnly(int(order.post_only)),
+        display_qty=0 if order.display_qty is None else lots_of(order.display_qty, spec),
+        trail_unit=unit,
+        trail_offset=offset,
     )
-    error = form_error(command)
-    return command if error is None else rejected(_draft(order), Reject.MALFORMED, error)
-
-
-def _units_of(
-    symbol: str, *, qty: Amount | None, price: Amount | None, specs: dict[str, InstrumentSpec]
-) -> tuple[int | None, int | None] | Unfit:
-    """(lots, ticks), or why there are none."""
-    if qty is None and price is None:
-        return None, None
-    spec = specs.get(symbol)
-    if spec is None:
-        known = ", ".join(sorted(specs)[:20]) or "none"
-        text = f"There is no instrument {symbol!r}; there are: {known}."
-        return Unfit(Reject.UNKNOWN_INSTRUMENT, text)
-    lots = ticks = None
-    if qty is not None:
-        lots = spec.lots(decimal(qty))
-        if lots is None:
-            text = f"Quantity {qty} is not a whole number of lots of {spec.lot_size}."
-            return Unfit(Reject.LOT_SIZE, text)
-    if price is not None:
-        ticks = spec.ticks(decimal(price))
-        if ticks is None:
-            text = f"Price {price} is not a whole number of ticks of {spec.tick_size}."
-            return Unfit(Reject.TICK_SIZE, text)
-    return lots, ticks
 
 
 def _draft(order: OrderRequest) -> OrderResult:
     """An order that nothing has happened to."""
-    qty = decimal(order.qty)
+    qty = None if order.qty is None else decimal(order.qty)
     return OrderResult(
         client_order_id=order.client_order_id,
         symbol=order.symbol,
         side=side_name(order.side),
         order_qty=qty,
-        cum_qty=qty * 0,
-        leaves_qty=qty * 0,
-    )
-
-
-def rejected(draft: OrderResult, code: int, text: str) -> OrderResult:
-    """A refusal that no node was asked for."""
-    return replace(
-        draft,
-        reject_code=int(code),
-        reject_name=reject_name(code),
-        text=text or explain_reject(code),
+        cum_qty=Decimal(0) if qty is None else qty * 0,
+        leaves_qty=Decimal(0) if qty is None else qty * 0,
     )
 
 

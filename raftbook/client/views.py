@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from raftbook.client.units import InstrumentSpec, average_price, phase_name, side_name
 from raftbook.core import events as e
+from raftbook.core.conditions import OrderConditions
 from raftbook.core.types import (
     OrderType,
     OrdStatus,
+    PostOnly,
     SelfTradePrevention,
     Side,
     TimeInForce,
+    TrailUnit,
 )
 from raftbook.errors import ProtocolError
+
+AUCTION: Final = "AUCTION"
+"""taker_side of a trade in an auction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class BookLevel:
 
 @dataclass(frozen=True, slots=True)
 class BookOrder:
-    """One resting order of a book."""
+    """One resting order of a book; of an iceberg `leaves_qty` is what the market sees."""
 
     order_id: int
     price: Decimal
@@ -95,7 +101,11 @@ class BookView:
 
 @dataclass(frozen=True, slots=True)
 class MarketTrade:
-    """One trade as the market saw it. `taker_side` is "BUY" or "SELL"."""
+    """One trade as the market saw it.
+
+    `taker_side` is "BUY" or "SELL", or "AUCTION": both sides had gathered, and the buy order is
+    told as the maker.
+    """
 
     trade_id: int
     price: Decimal
@@ -137,10 +147,23 @@ class OrderView:
     """One own order as a node had it, open or closed and still remembered.
 
     Attributes:
-        price: None for a market order.
-        ord_status: NEW or PARTIALLY_FILLED while it rests; closed, FILLED or, whatever ended the
+        price: None for an order without a limit.
+        ord_status: NEW or PARTIALLY_FILLED while it is open; closed, FILLED or, whatever ended the
             rest of it, CANCELED.
         avg_price: None if nothing traded.
+        post_only: whether it must not take; `reprice`: whether it would rather move.
+        waiting: whether it waits for its stop price.
+        stop_price: at which it fires: where it stands now, if it waits; else what was asked for,
+            None for a trailing one that no longer waits and for all that never wait.
+        trail: distance of a trailing stop in quote; trail_bps: the same in basis points.
+        shown_qty: what the market sees of it now.
+        display_qty, min_qty, quote_qty: as it was entered; None for what was not asked for.
+        expire_time_ns: of a GTD order, else 0.
+        oco_order_id: the order that ends with this one, 0 for none.
+        entered_ns, closed_ns: logical time; closed_ns is 0 while it is open, both are where they
+            are not remembered.
+        held: money held for it, in minor units: of quote for a buy, of base for a sell.
+        session_id: the session that entered it, 0 where that is not remembered.
     """
 
     order_id: int
@@ -159,6 +182,21 @@ class OrderView:
     cum_qty: Decimal
     avg_price: Decimal | None
     resting: bool
+    reprice: bool = False
+    waiting: bool = False
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    trail_bps: int | None = None
+    shown_qty: Decimal | None = None
+    display_qty: Decimal | None = None
+    min_qty: Decimal | None = None
+    quote_qty: Decimal | None = None
+    expire_time_ns: int = 0
+    oco_order_id: int = 0
+    entered_ns: int = 0
+    closed_ns: int = 0
+    held: int = 0
+    session_id: int = 0
 
     @classmethod
     def from_wire(
@@ -196,9 +234,41 @@ class OrderView:
                 cum_qty=spec.qty(cum),
                 avg_price=average_price(notional, cum, spec),
                 resting=resting,
+                reprice=kind.post_only == PostOnly.REPRICE,
+                waiting=bool(value.get("waiting", False)),
+                **_conditions(terms.conditions, value.get("stop_price"), spec),
+                shown_qty=spec.qty(value.get("shown_qty", leaves if resting else 0)),
+                **{name: value.get(name, 0) for name in _KEPT},
             )
         except (TypeError, ValueError) as error:
             raise ProtocolError(f"no order: {value!r:.200}") from error
+
+
+_KEPT: Final = ("entered_ns", "closed_ns", "held", "session_id")
+"""What older nodes do not tell."""
+
+
+def _conditions(
+    fields: Sequence[Any] | None, waits_at: int | None, spec: InstrumentSpec
+) -> dict[str, Any]:
+    """The conditions of an order in decimals; nothing for an order without."""
+    if fields is None:
+        return {}
+    conditions = OrderConditions(*fields)
+    stop_price = conditions.stop_price if waits_at is None else waits_at
+    offset = conditions.trail_offset
+    in_ticks = conditions.trail_unit == TrailUnit.TICKS
+    in_bps = conditions.trail_unit == TrailUnit.BASIS_POINTS
+    return {
+        "stop_price": None if stop_price is None else spec.price(stop_price),
+        "trail": spec.price(offset) if in_ticks else None,
+        "trail_bps": offset if in_bps else None,
+        "display_qty": spec.qty(conditions.display_qty) if conditions.display_qty else None,
+        "min_qty": spec.qty(conditions.min_qty) if conditions.min_qty else None,
+        "quote_qty": spec.notional(conditions.quote_qty) if conditions.quote_qty else None,
+        "expire_time_ns": conditions.expire_time_ns,
+        "oco_order_id": conditions.oco_order_id,
+    }
 
 
 def _levels(levels: Sequence[tuple[int, int, int]], spec: InstrumentSpec) -> tuple[BookLevel, ...]:
@@ -229,7 +299,7 @@ def _market_trade(trade: Sequence[Any], spec: InstrumentSpec) -> MarketTrade:
         spec.qty(qty),
         time_ns,
         entry_index,
-        side_name(taker_side),
+        side_name(taker_side) if taker_side else AUCTION,
         maker_order_id,
         taker_order_id,
     )

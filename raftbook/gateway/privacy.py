@@ -1,32 +1,150 @@
-"""What one account may see of an event: its own side.
+"""What one account may see of events: its own side.
 
 Owns the rule that the market is anonymous: of a counterparty a client learns the order_id, never
-the account or the client_order_id.
+the account or the client_order_id, nor what the other side paid. What happened to orders of others,
+such as stops that fired on one's trade, is left out: the feed tells what the market may know of it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from raftbook.core.events import TRADE, Event
+from raftbook.core import events as e
+from raftbook.core.conditions import OrderConditions
+from raftbook.core.events import Event
+
+_TRADES: Final = frozenset((e.TRADE, e.AUCTION_TRADE))
+_OF_AN_ORDER: Final = frozenset(
+    (
+        e.ACCEPTED,
+        e.RESTED,
+        e.CANCELED,
+        e.EXPIRED,
+        e.REPLACED,
+        e.RESTATED,
+        e.TRIGGERED,
+        e.REFILLED,
+        e.REPRICED,
+    )
+)
+"""Events whose first field is the terms of the one order that they are about."""
+_OF_AN_ACCOUNT: Final = frozenset(
+    (e.ACCOUNT_CHANGED, e.BALANCE_CHANGED, e.MASS_CANCELED, e.KILL_SWITCH_SET)
+)
+"""Events whose first field is the name of an account."""
+_MAKER: Final = 5
+_TAKER: Final = 9
+_EXTRAS: Final = 13
+"""Places in a trade: maker terms, taker terms, and what stands behind the fields of all trades:
+maker fee, taker fee, maker shown_qty, taker shown_qty."""
+_BUST_MAKER: Final = 6
+_DISPLAY_QTY: Final = OrderConditions._fields.index("display_qty")
 
 
 def private_view(events: list[Event], account_name: str) -> list[Event]:
-    """The events with other accounts' names and ids taken out; the same list if there are none."""
+    """A reply as its client sees it: its own orders, what the market sees, what it was answered.
+
+    Returns:
+        The same list if nothing has to be taken out: most replies, so this looks at kinds alone.
+    """
     for event in events:
-        if event[0] == TRADE and not event[5][1] == event[9][1] == account_name:
-            return [_view(each, account_name) for each in events]
-    return events
+        kind = event[0]
+        if kind in _OF_AN_ORDER:
+            if event[2][1] != account_name:
+                break
+        elif kind in _TRADES:
+            if not event[_MAKER][1] == event[_TAKER][1] == account_name:
+                break
+        elif kind == e.TRADE_BUSTED:
+            break
+    else:
+        return events
+    return [_anonymous(event, account_name) for event in events if _is_shown(event, account_name)]
 
 
-def _view(event: Event, account_name: str) -> Event:
-    if event[0] != TRADE:
-        return event
-    maker, taker = _terms(event[5], account_name), _terms(event[9], account_name)
-    return (*event[:5], maker, *event[6:9], taker, *event[10:])
+def report_view(event: Event, account_name: str) -> Event | None:
+    """An event as it stands in the reports of an account; None when it is none of its own."""
+    return _anonymous(event, account_name) if concerns(event, account_name) else None
+
+
+def concerns(event: Event, account_name: str) -> bool:
+    """Whether an event is about an account: its orders, its trades, its money, its limits."""
+    kind = event[0]
+    if kind in _OF_AN_ORDER:
+        return bool(event[2][1] == account_name)
+    if kind in _TRADES:
+        return account_name in (event[_MAKER][1], event[_TAKER][1])
+    if kind == e.TRADE_BUSTED:
+        return account_name in (event[_BUST_MAKER][1], event[_BUST_MAKER + 1][1])
+    if kind == e.KILL_SWITCH_SET and not event[2]:
+        return True  # the venue's own
+    return kind in _OF_AN_ACCOUNT and event[2] == account_name
+
+
+def is_head_of(event: Event, account_name: str) -> bool:
+    """Whether only a request of this account can have brought this event."""
+    kind = event[0]
+    if kind in (e.ACCEPTED, e.REPLACED) or (kind == e.CANCELED and not event[6]):
+        return bool(event[2][1] == account_name)
+    return False
+
+
+def _is_shown(event: Event, account_name: str) -> bool:
+    """Whether a client sees an event in a reply: all but what is about orders of others."""
+    if event[0] in _OF_AN_ORDER or event[0] in _TRADES:
+        return concerns(event, account_name)
+    return True
+
+
+def _anonymous(event: Event, account_name: str) -> Event:
+    veil = _VEILS.get(event[0])
+    return event if veil is None else veil(event, account_name)
+
+
+def _trade(event: Event, account_name: str) -> Event:
+    """A trade without what only the other side may know.
+
+    Of an iceberg that is another's, what is left is what the market sees of it.
+    """
+    kind, seq, trade_id, price, qty, *sides = event[:_EXTRAS]
+    maker, *maker_progress = sides[:4]
+    taker, *taker_progress = sides[4:]
+    extras = event[_EXTRAS:]
+    maker_fee, taker_fee, maker_shown, taker_shown = extras or (None,) * 4
+    if maker[1] != account_name:
+        maker_progress[1] = _left(maker, maker_progress[1], maker_shown)
+        maker, maker_fee, maker_shown = _terms(maker, account_name), None, None
+    if taker[1] != account_name:
+        taker_progress[1] = _left(taker, taker_progress[1], taker_shown)
+        taker, taker_fee, taker_shown = _terms(taker, account_name), None, None
+    told = (kind, seq, trade_id, price, qty, maker, *maker_progress, taker, *taker_progress)
+    return (*told, maker_fee, taker_fee, maker_shown, taker_shown) if extras else told
+
+
+def _left(terms: tuple[Any, ...], leaves_qty: int, shown_qty: int | None) -> int:
+    """What is left of another's order, as far as the market sees it."""
+    if len(terms) > 7 and terms[7][_DISPLAY_QTY]:
+        return shown_qty or 0
+    return leaves_qty
+
+
+def _bust(event: Event, account_name: str) -> Event:
+    return (*event[:_BUST_MAKER], *(_terms(each, account_name) for each in event[_BUST_MAKER:]))
 
 
 def _terms(terms: tuple[Any, ...], account_name: str) -> tuple[Any, ...]:
+    """The terms of an order as another account sees them: who, and under which conditions, is out;
+    of one with conditions also its size, some of which may be hidden."""
     if terms[1] == account_name:
         return terms
-    return (terms[0], "", "", *terms[3:])
+    if len(terms) == 7:
+        return (terms[0], "", "", *terms[3:])
+    return (terms[0], "", "", terms[3], terms[4], 0, terms[6])
+
+
+_VEILS: Final[dict[int, Callable[[Event, str], Event]]] = {
+    e.TRADE: _trade,
+    e.AUCTION_TRADE: _trade,
+    e.TRADE_BUSTED: _bust,
+}

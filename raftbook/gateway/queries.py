@@ -1,45 +1,36 @@
 """Answers to questions about a node and its market, as plain values.
 
-Owns the shapes of docs/PROTOCOL.md "Queries". Reads the live exchange between turns and gives away
-values only. Knows no sockets.
+Owns which questions there are, who may ask them, and what a node tells of itself. What is told of
+the market is in `market_queries.py`, of accounts in `account_queries.py`. Reads the live exchange
+between turns and gives away values only. Knows no sockets.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from heapq import nlargest
-from itertools import islice
 from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
 from raftbook.core.build import KIND
 from raftbook.core.exchange import Exchange
-from raftbook.core.ladder import Ladder, Order
 from raftbook.core.types import Reject
 from raftbook.core.versions import ENGINE_VERSION
+from raftbook.gateway import account_queries, market_queries
+from raftbook.gateway.arguments import INDEX_MAX as INDEX_MAX
+from raftbook.gateway.arguments import Arguments as Arguments
+from raftbook.gateway.arguments import QueryError as QueryError
+from raftbook.gateway.arguments import natural as natural
+from raftbook.gateway.market_queries import last
 from raftbook.replica.fences import FenceKind
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
 from raftbook.wire import pages
 from raftbook.wire.packing import brief
 
-Arguments = dict[str, Any]
-
-INDEX_MAX: Final = 2**62
-"""Above any entry index or order id."""
 ABOUT_THE_NODE: Final = frozenset(("status", "digest", "events"))
 """Queries about the node itself: they are answered however old its state is."""
-
-
-class QueryError(Exception):
-    """The question cannot be answered; a code of `types.Reject` and a sentence."""
-
-    def __init__(self, code: Reject, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class Queries:
@@ -57,7 +48,19 @@ class Queries:
             "instruments": self._instruments,
             "book": self._book,
             "trades": self._trades,
+            "candles": self._candles,
+            "auction": self._auction,
             "digest": self._digest,
+        }
+        self._private: dict[str, Callable[[Arguments, Account], Any]] = {
+            "order": self._order,
+            "orders": self._orders,
+            "fills": self._fills,
+            "account": self._account,
+        }
+        self._for_operators: dict[str, Callable[[Arguments], Any]] = {
+            "events": self._events,
+            "accounts": self._accounts,
         }
 
     @property
@@ -83,17 +86,17 @@ class Queries:
         """
         if name in self._public:
             return self._public[name](arguments)
-        if name not in ("order", "orders", "events"):
+        if name == "currencies":
+            return self._currencies(account)
+        if name not in self._private and name not in self._for_operators:
             raise QueryError(Reject.MALFORMED, f"unknown query {brief(name)}")
         if account is None:
             raise QueryError(Reject.NOT_AUTHORIZED, f"query {name!r} needs a login")
-        if name == "order":
-            return self._order(arguments, account)
-        if name == "orders":
-            return self._orders(arguments, account)
+        if name in self._private:
+            return self._private[name](arguments, account)
         if not account.is_operator:
-            raise QueryError(Reject.NOT_AUTHORIZED, "query 'events' is for operators")
-        return self._events(arguments)
+            raise QueryError(Reject.NOT_AUTHORIZED, f"query {name!r} is for operators")
+        return self._for_operators[name](arguments)
 
     # -- about the node -----------------------------------------------------------------------
 
@@ -143,7 +146,7 @@ class Queries:
         first_page = natural(arguments, "from_page", 1, high=INDEX_MAX) if first else 1
         limit = natural(arguments, "limit", 100)
         wanted = [applied for applied in recent if applied.index >= first]
-        wanted = wanted[:limit] if first else _last(wanted, limit)
+        wanted = wanted[:limit] if first else last(wanted, limit)
         told: list[tuple[Any, ...]] = []
         following: tuple[int, int] | None = None
         room = pages.EVENTS
@@ -166,28 +169,11 @@ class Queries:
     # -- about the market ---------------------------------------------------------------------
 
     def _instruments(self, arguments: Arguments) -> list[dict[str, Any]]:
-        """Instruments in the order they were created; they never go, so a place keeps its own."""
-        first = natural(arguments, "from", 0, high=INDEX_MAX)
-        return [
-            {
-                **book.terms._asdict(),
-                "phase": book.phase,
-                "feed_seq": book.feed_seq,
-                "last_price": book.last_price,
-                "resting_orders": book.resting_count,
-            }
-            for book in islice(self.exchange.books.values(), first, first + pages.INSTRUMENT_ROWS)
-        ]
+        return market_queries.instruments(self.exchange, arguments)
 
     def _book(self, arguments: Arguments) -> dict[str, Any]:
         book = self._known_book(arguments)
-        depth = natural(arguments, "depth", 10) or pages.ROWS_MAX
-        view = self.book_head(book)
-        view["bids"], view["asks"] = _levels(book.bids, depth), _levels(book.asks, depth)
-        if arguments.get("orders"):
-            view["bid_orders"] = _level_orders(book.bids, depth, pages.ROWS_MAX)
-            view["ask_orders"] = _level_orders(book.asks, depth, pages.ROWS_MAX)
-        return view
+        return self.book_head(book) | market_queries.book_rows(book, arguments)
 
     def book_head(self, book: Book) -> dict[str, Any]:
         """A `book` without its levels and orders."""
@@ -202,16 +188,19 @@ class Queries:
         }
 
     def _trades(self, arguments: Arguments) -> dict[str, Any]:
+        rows = market_queries.trades(self._known_book(arguments), arguments)
+        return {"applied_index": self.applied_index, "trades": rows}
+
+    def _candles(self, arguments: Arguments) -> dict[str, Any]:
         book = self._known_book(arguments)
-        limit = natural(arguments, "limit", 20)
-        trades = _last(list(book.tape.trades()), limit)
-        return {
-            "applied_index": self.applied_index,
-            "trades": [
-                (event[2], event[3], event[4], time_ns, index, event[9][4][0], *_ids(event))
-                for time_ns, index, event in trades
-            ],
-        }
+        return self._as_of_now(book) | market_queries.candles(book, arguments)
+
+    def _auction(self, arguments: Arguments) -> dict[str, Any]:
+        book = self._known_book(arguments)
+        return self._as_of_now(book) | market_queries.auction(book)
+
+    def _as_of_now(self, book: Book) -> dict[str, Any]:
+        return {"symbol": book.symbol, "applied_index": self.applied_index}
 
     def _known_book(self, arguments: Arguments) -> Book:
         symbol = arguments.get("symbol")
@@ -222,38 +211,32 @@ class Queries:
             raise QueryError(Reject.UNKNOWN_INSTRUMENT, message)
         return book
 
-    # -- about own orders ---------------------------------------------------------------------
+    # -- about accounts -----------------------------------------------------------------------
 
-    def _order(self, arguments: Arguments, account: Account) -> dict[str, Any]:
-        order_id = natural(arguments, "order_id", 0, high=INDEX_MAX)
-        client_order_id = _text(arguments, "client_order_id") or ""
-        order = account.find(order_id, client_order_id)
-        if order is None:
-            name = order_id or brief(client_order_id)
-            raise QueryError(Reject.UNKNOWN_ORDER, f"no order {name} of account {account.name}")
-        return _order_view(order)
+    def _order(self, arguments: Arguments, asker: Account) -> dict[str, Any]:
+        return account_queries.order(arguments, asker)
 
-    def _orders(self, arguments: Arguments, account: Account) -> dict[str, Any]:
-        """The newest orders below `before`, eldest first, as many as fit one answer."""
-        symbol = _text(arguments, "symbol")
-        limit = min(natural(arguments, "limit", 1_000), pages.ORDER_ROWS)
-        before = natural(arguments, "before", INDEX_MAX, high=INDEX_MAX)
-        open_only = bool(arguments.get("open_only"))
-        own = (
-            order
-            for order in account.orders.values()
-            if (order.leaves_qty or not open_only)
-            and order.terms[0] < before
-            and (symbol is None or order.terms[3] == symbol)
-        )
-        # One more than is told says whether there are more.
-        found = nlargest(limit + 1, own, key=_order_id)
-        orders = found[:limit][::-1]
-        return {
-            "applied_index": self.applied_index,
-            "orders": [_order_view(order) for order in orders],
-            "before": _order_id(orders[0]) if orders and len(found) > limit else None,
-        }
+    def _orders(self, arguments: Arguments, asker: Account) -> dict[str, Any]:
+        return self._now() | account_queries.orders(arguments, asker)
+
+    def _fills(self, arguments: Arguments, asker: Account) -> dict[str, Any]:
+        account = account_queries.account_asked_for(self.exchange, arguments, asker)
+        book = self._known_book(arguments)
+        rows = market_queries.fills(book, account, arguments)
+        return self._as_of_now(book) | {"account": account.name, "fills": rows}
+
+    def _account(self, arguments: Arguments, asker: Account) -> dict[str, Any]:
+        account = account_queries.account_asked_for(self.exchange, arguments, asker)
+        return self._now() | account_queries.account_view(self.exchange, account)
+
+    def _accounts(self, arguments: Arguments) -> dict[str, Any]:
+        return self._now() | {"accounts": account_queries.accounts(self.exchange, arguments)}
+
+    def _currencies(self, asker: Account | None) -> dict[str, Any]:
+        return self._now() | {"currencies": account_queries.currencies(self.exchange, asker)}
+
+    def _now(self) -> dict[str, Any]:
+        return {"applied_index": self.applied_index}
 
 
 def _pages_of(entries: Iterable[Applied]) -> Iterator[tuple[int, tuple[Any, ...]]]:
@@ -263,65 +246,5 @@ def _pages_of(entries: Iterable[Applied]) -> Iterator[tuple[int, tuple[Any, ...]
             yield applied.index, page
 
 
-def _order_id(order: Order) -> int:
-    return int(order.terms[0])
-
-
 def _fenced_role(kind: FenceKind) -> str:
     return "diverged" if kind is FenceKind.DIVERGED else "fenced"
-
-
-def _levels(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:
-    return [
-        (level.price, level.qty, level.count)
-        for _, level in zip(range(depth), ladder, strict=False)
-    ]
-
-
-def _level_orders(ladder: Ladder, depth: int, count_max: int) -> list[tuple[int, int, int]]:
-    orders: list[tuple[int, int, int]] = []
-    for _, level in zip(range(depth), ladder, strict=False):
-        for order in level:
-            orders.append((order.terms[0], level.price, order.leaves_qty))
-            if len(orders) >= count_max:
-                return orders
-    return orders
-
-
-def _order_view(order: Order) -> dict[str, Any]:
-    return {
-        "terms": order.terms,
-        "leaves_qty": order.leaves_qty,
-        "cum_qty": order.cum_qty,
-        "cum_notional": order.cum_notional,
-        "resting": order.level is not None,
-    }
-
-
-def _ids(trade: tuple[Any, ...]) -> tuple[int, int]:
-    return trade[5][0], trade[9][0]
-
-
-def _last(rows: list[Any], count: int) -> list[Any]:
-    return rows[max(0, len(rows) - count) :]
-
-
-def _text(arguments: Arguments, name: str) -> str | None:
-    value = arguments.get(name)
-    if value is not None and type(value) is not str:
-        raise QueryError(Reject.MALFORMED, f"{name} must be text, not {brief(value)}")
-    return value
-
-
-def natural(arguments: Arguments, name: str, default: int, *, high: int = pages.ROWS_MAX) -> int:
-    """A whole number from 0 to `high` among the arguments; `default` when it is not given.
-
-    Raises:
-        QueryError: it is something else.
-    """
-    value = arguments.get(name)
-    if value is None:
-        return default
-    if type(value) is not int or not 0 <= value <= high:
-        raise QueryError(Reject.MALFORMED, f"{name} must be 0 to {high}, not {brief(value)}")
-    return value

@@ -68,7 +68,7 @@ class _Part:
     def add(self, side: Side, level: Level) -> None:
         """One whole level."""
         name = _NAMES[side]
-        orders = [(order.terms[0], level.price, order.leaves_qty) for order in level]
+        orders = [(order.terms[0], level.price, order.shown_qty()) for order in level]
         for start in range(0, len(orders), pages.BOOK_ORDERS):
             if start:
                 self.pages.append(_blank())

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.core.commands import NO_SESSION, open_session
 from raftbook.core.events import SESSION_OPENED, Reply
-from raftbook.core.form import is_id
+from raftbook.core.form import engine_version_of, is_id
 from raftbook.core.types import Reject
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.gateway.attachments import is_attachment
 from raftbook.gateway.caller import Caller
 from raftbook.gateway.forms import forms_error
@@ -104,6 +105,10 @@ class Requests:
         if problem is not None:
             self._refuse(session_id, request_seq, Reject.MALFORMED, problem)
             return
+        newer = self._newer(commands)
+        if newer is not None:
+            self._refuse(session_id, request_seq, Reject.UNSUPPORTED_VERSION, newer)
+            return
         bytes_max = self._server.bounds.request_bytes_max
         if len(raw) > bytes_max:
             problem = f"a request of {len(raw)} bytes; at most {bytes_max}"
@@ -128,6 +133,20 @@ class Requests:
         if not 0 < len(commands) <= commands_max:
             return f"a request has 1 to {commands_max} commands"
         return forms_error(commands)
+
+    def _newer(self, commands: tuple[Any, ...]) -> str | None:
+        """Why these commands are not known to every member yet; they must not be in a log that
+        older builds read."""
+        in_force = self._server.queries.exchange.engine_version
+        if in_force >= ENGINE_VERSION:
+            return None  # this node has nothing newer
+        needed = max(map(engine_version_of, commands))
+        if needed <= in_force:
+            return None
+        return (
+            f"this needs engine version {needed} and the cluster goes by {in_force}: "
+            "it is in force when every node runs the newer release"
+        )
 
     def _crowd(self, size: int) -> str | None:
         """Why there is no room for a request of so many bytes."""

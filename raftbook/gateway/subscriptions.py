@@ -12,10 +12,12 @@ from itertools import chain
 from typing import Any, Final, Protocol
 
 from raftbook.core.accounts import Account
-from raftbook.core.events import TRADE, Event
+from raftbook.core.commands import NO_SESSION
+from raftbook.core.events import UNASKED, Event
 from raftbook.core.types import Reject
 from raftbook.feed.stream import FeedHistory, FeedMessage
-from raftbook.gateway.privacy import private_view
+from raftbook.gateway.arguments import text
+from raftbook.gateway.privacy import is_head_of, report_view
 from raftbook.gateway.queries import INDEX_MAX, Arguments, Queries, QueryError, natural
 from raftbook.gateway.refresh import refresh_pages
 from raftbook.replica.machine import Applied
@@ -65,7 +67,8 @@ def make_subscription(
     if account is None:
         raise QueryError(Reject.NOT_AUTHORIZED, f"subscription {name!r} needs a login")
     if name == "reports":
-        return _ReportSubscription(arguments, account.name, queries, kept_from)
+        told = _reported_account(arguments, account, queries)
+        return _ReportSubscription(arguments, account, told, queries, kept_from)
     if not account.is_operator:
         raise QueryError(Reject.NOT_AUTHORIZED, "subscription 'entries' is for operators")
     return _EntrySubscription(arguments, queries, kept_from)
@@ -130,13 +133,42 @@ class _FeedSubscription:
         raise QueryError(Reject.TOO_STALE, f"the feed of {self._symbol} is faster than its reader")
 
 
+def _reported_account(arguments: Arguments, reader: Account, queries: Queries) -> str:
+    """Whose reports a reader gets: its own, or those of one that lets it read them."""
+    name = text(arguments, "account") or reader.name
+    if not _may_read(reader, name, queries):
+        # Whoever may not read them is not told either whether there is such an account.
+        message = f"account {brief(name)} does not let {reader.name} read its reports"
+        raise QueryError(Reject.NOT_AUTHORIZED, message)
+    if name not in queries.exchange.accounts:
+        raise QueryError(Reject.UNKNOWN_ACCOUNT, f"no account {brief(name)}")
+    return name
+
+
+def _may_read(reader: Account, account_name: str, queries: Queries) -> bool:
+    if reader.is_operator or reader.name == account_name:
+        return True
+    account = queries.exchange.accounts.get(account_name)
+    return account is not None and reader.name in account.readers
+
+
 class _ReportSubscription:
+    """What happens to one account, at its own requests, at those of others, and unasked."""
+
     def __init__(
-        self, arguments: Arguments, account_name: str, queries: Queries, kept_from: int
+        self,
+        arguments: Arguments,
+        reader: Account,
+        account_name: str,
+        queries: Queries,
+        kept_from: int,
     ) -> None:
+        self._reader = reader
         self._account_name = account_name
+        self._queries = queries
         self._past = _Past(arguments, queries, kept_from)
         self.result = {
+            "account": account_name,
             "applied_index": self._past.applied_index,
             "from_index": self._past.from_index,
         }
@@ -145,31 +177,39 @@ class _ReportSubscription:
         return chain.from_iterable(map(self.next, self._past.kept()))
 
     def next(self, applied: Applied) -> list[bytes]:
-        return list(self._values(applied)) if self._past.is_wanted(applied) else []
+        """Nothing any more once the account has taken its leave to read back."""
+        if not self._past.is_wanted(applied):
+            return []
+        if not _may_read(self._reader, self._account_name, self._queries):
+            return []
+        return list(self._values(applied))
 
     def _values(self, applied: Applied) -> Iterator[bytes]:
         for session_id, request_seq, index, offset, events, poss_dup in applied.replies:
             if poss_dup:
                 continue
-            own = [(at, event) for at, event in enumerate(events) if self._concerns(event)]
-            # A counterparty's session would tell whom one trades with, time and again.
-            is_own = self._is_own_request([event for _, event in own])
-            name = (session_id, request_seq) if is_own else (0, 0)
+            views = [report_view(event, self._account_name) for event in events]
+            own = [(at, view) for at, view in enumerate(views) if view is not None]
+            name = self._request(session_id, request_seq, own) if own else (0, 0)
             for start in range(0, len(own), pages.EVENTS):
                 page = own[start : start + pages.EVENTS]
                 place = offset + (page[0][0] if start else 0)
-                view = private_view([event for _, event in page], self._account_name)
-                yield pack((index, applied.term, applied.time_ns, place, *name, view))
+                told = [view for _, view in page]
+                yield pack((index, applied.term, applied.time_ns, place, *name, told))
 
-    def _concerns(self, event: Event) -> bool:
-        if event[0] == TRADE:
-            return self._account_name in (event[5][1], event[9][1])
-        terms = event[2]
-        return type(terms) is tuple and len(terms) == 7 and terms[1] == self._account_name
-
-    def _is_own_request(self, own: list[Event]) -> bool:
-        """Whoever asks takes: of another's request one only hears that a maker was met."""
-        return any(event[0] != TRADE or event[9][1] == self._account_name for event in own)
+    def _request(
+        self, session_id: int, request_seq: int, own: list[tuple[int, Event]]
+    ) -> tuple[int, int]:
+        """Which request it was: of another account's one only hears what it did. A counterparty's
+        session would tell whom one trades with, time and again."""
+        if session_id == NO_SESSION:
+            return (NO_SESSION, UNASKED if request_seq == UNASKED else 0)
+        session = self._queries.exchange.sessions.by_id.get(session_id)
+        if session is not None:
+            is_own = session.account.name == self._account_name
+        else:  # it is over: its events still tell who asked for an order, a cancel or an amend
+            is_own = any(is_head_of(event, self._account_name) for _, event in own)
+        return (session_id, request_seq) if is_own else (0, 0)
 
 
 class _EntrySubscription:

@@ -23,6 +23,9 @@ ORDER_ROWS: Final = 3_000
 INSTRUMENT_ROWS: Final = 1_000
 """Instruments on one page of `instruments`."""
 
+ACCOUNT_ROWS: Final = 1_000
+"""Accounts on one page of `accounts`."""
+
 EVENTS: Final = 1_000
 """Events on one page of a reply, a report, an entry, or of an `events` answer."""
 

@@ -21,8 +21,8 @@ from raftbook.core.commands import NEW_ORDER
 from raftbook.core.events import CANCEL_REJECTED, REJECTED, Reply
 from raftbook.core.types import Reject
 from raftbook.errors import OutcomeUnknown
+from raftbook.gateway.market_queries import levels
 from raftbook.gateway.privacy import private_view
-from raftbook.gateway.queries import _levels
 from raftbook.replica.machine import Machine
 from raftbook.replica.raft import REGULAR
 from raftbook.wire import client_messages as m
@@ -110,8 +110,8 @@ class History:
             view = call.operation.result
             book = self._machine.exchange.books[view["symbol"]]
             expected = (
-                _levels(book.bids, 5),
-                _levels(book.asks, 5),
+                levels(book.bids, 5),
+                levels(book.asks, 5),
                 book.feed_seq,
                 book.last_price,
                 int(book.phase),

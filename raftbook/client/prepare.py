@@ -1,0 +1,184 @@
+"""Orders in decimals as commands in ticks and lots, or why no instrument admits them.
+
+Owns the units of every field and what is left out in an order. What the market admits is the
+market's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from raftbook.client.units import Amount, InstrumentSpec, decimal, side_name
+from raftbook.client.values import OrderRequest
+from raftbook.core import commands as c
+from raftbook.core.commands import Command
+from raftbook.core.types import (
+    OrderType,
+    PostOnly,
+    Reject,
+    Side,
+    TimeInForce,
+    TrailUnit,
+)
+
+
+class Unfit(Exception):
+    """An amount is none of an instrument's, or there is no such instrument."""
+
+    def __init__(self, code: Reject, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+def known_instrument(symbol: str, specs: Mapping[str, InstrumentSpec]) -> InstrumentSpec:
+    """The instrument of this symbol.
+
+    Raises:
+        Unfit: there is none.
+    """
+    spec = specs.get(symbol)
+    if spec is None:
+        known = ", ".join(sorted(specs)[:20]) or "none"
+        text = f"There is no instrument {symbol!r}; there are: {known}."
+        raise Unfit(Reject.UNKNOWN_INSTRUMENT, text)
+    return spec
+
+
+def lots_of(qty: Amount, spec: InstrumentSpec) -> int:
+    """A quantity in lots.
+
+    Raises:
+        Unfit: it is not a whole number of them.
+        TypeError, ValueError: it is no amount.
+    """
+    lots = spec.lots(decimal(qty))
+    if lots is None:
+        text = f"Quantity {qty} is not a whole number of lots of {spec.lot_size}."
+        raise Unfit(Reject.LOT_SIZE, text)
+    return lots
+
+
+def ticks_of(price: Amount, spec: InstrumentSpec) -> int:
+    """A price in ticks; errors as of `lots_of`."""
+    ticks = spec.ticks(decimal(price))
+    if ticks is None:
+        text = f"Price {price} is not a whole number of ticks of {spec.tick_size}."
+        raise Unfit(Reject.TICK_SIZE, text)
+    return ticks
+
+
+def order_type_of(order: OrderRequest) -> OrderType:
+    """The type that was named, else what follows from the prices that are given."""
+    if order.ord_type is not None:
+        return order.ord_type
+    is_limit = order.price is not None
+    if order.stop_price is not None or order.trail is not None or order.trail_bps is not None:
+        return OrderType.STOP_LIMIT if is_limit else OrderType.STOP
+    return OrderType.LIMIT if is_limit else OrderType.MARKET
+
+
+def time_in_force_of(order: OrderRequest) -> TimeInForce:
+    """The time in force that was named, else what its type and its expire time suggest."""
+    if order.time_in_force is not None:
+        return order.time_in_force
+    if order.expire_time_ns:
+        return TimeInForce.GTD
+    return TimeInForce.IOC if order_type_of(order) == OrderType.MARKET else TimeInForce.GTC
+
+
+def order_command(order: OrderRequest, specs: Mapping[str, InstrumentSpec]) -> Command:
+    """The command of an order: NEW_ORDER where that can say it, as every node knows that one.
+
+    Raises:
+        Unfit: no instrument, or amounts between its ticks or lots.
+        TypeError, ValueError: the program wrote what is no amount or no side.
+    """
+    spec = known_instrument(order.symbol, specs)
+    ord_type, time_in_force = order_type_of(order), time_in_force_of(order)
+    mode = PostOnly(int(order.post_only))
+    plain: dict[str, Any] = {
+        "client_order_id": order.client_order_id,
+        "ord_type": ord_type,
+        "time_in_force": time_in_force,
+        "self_trade_prevention": order.self_trade_prevention,
+    }
+    qty, price = (
+        _quantity(order, spec),
+        None if order.price is None else ticks_of(order.price, spec),
+    )
+    side = Side[side_name(order.side)]
+    conditions = _conditions(order, spec)
+    is_plain = (
+        not conditions
+        and ord_type in (OrderType.LIMIT, OrderType.MARKET)
+        and time_in_force in (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK)
+        and mode != PostOnly.REPRICE
+    )
+    if is_plain:
+        return c.new_order(order.symbol, side, qty, price, post_only=bool(mode), **plain)
+    return c.place_order(order.symbol, side, qty, price, post_only=mode, **plain, **conditions)
+
+
+def _quantity(order: OrderRequest, spec: InstrumentSpec) -> int:
+    if order.quote_qty is None:
+        if order.qty is None:
+            raise ValueError("give a qty, or for a market order a quote_qty")
+        return lots_of(order.qty, spec)
+    if order.qty is not None:
+        raise ValueError("give a qty or a quote_qty, not both")
+    return 0
+
+
+def _conditions(order: OrderRequest, spec: InstrumentSpec) -> dict[str, Any]:
+    """The conditions that are there, as `commands.place_order` takes them."""
+    unit, offset = trail_of(order.trail, order.trail_bps, spec)
+    conditions: dict[str, Any] = {}
+    if order.stop_price is not None:
+        conditions["stop_price"] = ticks_of(order.stop_price, spec)
+    if unit != TrailUnit.NONE:
+        conditions |= {"trail_unit": unit, "trail_offset": offset}
+    if order.display_qty is not None:
+        conditions["display_qty"] = lots_of(order.display_qty, spec)
+    if order.min_qty is not None:
+        conditions["min_qty"] = lots_of(order.min_qty, spec)
+    if order.expire_time_ns:
+        conditions["expire_time_ns"] = order.expire_time_ns
+    if order.quote_qty is not None:
+        conditions["quote_qty"] = tick_lots_of(decimal(order.quote_qty), spec)
+    return conditions
+
+
+def trail_of(
+    trail: Amount | None, trail_bps: int | None, spec: InstrumentSpec
+) -> tuple[TrailUnit, int]:
+    """The unit and the offset of a trailing stop.
+
+    Raises:
+        Unfit: see `lots_of`.
+        ValueError: both are given.
+    """
+    if trail is not None and trail_bps is not None:
+        raise ValueError("a trail is a price or basis points, not both")
+    if trail is not None:
+        return TrailUnit.TICKS, ticks_of(trail, spec)
+    if trail_bps is not None:
+        return TrailUnit.BASIS_POINTS, trail_bps
+    return TrailUnit.NONE, 0
+
+
+def tick_lots_of(amount: Decimal, spec: InstrumentSpec) -> int:
+    """An amount of money in ticks times lots.
+
+    Raises:
+        Unfit: it is less than one, or too much to say.
+    """
+    if not amount.is_finite() or amount.adjusted() > 60:
+        raise Unfit(Reject.BAD_AMOUNT, f"{amount} is no amount of money.")
+    units = spec.tick_lots(amount)
+    if units <= 0:
+        smallest = spec.notional(1)
+        raise Unfit(Reject.BAD_AMOUNT, f"Amount {amount} is less than {smallest:f}.")
+    return units
