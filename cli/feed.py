@@ -13,8 +13,8 @@ import click
 
 from raftbook.client import Client
 from raftbook.client.values import InstrumentSpec
-from raftbook.client.views import MarketTrade
-from raftbook.core.events import ACCEPTED, SESSION_OPENED
+from raftbook.client.views import AUCTION, MarketTrade
+from raftbook.core.events import ACCEPTED, SESSION_OPENED, UNASKED
 from raftbook.wire.pages import ROWS_MAX
 
 from .invocation import Invocation, network_options, pass_invocation
@@ -131,7 +131,7 @@ def _trade_of_feed(
         "symbol": symbol,
         "price": f"{spec.price(price):f}",
         "qty": f"{spec.qty(qty):f}",
-        "taker_side": "BUY" if taker_side == 1 else "SELL",
+        "taker_side": "BUY" if taker_side == 1 else "SELL" if taker_side else AUCTION,
         "time": rfc3339(time_ns),
         "time_ns": time_ns,
         "entry_index": index,
@@ -260,7 +260,7 @@ class _KnownOrders:
                             "time_ns": time_ns,
                             "event_offset": offset + number,
                             "session_id": session_id,
-                            "request_seq": request_seq,
+                            "request_seq": None if request_seq == UNASKED else request_seq,
                             **event_document(event, instruments, symbol_of),
                         }
                     )

@@ -88,7 +88,10 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"{head}  {document['time']}"
     for request in document["requests"]:
         again = ", again" if request.get("poss_dup") else ""
-        yield f"  session {request['session_id']} request {request['request_seq']}{again}"
+        if "request_seq" in request:
+            yield f"  session {request['session_id']} request {request['request_seq']}{again}"
+        else:
+            yield "  unasked"
         for command in request["commands"]:
             yield f"    asks {command['command']:<18} {fields_text(command, ('command',))}".rstrip()
         for event in request.get("events", ()):

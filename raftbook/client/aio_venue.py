@@ -1,7 +1,8 @@
 """Verbs of the asyncio client about accounts, money and instruments; see `verbs_venue.py`.
 
-Owns their signatures, which are those of `sync_venue.py`. Most are for operators. What is refused is
-a result that says so; what took effect is DONE, and its `details` are the named values of the event.
+Owns their signatures, which are those of `sync_venue.py`. Most are for operators. What is refused
+is a result that says so; what took effect is DONE, and its `details` are the named values of the
+event.
 """
 
 from __future__ import annotations

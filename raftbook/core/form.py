@@ -240,6 +240,13 @@ _FIELDS: Final[dict[int, _Fields]] = {
     SET_DROP_COPY: (("reader", is_id), ("on", _is_flag)),
     SET_API_KEY: (("account", is_id), ("key", is_id), ("secret", is_id)),
 }
+
+
+def field_names(kind: int) -> tuple[str, ...]:
+    """What the fields of a kind of command are called, in order; none of an unknown kind."""
+    return tuple(name for name, _ in _FIELDS.get(kind, ()))
+
+
 _FIRST_KINDS: Final = frozenset(
     (
         NEW_ORDER,
