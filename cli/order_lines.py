@@ -5,6 +5,7 @@ Owns the fields and what is wrong with a line. The same words build the command 
 
     {"side": "buy", "symbol": "BTC-USD", "qty": "7", "price": "101.50"}
     {"cancel": 12}   {"cancel": "my-id"}   {"amend": 12, "symbol": "BTC-USD", "qty": "3"}
+    {"replace": 12, "side": "buy", ...}    {"oco": true, "side": "sell", "stop": "95", ...}
 """
 
 from __future__ import annotations
@@ -15,45 +16,62 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from raftbook.client.prepare import (
+    Unfit,
+    change_command,
+    change_fields,
+    order_command,
+    pair_command,
+)
 from raftbook.client.rejects import explain_reject
-from raftbook.client.values import InstrumentSpec, OrderResult
+from raftbook.client.units import decimal, side_name
+from raftbook.client.values import InstrumentSpec, OrderRequest, OrderResult
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.form import form_error
 from raftbook.core.types import (
     INT64_MAX,
-    OrderType,
+    PostOnly,
     Reject,
     SelfTradePrevention,
     Side,
-    TimeInForce,
 )
 
 from .amounts import parse_decimal
-
-ORDER_TYPES: Final = {"limit": OrderType.LIMIT, "market": OrderType.MARKET}
-TIMES_IN_FORCE: Final = {"gtc": TimeInForce.GTC, "ioc": TimeInForce.IOC, "fok": TimeInForce.FOK}
-STP_MODES: Final = {mode.name.lower().replace("_", "-"): mode for mode in SelfTradePrevention}
-
-_NEW_FIELDS: Final = frozenset(
-    {"side", "symbol", "qty", "price", "type", "tif", "post_only", "stp", "client_order_id"}
+from .order_words import (
+    ORDER_TYPES,
+    STP_MODES,
+    TIMES_IN_FORCE,
+    check_order,
+    parse_time_ns,
+    trail_fields,
 )
+
+_ORDER_FIELDS: Final = frozenset(
+    {
+        "side",
+        "symbol",
+        "qty",
+        "price",
+        "type",
+        "tif",
+        "post_only",
+        "stp",
+        "client_order_id",
+        "stop",
+        "trail",
+        "display",
+        "min_qty",
+        "expires",
+        "quote",
+    }
+)
+_PAIR_FIELDS: Final = _ORDER_FIELDS | {"oco", "stop_limit", "stop_client_order_id"}
+_REPLACE_FIELDS: Final = (_ORDER_FIELDS - {"quote"}) | {"replace", "or_place"}
 _CANCEL_FIELDS: Final = frozenset({"cancel", "symbol"})
-_AMEND_FIELDS: Final = frozenset({"amend", "symbol", "qty", "price"})
-
-
-class OrderSpec(NamedTuple):
-    """A new order in the words of people: decimals and names."""
-
-    symbol: str
-    side: Side
-    qty: Decimal
-    price: Decimal | None = None
-    ord_type: OrderType | None = None
-    time_in_force: TimeInForce | None = None
-    post_only: bool = False
-    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
-    client_order_id: str = ""
+_AMEND_FIELDS: Final = frozenset(
+    {"amend", "symbol", "qty", "price", "stop", "trail", "display", "expires"}
+)
 
 
 class Change(NamedTuple):
@@ -66,7 +84,7 @@ class Change(NamedTuple):
 class EdgeReject(Exception):
     """Refused before it was sent: the amounts fit no tick or lot, or there is no instrument."""
 
-    def __init__(self, code: Reject, spec: OrderSpec | Change) -> None:
+    def __init__(self, code: Reject, spec: OrderRequest | Change) -> None:
         super().__init__(explain_reject(code))
         self.code = code
         self.spec = spec
@@ -84,8 +102,8 @@ class EdgeReject(Exception):
             named = OrderResult(
                 client_order_id=spec.client_order_id,
                 symbol=spec.symbol,
-                side=spec.side.name,
-                order_qty=spec.qty,
+                side=side_name(spec.side),
+                order_qty=None if spec.qty is None else decimal(spec.qty),
             )
         return replace(
             named,
@@ -95,64 +113,90 @@ class EdgeReject(Exception):
         )
 
 
-def order_type_of(spec: OrderSpec) -> OrderType:
-    """The type that was named, else limit with a price and market without.
-
-    Raises:
-        ValueError: type and price do not go together.
-    """
-    ord_type = spec.ord_type or (OrderType.MARKET if spec.price is None else OrderType.LIMIT)
-    if ord_type is OrderType.LIMIT and spec.price is None:
-        raise ValueError("a limit order needs a price")
-    if ord_type is OrderType.MARKET and spec.price is not None:
-        raise ValueError("a market order takes no price")
-    return ord_type
-
-
-def new_order_command(spec: OrderSpec, instruments: Mapping[str, InstrumentSpec]) -> Command:
+def new_order_command(order: OrderRequest, instruments: Mapping[str, InstrumentSpec]) -> Command:
     """The command for an order.
 
     Raises:
         EdgeReject: unknown instrument, or amounts between ticks or lots.
-        ValueError: see `order_type_of`.
+        ValueError: see `check_order`; or a number is too large.
     """
-    ord_type = order_type_of(spec)
-    default_tif = TimeInForce.IOC if ord_type is OrderType.MARKET else TimeInForce.GTC
-    instrument = instruments.get(spec.symbol)
-    if instrument is None:
-        raise EdgeReject(Reject.UNKNOWN_INSTRUMENT, spec)
-    return c.new_order(
-        spec.symbol,
-        spec.side,
-        _lots(spec.qty, instrument, spec),
-        None if spec.price is None else _ticks(spec.price, instrument, spec),
-        client_order_id=spec.client_order_id,
-        ord_type=ord_type,
-        time_in_force=spec.time_in_force or default_tif,
-        post_only=spec.post_only,
-        self_trade_prevention=spec.self_trade_prevention,
-    )
+    check_order(order)
+    try:
+        command = order_command(order, instruments)
+    except Unfit as error:
+        raise EdgeReject(error.code, order) from None
+    _check_sizes(order, command[5], command[6])
+    return _checked(command)
+
+
+def pair_order_command(
+    order: OrderRequest,
+    stop_limit: Decimal | None,
+    stop_client_order_id: str,
+    instruments: Mapping[str, InstrumentSpec],
+) -> Command:
+    """The command for a limit order and a stop of which one ends the other.
+
+    Raises:
+        EdgeReject, ValueError: see `new_order_command`.
+    """
+    if (order.stop_price is None) == (order.trail is None and order.trail_bps is None):
+        raise ValueError("a pair needs a stop price or a trail, one of them")
+    try:
+        command = pair_command(order, stop_limit, stop_client_order_id, instruments)
+    except Unfit as error:
+        raise EdgeReject(error.code, order) from None
+    _check_sizes(order, command[3], command[7])
+    return _checked(command)
+
+
+def replace_command(
+    target: int | str,
+    order: OrderRequest,
+    instruments: Mapping[str, InstrumentSpec],
+    *,
+    or_place: bool,
+) -> Command:
+    """The command that cancels an order and enters another one.
+
+    Raises:
+        EdgeReject, ValueError: see `new_order_command`.
+    """
+    command = new_order_command(order, instruments)
+    return _checked(c.cancel_replace(command, **_named(target), or_place=or_place))
 
 
 def amend_command(
-    target: int | str,
-    *,
-    qty: Decimal | None,
-    price: Decimal | None,
-    instrument: InstrumentSpec,
+    target: int | str, changes: Mapping[str, Any], instrument: InstrumentSpec
 ) -> Command:
     """The command that changes an order, named by our id or by the client's.
+
+    Args:
+        changes: fields of `client.values.Changes`; None is not given.
 
     Raises:
         EdgeReject: amounts between ticks or lots.
     """
     change = Change(target, instrument.symbol)
-    return c.amend_order(
-        order_id=target if isinstance(target, int) else 0,
-        client_order_id=target if isinstance(target, str) else "",
-        order_qty=None if qty is None else _lots(qty, instrument, change),
-        price=None if price is None else _ticks(price, instrument, change),
-    )
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        fields = change_fields(given, instrument.symbol, {instrument.symbol: instrument})
+    except Unfit as error:
+        raise EdgeReject(error.code, change) from None
+    _check_sizes(change, fields.get("order_qty", 0), fields.get("price"))
+    return change_command(_named(target), fields)
+
+
+def _named(target: int | str) -> dict[str, Any]:
+    return {"order_id": target} if isinstance(target, int) else {"client_order_id": target}
+
+
+def _check_sizes(spec: OrderRequest | Change, lots: int, ticks: int | None) -> None:
+    """Numbers that no command can hold are refused as the book would."""
+    if abs(lots) > INT64_MAX:
+        raise EdgeReject(Reject.QTY_TOO_LARGE, spec)
+    if ticks is not None and abs(ticks) > INT64_MAX:
+        raise EdgeReject(Reject.BAD_PRICE, spec)
 
 
 def cancel_command(target: int | str) -> Command:
@@ -187,11 +231,22 @@ def command_of_line(
         instrument = instruments.get(_text(line, "symbol", default_symbol))
         if instrument is None:
             raise ValueError("an amend needs the symbol of its order")
-        amounts = {name: _amount(line, name) for name in ("qty", "price")}
-        target = _target(line["amend"], "amend")
-        return _checked(amend_command(target, **amounts, instrument=instrument))
-    _refuse_unknown(line, _NEW_FIELDS)
-    return _checked(new_order_command(_order_of_line(line, default_symbol), instruments))
+        changes: dict[str, Any] = {name: _amount(line, name) for name in ("qty", "price")}
+        changes |= {"stop_price": _amount(line, "stop"), "display_qty": _amount(line, "display")}
+        changes |= {"expire_time_ns": _time(line) or None, **_trail(line)}
+        return _checked(amend_command(_target(line["amend"], "amend"), changes, instrument))
+    if "replace" in line:
+        _refuse_unknown(line, _REPLACE_FIELDS)
+        order = _order_of_line(line, default_symbol)
+        target = _target(line["replace"], "replace")
+        return replace_command(target, order, instruments, or_place=_flag(line, "or_place"))
+    if _flag(line, "oco"):
+        _refuse_unknown(line, _PAIR_FIELDS)
+        order = _order_of_line(line, default_symbol)
+        stop_name = _text(line, "stop_client_order_id", "")
+        return pair_order_command(order, _amount(line, "stop_limit"), stop_name, instruments)
+    _refuse_unknown(line, _ORDER_FIELDS)
+    return new_order_command(_order_of_line(line, default_symbol), instruments)
 
 
 def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -204,28 +259,64 @@ def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     return line
 
 
-def _order_of_line(line: Mapping[str, Any], default_symbol: str) -> OrderSpec:
-    qty = _amount(line, "qty")
-    if qty is None:
+def _order_of_line(line: Mapping[str, Any], default_symbol: str) -> OrderRequest:
+    qty, quote = _amount(line, "qty"), _amount(line, "quote")
+    if qty is None and quote is None:
         raise ValueError("qty is missing")
-    post_only = line.get("post_only", False)
-    if not isinstance(post_only, bool):
-        raise ValueError("post_only must be true or false")
-    sides = {"buy": Side.BUY, "sell": Side.SELL}
-    side = _choice(line, "side", sides)
+    side = _choice(line, "side", {"buy": Side.BUY, "sell": Side.SELL})
     if side is None:
         raise ValueError("side is missing; write buy or sell")
-    return OrderSpec(
+    return OrderRequest(
         symbol=_text(line, "symbol", default_symbol),
         side=side,
         qty=qty,
         price=_amount(line, "price"),
         ord_type=_choice(line, "type", ORDER_TYPES),
         time_in_force=_choice(line, "tif", TIMES_IN_FORCE),
-        post_only=post_only,
+        post_only=_post_only(line),
         self_trade_prevention=_choice(line, "stp", STP_MODES) or SelfTradePrevention.NONE,
         client_order_id=_text(line, "client_order_id", ""),
+        stop_price=_amount(line, "stop"),
+        display_qty=_amount(line, "display"),
+        min_qty=_amount(line, "min_qty"),
+        expire_time_ns=_time(line),
+        quote_qty=quote,
+        **_trail(line),
     )
+
+
+def _post_only(line: Mapping[str, Any]) -> PostOnly:
+    value = line.get("post_only", False)
+    if value == PostOnly.REPRICE.name.lower():
+        return PostOnly.REPRICE
+    if not isinstance(value, bool):
+        raise ValueError('post_only must be true or false, or "reprice"')
+    return PostOnly.REJECT if value else PostOnly.NO
+
+
+def _flag(line: Mapping[str, Any], name: str) -> bool:
+    value = line.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false")
+    return value
+
+
+def _trail(line: Mapping[str, Any]) -> dict[str, Any]:
+    value = line.get("trail")
+    if value is None:
+        return {}
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError('trail must be a decimal number, or basis points such as "25bp"')
+    return trail_fields(str(value))
+
+
+def _time(line: Mapping[str, Any]) -> int:
+    value = line.get("expires")
+    if value is None:
+        return 0
+    if not isinstance(value, str):
+        raise ValueError('expires must be a time such as "2026-01-31T17:30:00Z" or "+10m"')
+    return parse_time_ns(value)
 
 
 def _refuse_unknown(line: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -272,21 +363,3 @@ def _choice(line: Mapping[str, Any], name: str, known: Mapping[str, Any]) -> Any
     if found is None:
         raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
     return found
-
-
-def _lots(qty: Decimal, instrument: InstrumentSpec, spec: OrderSpec | Change) -> int:
-    lots = instrument.lots(qty)
-    if lots is None:
-        raise EdgeReject(Reject.LOT_SIZE, spec)
-    if abs(lots) > INT64_MAX:
-        raise EdgeReject(Reject.QTY_TOO_LARGE, spec)
-    return lots
-
-
-def _ticks(price: Decimal, instrument: InstrumentSpec, spec: OrderSpec | Change) -> int:
-    ticks = instrument.ticks(price)
-    if ticks is None:
-        raise EdgeReject(Reject.TICK_SIZE, spec)
-    if abs(ticks) > INT64_MAX:
-        raise EdgeReject(Reject.BAD_PRICE, spec)
-    return ticks

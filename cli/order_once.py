@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from raftbook.client import Client
-from raftbook.client.results import order_results
+from raftbook.client.results import new_order_fields, order_results
 from raftbook.client.values import (
     UNKNOWN,
     InstrumentSpec,
     OrderResult,
     RequestReply,
 )
+from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.commands import NEW_ORDER, Command
+from raftbook.core.commands import Command
+from raftbook.core.conditions import NO_CONDITIONS
+from raftbook.core.types import OrderType
 from raftbook.errors import NotAccepted, OutcomeUnknown, RaftbookError
 
 from .amounts import fresh_client_order_id
 from .invocation import Invocation
-from .naming import command_document
-from .order_lines import EdgeReject, OrderSpec, new_order_command
+from .naming import command_document, order_document
+from .order_lines import EdgeReject
 from .order_results import result_document, result_without_reply
 from .outcomes import CommandFailed, ExitCode
 from .output.printer import say
@@ -35,32 +38,42 @@ SESSION_KEY_PREFIX: Final = "cli-"
 REQUEST_SEQ: Final = 1
 
 
+Build = Callable[[str, dict[str, InstrumentSpec]], Command]
+"""Makes the command of an order out of its client order id and the instruments.
+
+Raises:
+    EdgeReject: it fits no tick or lot, or there is no instrument.
+"""
+
+
 def submit_once(
-    invocation: Invocation, spec: OrderSpec
+    invocation: Invocation, client_order_id: str | None, symbol: str, build: Build
 ) -> tuple[OrderResult, InstrumentSpec | None]:
     """Sends the order and returns its result, the original one if it was sent before.
+
+    Args:
+        client_order_id: None makes a fresh one.
 
     Raises:
         CommandFailed: the outcome is unknown, or the id belongs to another order.
         NotAccepted: it had no effect.
     """
-    is_fresh = not spec.client_order_id
-    if is_fresh:
-        spec = spec._replace(client_order_id=fresh_client_order_id(time.time_ns() // 1_000_000))
-    client = invocation.connect(session_key=SESSION_KEY_PREFIX + spec.client_order_id)
+    is_fresh = not client_order_id
+    name = client_order_id or fresh_client_order_id(time.time_ns() // 1_000_000)
+    client = invocation.connect(session_key=SESSION_KEY_PREFIX + name)
     # A session is kept for as long as somebody may retry in it, and no longer: there is a bound.
     forget = False
     try:
         instruments = client.instruments()
         try:
-            command = new_order_command(spec, instruments)
+            command = build(name, instruments)
         except EdgeReject as reject:
-            return reject.result(), instruments.get(spec.symbol)
-        reply = _request(invocation, client, command, spec.client_order_id)
+            return reject.result(), instruments.get(symbol)
+        reply = _request(invocation, client, command, name)
         if reply.poss_dup:
-            _refuse_another(reply, command, spec.client_order_id, instruments)
+            _refuse_another(reply, command, name, instruments)
         forget = is_fresh
-        return order_results(reply, [command], instruments)[0], instruments[spec.symbol]
+        return order_results(reply, [command], instruments)[0], instruments[symbol]
     finally:
         _close(client, forget=forget)
 
@@ -108,35 +121,75 @@ def _refuse_another(
     instruments: dict[str, InstrumentSpec],
 ) -> None:
     """A repeated request gets the original reply, even if it asks for something else now."""
-    original = _original_command(reply)
-    if original is None or original == command:
+    terms = [event[2] for event in reply.events if event[0] == e.ACCEPTED]
+    refused = [event[3] for event in reply.events if event[0] == e.REJECTED]
+    if terms:
+        if [_wish_of_terms(each) for each in terms] == wishes(command):
+            return
+        named = order_document(terms[0], instruments)
+    elif refused and new_order_fields(refused[0]) is not None:
+        if wishes(refused[0]) == wishes(command):
+            return
+        named = command_document(refused[0], instruments)
+    else:
         return
-    named = command_document(original, instruments)
     was = f"{named['side'].lower()} {named.get('order_qty')} {named['symbol']}"
     price = named.get("price")
     at = f"@{price}" if price is not None else " at the market"
-    event = reply.events[0]
-    order = f"order {event[2][0]}" if event[0] == e.ACCEPTED else "a refused order"
+    order = f"order {terms[0][0]}" if terms else "a refused order"
+    sort = f"{named.get('ord_type', 'OCO')} {named['time_in_force']}"
     raise CommandFailed(
         ExitCode.REFUSED,
-        f"--client-id {client_order_id} belongs to {order} ({was}{at}, "
-        f"{named['ord_type']} {named['time_in_force']}), which is not what was asked for now",
+        f"--client-id {client_order_id} belongs to {order} ({was}{at}, {sort}), "
+        "which is not what was asked for now",
         hint="choose another --client-id; nothing was sent twice",
     )
 
 
-def _original_command(reply: RequestReply) -> Command | None:
-    """The command that the events answer, as far as they tell."""
-    event = reply.events[0] if reply.events else (0,)
-    if event[0] == e.REJECTED:
-        return tuple(event[3])
-    if event[0] != e.ACCEPTED:
-        return None
-    _, _, client_order_id, symbol, kind, qty, price = event[2]
-    side, ord_type, tif, post_only, mode = kind
+def wishes(command: Command) -> list[tuple[Any, ...]]:
+    """What a command wants to be accepted, comparable with what was: name, symbol, kind, lots,
+    price and conditions of each order. When it expires is left out: +10m is another time now."""
+    kind, *fields = command
+    if kind == c.CANCEL_REPLACE:
+        fields = fields[3:]
+    if kind == c.PLACE_OCO:
+        limit, stop = pair_fields(command)
+        return [_wish(*limit), _wish(*stop)]
+    if kind == c.NEW_ORDER:
+        fields += [None, 0, 0, 0, 0, 0, 0]
+    return [_wish(*fields)]
+
+
+def pair_fields(command: Command) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The two orders of a pair, each as PLACE_ORDER would say it."""
+    _, symbol, side, qty, tif, expire_ns, mode, price, name, post_only, display, *stop = command
+    ord_type, stop_price, limit, unit, offset, stop_name = stop
+    first = (symbol, side, int(OrderType.LIMIT), tif, qty, price, name, post_only, mode)
+    second = (symbol, side, ord_type, tif, qty, limit, stop_name, 0, mode)
     return (
-        NEW_ORDER, symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode
-    )  # fmt: skip
+        (*first, None, 0, 0, display, 0, expire_ns, 0),
+        (*second, stop_price, unit, offset, 0, 0, expire_ns, 0),
+    )
+
+
+def _wish(*fields: Any) -> tuple[Any, ...]:
+    symbol, side, ord_type, tif, qty, price, name, post_only, mode, *conditions = fields
+    stop_price, unit, offset, display, min_qty, _, quote_qty = conditions
+    kind = (side, ord_type, tif, post_only, mode)
+    # Of an amount to spend it is not known beforehand how many lots it will be.
+    lots = None if quote_qty else qty
+    return (name, symbol, kind, lots, price, stop_price, unit, offset, display, min_qty, quote_qty)
+
+
+def _wish_of_terms(terms: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same of an order that was accepted."""
+    _, _, name, symbol, kind, qty, price, *rest = terms
+    stop_price, unit, offset, display, min_qty, expire_ns, quote_qty, _ = (
+        rest[0] if rest else NO_CONDITIONS
+    )
+    side, ord_type, tif, post_only, mode = kind
+    plain = (symbol, side, ord_type, tif, qty, price, name, post_only, mode)
+    return _wish(*plain, stop_price, unit, offset, display, min_qty, expire_ns, quote_qty)
 
 
 def _close(client: Client, *, forget: bool) -> None:

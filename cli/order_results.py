@@ -6,15 +6,17 @@ Owns the wording. Must not know how an order was sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from raftbook.client.results import new_order_fields
 from raftbook.client.units import side_name
 from raftbook.client.values import OrderResult
 from raftbook.client.views import OrderView
-from raftbook.core.commands import NEW_ORDER, Command
+from raftbook.core.commands import Command
 
-from .output.tables import render_table
+from .output.tables import render_table, rfc3339
 
 
 def decimal_or_none(value: Decimal | None) -> str | None:
@@ -47,20 +49,38 @@ def result_document(result: OrderResult) -> dict[str, Any]:
                 "price": f"{trade.price:f}",
                 "qty": f"{trade.qty:f}",
                 "maker_order_id": trade.maker_order_id,
+                **({} if trade.fee is None else {"fee": f"{trade.fee:f}"}),
             }
             for trade in result.trades
         ],
+        **_only_some_have(result),
     }
+
+
+def _only_some_have(result: OrderResult) -> dict[str, Any]:
+    """What most results have nothing to say about."""
+    more: dict[str, Any] = {}
+    if result.triggered:
+        more["triggered"] = True
+    if result.stop_leg is not None:
+        more["stop_leg"] = result_document(result.stop_leg)
+    if result.replaced is not None:
+        more["replaced"] = result_document(result.replaced)
+    return more
 
 
 def result_without_reply(command: Command, status: str, text: str) -> OrderResult:
     """The result of a command that no node answered, as far as the command tells."""
-    is_new = command[0] == NEW_ORDER
+    order = new_order_fields(command)
+    if order is None:
+        return OrderResult(
+            order_id=command[1], client_order_id=command[2], ord_status=status, text=text
+        )
+    symbol, side, _, client_order_id = order
     return OrderResult(
-        order_id=0 if is_new else command[1],
-        client_order_id=command[7] if is_new else command[2],
-        symbol=command[1] if is_new else "",
-        side=side_name(command[2]) if is_new else "",
+        client_order_id=client_order_id,
+        symbol=symbol,
+        side=side_name(side),
         ord_status=status,
         text=text,
     )
@@ -82,6 +102,8 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
         parts.append(f"filled {_plain(result.cum_qty)}")
     if result.leaves_qty and result.cum_qty:
         parts.append(f"open {_plain(result.leaves_qty)}")
+    if result.triggered:
+        parts.append("triggered at once")
     if result.avg_price is not None:
         parts.append(f"avg {_rounded(result.avg_price, tick_size)}")
     if result.reject_name:
@@ -100,7 +122,15 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
         f"  {trade:<{widths[0]}}   {terms:<{widths[1]}}   maker order {maker}"
         for trade, terms, maker in rows
     ]
+    for name, other in (("stop", result.stop_leg), ("instead of", result.replaced)):
+        if other is not None:
+            lines.append(f"  {name} {result_text(_beside(other), price=None, tick_size=None)}")
     return "\n".join(lines)
+
+
+def _beside(result: OrderResult) -> OrderResult:
+    """The same without the way, which another line has told."""
+    return replace(result, entry_index=0)
 
 
 def view_document(view: OrderView) -> dict[str, Any]:
@@ -122,7 +152,35 @@ def view_document(view: OrderView) -> dict[str, Any]:
         "leaves_qty": f"{view.leaves_qty:f}",
         "avg_price": decimal_or_none(view.avg_price),
         "resting": view.resting,
+        "waiting": view.waiting,
+        "reprice": view.reprice,
+        "stop_price": decimal_or_none(view.stop_price),
+        "trail": _trail(view),
+        "display_qty": decimal_or_none(view.display_qty),
+        "shown_qty": decimal_or_none(view.shown_qty),
+        "min_qty": decimal_or_none(view.min_qty),
+        "quote_qty": decimal_or_none(view.quote_qty),
+        "expire_time": _time(view.expire_time_ns),
+        "oco_order_id": view.oco_order_id or None,
+        "entered": _time(view.entered_ns),
+        "closed": _time(view.closed_ns),
+        "session_id": view.session_id or None,
     }
+
+
+def _trail(view: OrderView) -> str | None:
+    return f"{view.trail_bps}bp" if view.trail_bps is not None else decimal_or_none(view.trail)
+
+
+def _time(time_ns: int) -> str | None:
+    return rfc3339(time_ns) if time_ns else None
+
+
+def _price_text(view: OrderView) -> str:
+    price = "market" if view.price is None else f"{view.price:f}"
+    if not view.waiting:
+        return price
+    return f"{price} at {'?' if view.stop_price is None else f'{view.stop_price:f}'}"
 
 
 def views_table(views: Sequence[OrderView]) -> str:
@@ -136,7 +194,7 @@ def views_table(views: Sequence[OrderView]) -> str:
                 view.side.lower(),
                 view.symbol,
                 _plain(view.order_qty),
-                "market" if view.price is None else f"{view.price:f}",
+                _price_text(view),
                 _plain(view.cum_qty),
                 _plain(view.leaves_qty),
                 "-" if view.avg_price is None else _rounded(view.avg_price, view.price),

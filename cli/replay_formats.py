@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from raftbook.client.values import InstrumentSpec
+from raftbook.client.values import InstrumentSpec, OrderRequest
 from raftbook.core.commands import Command
 from raftbook.core.form import form_error
 from raftbook.core.types import OrderType, Side, TimeInForce
@@ -40,7 +40,6 @@ from raftbook.core.types import OrderType, Side, TimeInForce
 from .amounts import parse_decimal
 from .order_lines import (
     EdgeReject,
-    OrderSpec,
     amend_command,
     cancel_command,
     command_of_line,
@@ -128,7 +127,7 @@ class LobsterParser:
         if qty <= 0:
             # An amend to nothing is a cancel: say it plainly.
             return Message(cancel_command(order_id))
-        return Message(amend_command(order_id, qty=qty, price=None, instrument=self._instrument))
+        return Message(amend_command(order_id, {"qty": qty}, self._instrument))
 
     def _new(
         self,
@@ -139,7 +138,7 @@ class LobsterParser:
         client_order_id: str = "",
         tif: TimeInForce = TimeInForce.GTC,
     ) -> Message:
-        spec = OrderSpec(
+        spec = OrderRequest(
             self._instrument.symbol,
             side,
             qty,
@@ -189,7 +188,7 @@ class CsvParser:
         if kind == "cancel":
             return _checked(cancel_command(name))
         if kind == "amend":
-            return _checked(amend_command(name, **amounts, instrument=self._instrument))
+            return _checked(amend_command(name, amounts, self._instrument))
         if kind not in _CSV_KINDS:
             return Message(skipped="unknown_type")
         if side not in _SIDES:
@@ -197,7 +196,7 @@ class CsvParser:
         if amounts["qty"] is None:
             return _malformed("qty is missing")
         ord_type, tif, post_only = _CSV_KINDS[kind]
-        spec = OrderSpec(
+        spec = OrderRequest(
             self._instrument.symbol,
             _SIDES[side],
             amounts["qty"],

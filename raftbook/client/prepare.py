@@ -7,6 +7,7 @@ market's to say.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -182,3 +183,75 @@ def tick_lots_of(amount: Decimal, spec: InstrumentSpec) -> int:
         smallest = spec.notional(1)
         raise Unfit(Reject.BAD_AMOUNT, f"Amount {amount} is less than {smallest:f}.")
     return units
+
+
+def change_fields(
+    changes: Mapping[str, Any], symbol: str, specs: Mapping[str, InstrumentSpec]
+) -> dict[str, int]:
+    """What an amend changes, in ticks and lots.
+
+    Raises:
+        Unfit: no such instrument, or amounts between its ticks or lots.
+    """
+    fields: dict[str, int] = {}
+    if "expire_time_ns" in changes:
+        fields["expire_time_ns"] = changes["expire_time_ns"]
+    if "trail_bps" in changes:
+        if "trail" in changes:
+            raise ValueError("a trail is a price or basis points, not both")
+        fields["trail_offset"] = changes["trail_bps"]
+    amounts = {
+        "qty": ("order_qty", lots_of),
+        "price": ("price", ticks_of),
+        "stop_price": ("stop_price", ticks_of),
+        "trail": ("trail_offset", ticks_of),
+        "display_qty": ("display_qty", lots_of),
+    }
+    for name, (field, units_of) in amounts.items():
+        if name in changes:
+            fields[field] = units_of(changes[name], known_instrument(symbol, specs))
+    return fields
+
+
+def change_command(target: Mapping[str, Any], fields: Mapping[str, Any]) -> Command:
+    """The amend that every node knows, where it can say what is to be changed."""
+    if fields.keys() <= {"order_qty", "price"}:
+        return c.amend_order(**target, **fields)
+    return c.replace_order(**target, **fields)
+
+
+def pair_command(
+    order: OrderRequest,
+    stop_limit_price: Amount | None,
+    stop_client_order_id: str,
+    specs: Mapping[str, InstrumentSpec],
+) -> Command:
+    """The command of a pair.
+
+    Raises:
+        Unfit: no instrument, or amounts between its ticks or lots.
+        ValueError: it lacks a quantity or a price, or has what a pair cannot have.
+    """
+    spec = known_instrument(order.symbol, specs)
+    if order.qty is None or order.price is None:
+        raise ValueError("a pair needs a qty and a price")
+    if order.min_qty is not None or order.quote_qty is not None:
+        raise ValueError("a pair has no min_qty and no quote_qty")
+    unit, offset = trail_of(order.trail, order.trail_bps, spec)
+    return c.place_oco(
+        order.symbol,
+        Side[side_name(order.side)],
+        lots_of(order.qty, spec),
+        price=ticks_of(order.price, spec),
+        stop_price=None if order.stop_price is None else ticks_of(order.stop_price, spec),
+        stop_limit_price=None if stop_limit_price is None else ticks_of(stop_limit_price, spec),
+        time_in_force=time_in_force_of(replace(order, ord_type=OrderType.LIMIT)),
+        expire_time_ns=order.expire_time_ns,
+        self_trade_prevention=order.self_trade_prevention,
+        client_order_id=order.client_order_id,
+        stop_client_order_id=stop_client_order_id,
+        post_only=PostOnly(int(order.post_only)),
+        display_qty=0 if order.display_qty is None else lots_of(order.display_qty, spec),
+        trail_unit=unit,
+        trail_offset=offset,
+    )

@@ -15,7 +15,10 @@ from typing import Any
 from raftbook.client import Client, RequestReply
 from raftbook.client.rejects import Refused
 from raftbook.config import ClusterConfig
-from raftbook.core.commands import NO_SESSION, Command, open_session
+from raftbook.core.commands import NO_SESSION, Command, open_session, set_engine_version
+from raftbook.core.events import answers
+from raftbook.core.form import engine_version_of
+from raftbook.core.types import Reject
 from raftbook.errors import NoNodeReachable, OutcomeUnknown, RaftbookError
 from raftbook.gateway.queries import Queries, QueryError
 from raftbook.genesis import genesis_of
@@ -40,6 +43,8 @@ class Market:
         troubles: errors that the next requests raise, eldest first; None lets one pass.
         replies_lost: so many of the next requests take effect, but nobody is told.
         payloads: (index, term, bytes) of every entry, as a journal holds them.
+        engine_version: the rules in force; from 2 on entry 2 says so, else it is Raft's own.
+        wall_ns: what the leader's clock is ahead of one entry a millisecond.
     """
 
     config: ClusterConfig
@@ -51,22 +56,30 @@ class Market:
     replies_lost: int = 0
     payloads: list[tuple[int, int, bytes]] = field(default_factory=list)
     sent_through: list[int] = field(default_factory=list)
+    engine_version: int = 2
+    wall_ns: int = FIRST_TIME_NS
 
     def __post_init__(self) -> None:
         self.machine = Machine(genesis_of(self.config), entries_kept=1_000)
-        self.index = 2
+        self.index = 2 if self.engine_version == 1 else 1
         self.machine.apply(self.index, TERM, b"\x01")
+        if self.engine_version > 1:
+            self.append(NO_SESSION, 0, [set_engine_version(self.engine_version, "0.0.0")])
 
     def append(self, session_id: int, request_seq: int, commands: Sequence[Command]) -> Any:
         """One entry with one request; its reply and its time."""
         self.index += 1
-        time_ns = FIRST_TIME_NS + self.index * ENTRY_EVERY_NS
+        time_ns = self.wall_ns + self.index * ENTRY_EVERY_NS
         request = pack_request(session_id, request_seq, commands)
         payload = REGULAR + pack_entry(time_ns, [request])
         self.payloads.append((self.index, TERM, payload))
         applied = self.machine.apply(self.index, TERM, payload)
         assert applied is not None
-        return applied.replies[0], time_ns
+        return answers(applied.replies, [request])[0], time_ns
+
+    def wait(self, seconds: float) -> None:
+        """Let time go by."""
+        self.wall_ns += int(seconds * 1e9)
 
     def connect(self, nodes: Sequence[tuple[str, int]], **settings: Any) -> FakeClient:
         """What the program calls instead of `Client`."""
@@ -148,6 +161,10 @@ class FakeClient(Client):
         trouble = market.troubles.popleft() if market.troubles else None
         if trouble is not None:
             raise trouble
+        needed = max(map(engine_version_of, commands))
+        if needed > market.machine.exchange.engine_version:
+            code = Reject.UNSUPPORTED_VERSION
+            raise Refused(code, f"this needs engine version {needed}", doing="the request")
         if not self._session_id:
             reply, _ = market.append(NO_SESSION, 0, [open_session(self._account, self._key)])
             self._session_id = reply[4][0][2]

@@ -83,6 +83,10 @@ class Terminal:
             market.digests[int(detail)] = None
         elif word == "lost":
             market.replies_lost += 1
+        elif word == "wait":
+            market.wait(float(detail))
+        elif word == "old":
+            self.market = Market(market.config, engine_version=1)
         elif word == "next":
             kind, _, text = detail.partition(" ")
             market.troubles.append(getattr(errors, kind)(text))
