@@ -17,6 +17,8 @@ from raftbook.client.views import AUCTION, MarketTrade
 from raftbook.core.events import ACCEPTED, SESSION_OPENED, UNASKED
 from raftbook.wire.pages import ROWS_MAX
 
+from .administration import administer, show_done
+from .groups import DefaultVerbGroup
 from .invocation import Invocation, network_options, pass_invocation
 from .lookup import known_spec
 from .naming import event_document, event_symbol, fields_text
@@ -27,19 +29,30 @@ ENTRIES_DEFAULT: Final = 20
 ORDERS_KNOWN_MAX: Final = 100_000
 """Names of orders that `events -f` remembers."""
 
+_COLOURS: Final = {"BUY": "green", "SELL": "red"}
 _TRADE_HEADERS: Final = ("TIME", "TRADE", "SIDE", "QTY", "PRICE", "MAKER", "TAKER", "ENTRY")
 
 
-@click.command("trades")
+@click.group("trades", cls=DefaultVerbGroup)
+def trades() -> None:
+    """Show the last trades of SYMBOL; undo one (operators).
+
+    \b
+    raftbook trades BTC-USD -n 5
+    raftbook trades bust BTC-USD 17
+    """
+
+
+@trades.command("show")
 @click.argument("symbol")
 @click.option("-n", "limit", type=click.IntRange(1, ROWS_MAX), default=20, show_default=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new ones, until interrupted.")
 @network_options
 @pass_invocation
-def trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -> None:
+def show_trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -> None:
     """Show the last trades of SYMBOL.
 
-    Eldest first; SIDE is that of the order which came in.
+    Eldest first; SIDE is that of the order which came in, AUCTION where orders had gathered.
     """
     invocation.goes_on = follow
     printer = invocation.printer
@@ -63,6 +76,24 @@ def trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -> Non
             if document is not None and document["trade_id"] > last:
                 last = document["trade_id"]
                 _print_trades(printer, [document])
+
+
+@trades.command("bust")
+@click.argument("symbol")
+@click.argument("trade_id", type=click.IntRange(min=1))
+@network_options
+@pass_invocation
+def bust(invocation: Invocation, symbol: str, trade_id: int) -> None:
+    """Undo a trade that is still remembered: money, fees and filled quantities (operators)."""
+    with invocation.connect() as client:
+        spec = known_spec(client, symbol)
+    result = administer(
+        invocation, lambda client: client.bust_trade(symbol, trade_id), symbol=symbol
+    )
+    details = dict(result.details)
+    price, qty = f"{spec.price(details['price']):f}", f"{spec.qty(details['qty']):f}"
+    document = {**details, "price": price, "qty": qty}
+    show_done(invocation, result, document, f"trade {trade_id} is undone: {qty} @ {price}")
 
 
 def trade_document(symbol: str, trade: MarketTrade) -> dict[str, Any]:
@@ -110,7 +141,7 @@ def _print_trades(printer: Printer, documents: Sequence[Mapping[str, Any]]) -> N
     """Trades that come one by one, so no column can be as wide as its widest cell."""
     for document in documents:
         if printer.is_table:
-            colour = "green" if document["taker_side"] == "BUY" else "red"
+            colour = _COLOURS.get(document["taker_side"], "yellow")
             what = f"{document['qty']} @ {document['price']}"
             side = document["taker_side"].lower()
             line = f"{document['time']}  trade {document['trade_id']}  {side:<4}  {what}"

@@ -13,3 +13,13 @@ class VerbGroup(click.Group):
             click.echo(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
+
+
+class DefaultVerbGroup(VerbGroup):
+    """A group that is a verb itself: what begins with none of its verbs is for `default`."""
+
+    default = "show"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        is_for_group = not args or args[0] in self.commands or args[0] in ctx.help_option_names
+        return super().parse_args(ctx, args if is_for_group else [self.default, *args])

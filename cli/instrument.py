@@ -1,42 +1,45 @@
-"""`raftbook instrument`: list, show, add, halt, resume.
+"""`raftbook instrument`: list, show, add, amend, delete, and the phases of trading.
 
 Owns these verbs. Must not know what a phase forbids: that is the book's.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 import click
 
-from raftbook.client.rejects import explain_reject
-from raftbook.client.values import InstrumentSpec
-from raftbook.config import InstrumentConfig
+from raftbook.client import Client
+from raftbook.client.results import order_results
+from raftbook.client.values import InstrumentSpec, OrderResult
+from raftbook.config_shapes import decimal_text
 from raftbook.core import commands as c
-from raftbook.core.commands import Command
-from raftbook.core.events import INSTRUMENT_CREATED, PHASE_CHANGED
-from raftbook.core.form import form_error
-from raftbook.core.instrument import InstrumentTerms, terms_error, to_units
-from raftbook.core.types import INT64_MAX, Phase
-from raftbook.genesis import instrument_terms
+from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.types import Phase
 
+from .administration import administer, show_done
 from .amounts import DECIMAL
 from .groups import VerbGroup
+from .instrument_terms import (
+    SETTLEMENTS,
+    SPAN,
+    changes_of,
+    checked_terms,
+    limits_document,
+    sizes_checked,
+    term_options,
+    terms_of,
+)
 from .invocation import Invocation, network_options, pass_invocation
 from .lookup import known_spec
-from .outcomes import CommandFailed, exit_code_of_refusal, refusal_hint
-from .output.tables import render_table
+from .order_options import MOMENT
+from .output.tables import render_table, rfc3339
 
-_PRICE_LIMITS: Final = (
-    "price_min",
-    "price_max",
-    "band_low",
-    "band_high",
-    "collar",
-    "reference_price",
-)
+PHASES: Final = {each.name.lower().replace("_", "-"): each for each in Phase}
+PHASE: Final = click.Choice(tuple(PHASES))
 
 
 @click.group("instrument", cls=VerbGroup)
@@ -66,7 +69,7 @@ def show(invocation: Invocation, symbol: str) -> None:
     """Show the terms of one instrument: sizes, limits, phase."""
     with invocation.connect() as client:
         spec = known_spec(client, symbol)
-    document = instrument_document(spec) | _limits_document(spec)
+    document = instrument_document(spec) | limits_document(spec)
     invocation.printer.show(
         document,
         table=lambda: "\n".join(
@@ -81,14 +84,14 @@ def show(invocation: Invocation, symbol: str) -> None:
 @click.option("--quote", required=True, help="What it is paid in, such as USD.")
 @click.option("--tick", "tick_size", type=DECIMAL, required=True, help="The price step.")
 @click.option("--lot", "lot_size", type=DECIMAL, required=True, help="The quantity step.")
-@click.option("--qty-max", type=DECIMAL, help="Largest quantity of one order.")
-@click.option("--price-min", type=DECIMAL, help="Lowest price that can be written.")
-@click.option("--price-max", type=DECIMAL, help="Highest price that can be written.")
-@click.option("--band-low", type=DECIMAL, help="Orders below are refused.")
-@click.option("--band-high", type=DECIMAL, help="Orders above are refused.")
-@click.option("--notional-max", type=DECIMAL, help="Largest price times quantity.")
-@click.option("--collar", type=DECIMAL, help="How far from the reference a market order trades.")
-@click.option("--reference-price", type=DECIMAL, help="The reference until something traded.")
+@click.option(
+    "--settlement",
+    type=click.Choice(tuple(SETTLEMENTS)),
+    default="none",
+    help="Whether trades move money, and whether an order needs funds. [default: none]",
+)
+@click.option("--phase", type=PHASE, help="The phase to begin with. [default: continuous]")
+@term_options
 @network_options
 @pass_invocation
 def add(
@@ -99,18 +102,78 @@ def add(
     quote: str,
     tick_size: Decimal,
     lot_size: Decimal,
-    **limits: Decimal | None,
+    settlement: str,
+    phase: str | None,
+    **options: Any,
 ) -> None:
     """Add an instrument, on all nodes at once."""
-    terms = terms_of(symbol, base, quote, tick_size, lot_size, limits)
-    event, entry_index = _administer(invocation, c.create_instrument(terms), INSTRUMENT_CREATED)
-    spec = InstrumentSpec.from_wire(
-        {**InstrumentTerms(*event[2])._asdict(), "phase": Phase.CONTINUOUS.name}
+    terms = terms_of(symbol, base, quote, tick_size, lot_size, settlement, options)
+    begins = Phase.CONTINUOUS if phase is None else PHASES[phase]
+    result = administer(invocation, lambda client: _list(client, terms, begins), symbol=symbol)
+    spec = InstrumentSpec.from_wire({**terms._asdict(), "phase": begins.name})
+    show_done(invocation, result, instrument_document(spec), f"added {symbol}")
+
+
+def _list(client: Client, terms: InstrumentTerms, phase: Phase) -> OrderResult:
+    """By the command that every node knows, where that can say it."""
+    plain = c.create_instrument(terms)
+    is_plain = terms == InstrumentTerms(*plain[1:]) and phase == Phase.CONTINUOUS
+    if not is_plain:
+        return client.list_instrument(terms, phase)
+    return order_results(client.request([plain]), [plain], {})[0]
+
+
+@instrument.command("amend")
+@click.argument("symbol")
+@click.option("--tick", "tick_size", type=DECIMAL, help="The price step; of an empty book only.")
+@click.option("--lot", "lot_size", type=DECIMAL, help="The quantity step; of an empty book only.")
+@term_options
+@network_options
+@pass_invocation
+def amend(
+    invocation: Invocation,
+    /,
+    symbol: str,
+    tick_size: Decimal | None,
+    lot_size: Decimal | None,
+    **options: Any,
+) -> None:
+    """Give an instrument other terms. What is not given stays; `none` takes a limit away.
+
+    Orders that rest keep resting. With another --tick or --lot give every limit anew, and do it
+    while the instrument is halted: programs that run go by the old steps until they look again.
+    """
+    if all(value is None for value in (tick_size, lot_size, *options.values())):
+        raise click.UsageError("nothing to change: give a term")
+    with invocation.connect() as client:
+        spec = known_spec(client, symbol)
+    tick, lot = tick_size or spec.tick_size, lot_size or spec.lot_size
+    sizes_checked(tick, lot)
+    changes: dict[str, Any] = changes_of(options, tick, lot)
+    now = {name: spec.raw[name] for name in InstrumentTerms._fields if name in spec.raw}
+    sizes = {"tick_size": decimal_text(tick), "lot_size": decimal_text(lot)}
+    changed_sizes = {
+        name: text for name, text in sizes.items() if Decimal(now[name]) != Decimal(text)
+    }
+    checked_terms(InstrumentTerms(**{**now, **changes, **changed_sizes}))
+    result = administer(
+        invocation,
+        lambda client: client.amend_instrument(symbol, **changes),
+        symbol=symbol,
     )
-    invocation.printer.show(
-        instrument_document(spec) | {"entry_index": entry_index},
-        table=lambda: f"added {symbol}  (entry {entry_index})",
-    )
+    new = InstrumentSpec.from_wire({**spec.raw, **result.details})
+    document = instrument_document(new) | limits_document(new)
+    show_done(invocation, result, document, f"amended {symbol}")
+
+
+@instrument.command("delete")
+@click.argument("symbol")
+@network_options
+@pass_invocation
+def delete(invocation: Invocation, symbol: str) -> None:
+    """Forget an instrument that is CLOSED and has no open orders."""
+    result = administer(invocation, lambda client: client.delete_instrument(symbol), symbol=symbol)
+    show_done(invocation, result, result.details, f"deleted {symbol}")
 
 
 @instrument.command("halt")
@@ -129,6 +192,47 @@ def halt(invocation: Invocation, symbol: str) -> None:
 def resume(invocation: Invocation, symbol: str) -> None:
     """Trade SYMBOL again."""
     _set_phase(invocation, symbol, Phase.CONTINUOUS)
+
+
+@instrument.command("phase")
+@click.argument("symbol")
+@click.argument("phase", type=PHASE)
+@network_options
+@pass_invocation
+def phase(invocation: Invocation, symbol: str, phase: str) -> None:
+    """Enter a trading phase. Leaving a call for continuous or closed runs its auction."""
+    _set_phase(invocation, symbol, PHASES[phase])
+
+
+@instrument.command("auction")
+@click.argument("symbol")
+@click.option("--for", "span_ns", type=SPAN, metavar="SPAN", help="How long orders gather: 30s.")
+@click.option("--until", "until_ns", type=MOMENT, metavar="TIME", help="Or until when.")
+@click.option(
+    "--then",
+    type=click.Choice(("continuous", "closed")),
+    default="continuous",
+    show_default=True,
+    help="The phase after it.",
+)
+@network_options
+@pass_invocation
+def auction(
+    invocation: Invocation, symbol: str, span_ns: int | None, until_ns: int | None, then: str
+) -> None:
+    """Begin a call now; orders gather, and trade at one price when it ends."""
+    if (span_ns is None) == (until_ns is None):
+        raise click.UsageError("give --for or --until, one of them")
+    ends_ns = until_ns if span_ns is None else time.time_ns() + span_ns
+    assert ends_ns is not None, "one of both was given"
+    result = administer(
+        invocation,
+        lambda client: client.call_auction(symbol, until_ns=ends_ns, then=PHASES[then]),
+        symbol=symbol,
+    )
+    document = {"symbol": symbol, "phase": Phase.AUCTION.name, "until": rfc3339(ends_ns)}
+    text = f"{symbol} is AUCTION until {rfc3339(ends_ns)}, then {PHASES[then].name}"
+    show_done(invocation, result, document | {"then": PHASES[then].name}, text)
 
 
 def instrument_document(spec: InstrumentSpec) -> dict[str, Any]:
@@ -166,89 +270,10 @@ def instruments_table(specs: Sequence[InstrumentSpec]) -> str:
     )
 
 
-def terms_of(
-    symbol: str,
-    base: str,
-    quote: str,
-    tick_size: Decimal,
-    lot_size: Decimal,
-    limits: dict[str, Decimal | None],
-) -> InstrumentTerms:
-    """The terms in ticks and lots.
-
-    Raises:
-        UsageError: a limit is between two ticks or lots, or the terms cannot be traded.
-    """
-    for name, size in (("--tick", tick_size), ("--lot", lot_size)):
-        if size <= 0:
-            raise click.UsageError(f"{name} must be positive, not {size:f}")
-    for name in _PRICE_LIMITS:
-        _check_units(name, limits[name], tick_size, "ticks")
-    _check_units("qty_max", limits["qty_max"], lot_size, "lots")
-    given: dict[str, Any] = {**limits}
-    terms = instrument_terms(InstrumentConfig(symbol, base, quote, tick_size, lot_size, **given))
-    error = form_error(c.create_instrument(terms)) or terms_error(terms)
-    if error is not None:
-        raise click.UsageError(f"these terms cannot be traded: {error}")
-    return terms
-
-
-def _check_units(name: str, amount: Decimal | None, unit: Decimal, units: str) -> None:
-    if amount is None:
-        return
-    count = to_units(amount, unit)
-    option = "--" + name.replace("_", "-")
-    if count is None:
-        raise click.UsageError(f"{option} {amount:f} is not a whole number of {units} of {unit:f}")
-    if abs(count) > INT64_MAX:
-        raise click.UsageError(f"{option} {amount:f} is too large")
-
-
 def _set_phase(invocation: Invocation, symbol: str, phase: Phase) -> None:
-    _, entry_index = _administer(invocation, c.set_phase(symbol, phase), PHASE_CHANGED)
-    invocation.printer.show(
-        {"symbol": symbol, "phase": phase.name, "entry_index": entry_index},
-        table=lambda: f"{symbol} is {phase.name}  (entry {entry_index})",
-    )
-
-
-def _administer(
-    invocation: Invocation, command: Command, expected: int
-) -> tuple[Sequence[Any], int]:
-    """Sends an operator's command; its event and where it stands.
-
-    Raises:
-        CommandFailed: the book refused it.
-    """
-    error = form_error(command)
-    if error is not None:
-        raise click.UsageError(error)
-    with invocation.connect() as client:
-        reply = client.request([command])
-    event = reply.events[0]
-    if event[0] != expected:
-        code = event[2]
-        raise CommandFailed(
-            exit_code_of_refusal(code),
-            f"refused: {explain_reject(code)}",
-            hint=refusal_hint(code, symbol=str(command[1])),
-        )
-    return event, reply.entry_index
-
-
-def _limits_document(spec: InstrumentSpec) -> dict[str, Any]:
-    raw = spec.raw
-    notional = raw.get("notional_max")
-    if notional is not None:
-        notional = f"{notional * spec.tick_size * spec.lot_size:f}"
-    return {
-        "qty_max": f"{spec.qty(raw['qty_max']):f}",
-        **{name: _price(spec, name) for name in _PRICE_LIMITS},
-        "notional_max": notional,
-        "last_price": _price(spec, "last_price"),
-        "resting_orders": raw.get("resting_orders"),
-        "feed_seq": raw.get("feed_seq"),
-    }
+    result = administer(invocation, lambda client: client.set_phase(symbol, phase), symbol=symbol)
+    document = {"symbol": symbol, "phase": phase.name}
+    show_done(invocation, result, document, f"{symbol} is {phase.name}")
 
 
 def _price(spec: InstrumentSpec, name: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raftbook.client.values import InstrumentSpec
 from raftbook.core.commands import NO_SESSION
 from raftbook.core.exchange import Exchange
+from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase
 from raftbook.errors import ProtocolError
 from raftbook.wire.entry import REGULAR, unpack_entry
@@ -33,6 +34,7 @@ class EntryReader:
 
     def __init__(self) -> None:
         self.specs: dict[str, InstrumentSpec] = {}
+        self._terms: dict[str, InstrumentTerms] = {}
 
     def asked(self, entry: LogEntry, exchange: Exchange | None = None) -> dict[str, Any]:
         """What an entry asks for; its time is the leader's clock when it was appended."""
@@ -54,8 +56,11 @@ class EntryReader:
 
     def done(self, entry: LogEntry, applied: Applied | None, exchange: Exchange) -> dict[str, Any]:
         """The same with what the book answered; its time is the book's own, as in events."""
-        if len(exchange.books) != len(self.specs):
-            self.specs = _specs(exchange)
+        terms = {symbol: book.terms for symbol, book in exchange.books.items()}
+        if terms != self._terms:
+            # An entry may have deleted what its own events are about.
+            self.specs |= _specs(exchange)
+            self._terms = terms
         document = self.asked(entry, exchange)
         if applied is not None:
             document |= _time(applied.time_ns)
@@ -117,6 +122,12 @@ def _symbols(exchange: Exchange, session_id: int) -> SymbolOf:
 def _specs(exchange: Exchange) -> dict[str, InstrumentSpec]:
     """Instruments of a state, for decimals."""
     return {
-        symbol: InstrumentSpec.from_wire({**book.terms._asdict(), "phase": Phase(book.phase).name})
+        symbol: InstrumentSpec.from_wire(
+            {
+                **book.terms._asdict(),
+                "phase": Phase(book.phase).name,
+                "quote_decimals": exchange.money.decimals.get(book.terms.quote),
+            }
+        )
         for symbol, book in exchange.books.items()
     }

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import click
 
 from .about import completion, version, version_option
+from .account import account, currency
 from .book import book
+from .candles import auction, candles, day
 from .cluster import cluster
 from .config_check import config_group
 from .demo import demo
@@ -64,8 +66,13 @@ for _verb in (
     order,
     book,
     trades,
+    candles,
+    auction,
     events,
     instrument,
+    account,
+    currency,
+    day,
     replay,
     log,
     config_group,

@@ -106,11 +106,16 @@ def _request(
 
 def retry_line(arguments: Sequence[str], client_order_id: str) -> str:
     """The command line that asks for the same order again, and can never make a second one."""
+    return with_option(arguments, "--client-id", client_order_id)
+
+
+def with_option(arguments: Sequence[str], option: str, value: str) -> str:
+    """The command line that was given, with an option that names what it does, if it had none."""
     words = list(arguments)
-    if not any(word == "--client-id" or word.startswith("--client-id=") for word in words):
+    if not any(word == option or word.startswith(option + "=") for word in words):
         # Options end at a bare "--".
         end = words.index("--") if "--" in words else len(words)
-        words[end:end] = ["--client-id", client_order_id]
+        words[end:end] = [option, value]
     return shlex.join(["raftbook", *words])
 
 

@@ -96,7 +96,24 @@ _REFUSAL_HINTS: Final[dict[int, str]] = {
     Reject.UNKNOWN_ORDER: "see yours with: raftbook order list",
     Reject.TOO_LATE: "see it with: raftbook order show {order}",
     Reject.RATE_LIMIT: "many orders go in one session through: raftbook order -",
-    Reject.AMEND_NOT_ALLOWED: "give --qty, --price or both",
+    Reject.AMEND_NOT_ALLOWED: "see what it has with: raftbook order show {order}",
+    Reject.INSUFFICIENT_FUNDS: "see the money there is with: raftbook account show",
+    Reject.INSUFFICIENT_POSITION: "see what there is with: raftbook account show",
+    Reject.ACCOUNT_SUSPENDED: "an operator lets it trade again with: raftbook account set --enable",
+    Reject.KILL_SWITCH: "an operator switches it off with: raftbook account kill --off",
+    Reject.UNKNOWN_CURRENCY: "see them with: raftbook currency list",
+    Reject.ACCOUNT_EXISTS: "see them with: raftbook account list",
+    Reject.CURRENCY_EXISTS: "see them with: raftbook currency list",
+    Reject.QTY_TOO_SMALL: "see qty_min with: raftbook instrument show {symbol}",
+    Reject.INSTRUMENT_NOT_EMPTY: "close it with: raftbook instrument phase {symbol} closed, "
+    "and end its orders with: raftbook order cancel --all {symbol} --of '*'",
+    Reject.UNKNOWN_TRADE: "see those that are remembered with: raftbook trades {symbol}",
+    Reject.IOC_IN_AUCTION: "orders gather now: give --tif auction, or gtc with a price",
+    Reject.AUCTION_ONLY: "see the phase with: raftbook instrument show {symbol}",
+    Reject.OVERFLOW: "lower what it multiplies, such as --qty-max or --price-max",
+    Reject.BAD_STOP_PRICE: "see price_min and price_max with: raftbook instrument show {symbol}",
+    Reject.CANCEL_FAILED: "see it with: raftbook order list, or give --or-place",
+    Reject.UNSUPPORTED_VERSION: "see which nodes are behind with: raftbook cluster status",
 }
 
 
