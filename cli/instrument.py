@@ -73,7 +73,7 @@ def show(invocation: Invocation, symbol: str) -> None:
     invocation.printer.show(
         document,
         table=lambda: "\n".join(
-            f"{name:<16} {'-' if value is None else value}" for name, value in document.items()
+            f"{name:<18} {'-' if value is None else value}" for name, value in document.items()
         ),
     )
 
@@ -152,10 +152,8 @@ def amend(
     changes: dict[str, Any] = changes_of(options, tick, lot)
     now = {name: spec.raw[name] for name in InstrumentTerms._fields if name in spec.raw}
     sizes = {"tick_size": decimal_text(tick), "lot_size": decimal_text(lot)}
-    changed_sizes = {
-        name: text for name, text in sizes.items() if Decimal(now[name]) != Decimal(text)
-    }
-    checked_terms(InstrumentTerms(**{**now, **changes, **changed_sizes}))
+    changes |= {name: text for name, text in sizes.items() if Decimal(now[name]) != Decimal(text)}
+    checked_terms(InstrumentTerms(**{**now, **changes}))
     result = administer(
         invocation,
         lambda client: client.amend_instrument(symbol, **changes),

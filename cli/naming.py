@@ -286,7 +286,7 @@ def term_text(name: str, value: Any, spec: InstrumentSpec) -> Any:
     if name == "settlement":
         return name_of(Settlement, value)
     if name in ("maker_fee", "taker_fee"):
-        return f"{Decimal(value).scaleb(-1):f}bp"
+        return f"{Decimal(value) / 10}bp"
     if name == "volatility_call_ms":
         return value
     return f"{spec.price(value):f}"

@@ -60,6 +60,8 @@ def result_document(result: OrderResult) -> dict[str, Any]:
 def _only_some_have(result: OrderResult) -> dict[str, Any]:
     """What most results have nothing to say about."""
     more: dict[str, Any] = {}
+    if result.repriced:
+        more["price"] = decimal_or_none(result.price)
     if result.triggered:
         more["triggered"] = True
     if result.stop_leg is not None:

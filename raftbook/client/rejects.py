@@ -25,7 +25,7 @@ _SENTENCES: Final[dict[Reject, str]] = {
     Reject.UNSUPPORTED_COMBINATION: (
         "This order type, time in force, price and conditions do not go together."
     ),
-    Reject.BAD_QTY: "The quantity must be positive.",
+    Reject.BAD_QTY: "The quantity must be positive, and at least its own minimum.",
     Reject.LOT_SIZE: "The quantity is not a whole number of lots.",
     Reject.QTY_TOO_SMALL: "The quantity is below the instrument's minimum.",
     Reject.QTY_TOO_LARGE: "The quantity is above the instrument's or the account's maximum.",

@@ -245,6 +245,7 @@ def _order_result(
         **_why(progress.reason),
         trades=tuple(_trade(event, order_id, spec) for event in progress.trades),
         price=None if price is None else spec.price(price),
+        repriced=progress.repriced,
         triggered=progress.triggered,
     )
 
@@ -278,7 +279,7 @@ class _Progress:
         self.reason = 0
         self.cum = 0
         self.leaves = terms[5]
-        self.triggered = False
+        self.repriced = self.triggered = False
         self.trades: list[Event] = []
         if kind == e.REPLACED:
             self.cum, self.leaves = head[4], head[5]
@@ -307,7 +308,7 @@ class _Progress:
         elif kind == e.EXPIRED:
             self._end(event, OrdStatus.EXPIRED)
         elif kind == e.REPRICED:
-            self.terms = about
+            self.terms, self.repriced = about, True
         elif kind == e.TRIGGERED:
             self.triggered = True
 

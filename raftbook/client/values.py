@@ -188,7 +188,8 @@ class OrderResult:
         request_seq: number of the request that held it; 0 if it was not sent.
         poss_dup: it had taken effect before this attempt; this is the original result.
         trades: its trades while the command was carried out, in order.
-        price: its limit price then, as a post-only order may have got another one; None without.
+        price: its limit price then; None without one.
+        repriced: a post-only order got another price than the one that was asked for.
         triggered: it waited for a stop price, which was reached at once.
         stop_leg: of a pair of which one ends the other, the order that waits; this is the other.
         replaced: of a cancel-replace, what became of the order it replaces.
@@ -216,6 +217,7 @@ class OrderResult:
     elapsed_ms: float = 0.0
     trades: tuple[TradeResult, ...] = ()
     price: Decimal | None = None
+    repriced: bool = False
     triggered: bool = False
     stop_leg: OrderResult | None = None
     replaced: OrderResult | None = None

@@ -81,7 +81,7 @@ class VenueVerbs(KnownInstruments):
         decimals = known[currency].decimals
         units = minor_units(decimal(amount), decimals)
         if units is None:
-            text = f"{currency} has {decimals} decimals: {amount} cannot be said in it."
+            text = f"{currency} has {decimals} decimals: {decimal(amount):f} cannot be said in it."
             return rejected(OrderResult(), Reject.BAD_AMOUNT, text)
         make = c.deposit if is_deposit else c.withdraw
         result = yield from self._command(make(account, currency, units, transfer_id), request_seq)
