@@ -85,9 +85,10 @@ def _is_head(event: Event) -> bool:
 
 
 def _has_second_head(command: Command, head: Event) -> bool:
-    if command[0] == c.PLACE_OCO:
+    kind = _kind(command)
+    if kind == c.PLACE_OCO:
         return bool(head[0] == e.ACCEPTED)
-    if command[0] != c.CANCEL_REPLACE:
+    if kind != c.CANCEL_REPLACE:
         return False
     if head[0] == e.CANCEL_REJECTED:
         return bool(head[2] != _MALFORMED)
@@ -128,9 +129,15 @@ def _run(fitting: Iterable[bool]) -> int:
 
 def _phase_of(command: Command) -> tuple[Any, ...]:
     """(symbol, phase) that a command enters."""
-    if command[0] == c.SET_PHASE:
+    kind = _kind(command)
+    if kind == c.SET_PHASE:
         return tuple(command[1:3])
-    return (command[1], _AUCTION) if command[0] == c.CALL_AUCTION else ()
+    return (*command[1:2], _AUCTION) if kind == c.CALL_AUCTION else ()
+
+
+def _kind(command: Command) -> Any:
+    """What it begins with; a program may send what is no command at all."""
+    return command[0] if command else None
 
 
 # -- results ----------------------------------------------------------------------------------
@@ -178,7 +185,7 @@ def _result(
     instruments: Mapping[str, InstrumentSpec],
 ) -> OrderResult:
     head = group[0]
-    kind = command[0] if command else 0
+    kind = _kind(command)
     if kind == c.CANCEL_REPLACE and head[0] != e.REJECTED:
         return _cancel_replace_result(reply, command, group, instruments)
     if head[0] in _REJECTIONS:

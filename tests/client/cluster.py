@@ -11,13 +11,17 @@ from typing import Any
 
 from raftbook.client import AsyncClient, Client
 from raftbook.core import commands as c
+from raftbook.core.accounts import Account
 from raftbook.core.commands import Entry
+from raftbook.core.events import answers
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import Reject
+from raftbook.gateway import account_queries, market_queries
+from raftbook.gateway.arguments import QueryError
+from raftbook.gateway.privacy import private_view
 from raftbook.wire import client_messages as m
-from raftbook.wire import pages
 from raftbook.wire.framing import FrameReader, frame
 from raftbook.wire.packing import pack
 
@@ -43,6 +47,7 @@ class Cluster:
 
     def __init__(self, nodes: int = 2, genesis: Genesis = GENESIS, secret: str = "") -> None:
         self.exchange = Exchange(genesis)
+        self.exchange.put_in_force(2)
         self.secret = secret
         self.now_ns = START_NS
         self.applied: list[tuple[int, int, tuple[Any, ...]]] = []
@@ -69,7 +74,7 @@ class Cluster:
         entry = Entry(
             self.exchange.applied_index + 1, self.now_ns, [(session_id, request_seq, commands)]
         )
-        reply = self.exchange.apply(entry)[0]
+        (reply,) = answers(self.exchange.apply(entry), entry.requests)
         self.applied.append((session_id, request_seq, commands))
         told = ((*reply[:4], tuple(reply[4]), 0),)
         self.entries.append((entry.index, 1, entry.time_ns, told, 1, 1))
@@ -232,7 +237,8 @@ class Talk(asyncio.Protocol):
             return
         if fault == "ok" or fault in APPLIED_BEFORE:
             reply = node.cluster.apply(session_id, request_seq, commands)
-            message = (m.REPLY, *reply[:3], 1, START_NS, reply[3], reply[4], reply[5], 1)
+            told = private_view(reply[4], self.account)
+            message = (m.REPLY, *reply[:3], 1, START_NS, reply[3], told, reply[5], 1)
         if fault == "ok":
             self.send(*message)
         elif fault in REFUSALS:
@@ -265,47 +271,56 @@ class Talk(asyncio.Protocol):
 
     def answer(self, ref: int, name: str, arguments: dict[str, Any]) -> None:
         exchange = self.node.cluster.exchange
+        account = exchange.accounts.get(self.account)
         book = exchange.books.get(arguments.get("symbol", ""))
-        if name == "instruments":
-            value: Any = [
-                {**each.terms._asdict(), "phase": each.phase, "last_price": each.last_price}
-                for each in list(exchange.books.values())[arguments["from"] :][
-                    : pages.INSTRUMENT_ROWS
-                ]
-            ]
-        elif name == "book" and book is not None:
-            value = book_value(self.node, book, arguments["depth"], orders=arguments["orders"])
-        elif name == "trades" and book is not None:
-            trades = [
-                (e[2], e[3], e[4], time_ns, index, e[9][4][0], e[5][0], e[9][0])
-                for time_ns, index, e in book.trades
-            ]
-            value = {"applied_index": exchange.applied_index, "trades": trades}
-        elif name in ("order", "orders"):
-            account = exchange.accounts[self.account]
-            orders = [o for o in exchange.orders.values() if o.account is account]
-            if name == "orders":
-                last = arguments["before"] or 1 << 60
-                rows = [o for o in orders if o.leaves_qty and o.terms[0] < last]
-                page = rows[-min(arguments["limit"], self.node.page_rows) :]
-                before = page[0].terms[0] if len(page) < len(rows) else None
-                value = {"orders": [order_value(o) for o in page], "before": before}
+        now = {"applied_index": exchange.applied_index}
+        try:
+            if name == "instruments":
+                value: Any = market_queries.instruments(exchange, arguments)
+            elif name == "currencies":
+                value = now | {"currencies": account_queries.currencies(exchange, account)}
+            elif name == "status":
+                value = {"node_id": self.node.node_id, **now}
+            elif name in ("order", "orders", "account", "accounts") and account is not None:
+                value = now | self.answer_account(name, arguments, account)
+            elif book is None:
+                raise QueryError(Reject.UNKNOWN_INSTRUMENT, "")
             else:
-                found = account.find(
-                    arguments.get("order_id", 0), arguments.get("client_order_id", "")
-                )
-                if found is None:
-                    self.send(m.FAILURE, ref, int(Reject.UNKNOWN_ORDER), "no such order")
-                    return
-                value = order_value(found)
-        elif name == "status":
-            rows = [{"host": "127.0.0.1", "client_port": n.port} for n in self.node.cluster.members]
-            index = self.node.applied_index or exchange.applied_index
-            value = {"node_id": self.node.node_id, "applied_index": index, "members": rows}
-        else:
-            self.send(m.FAILURE, ref, int(Reject.UNKNOWN_INSTRUMENT), "")
+                value = self.answer_market(name, arguments, book, account)
+        except QueryError as error:
+            self.send(m.FAILURE, ref, int(error.code), error.message)
             return
         self.send(m.RESULT, ref, value)
+
+    def answer_account(
+        self, name: str, arguments: dict[str, Any], account: Account
+    ) -> dict[str, Any]:
+        exchange = self.node.cluster.exchange
+        if name == "order":
+            return account_queries.order(arguments, account)
+        if name == "orders":
+            limit = min(arguments["limit"], self.node.page_rows)
+            return account_queries.orders({**arguments, "limit": limit}, account)
+        if name == "accounts":
+            return {"accounts": account_queries.accounts(exchange, arguments)}
+        asked_for = account_queries.account_asked_for(exchange, arguments, account)
+        return account_queries.account_view(exchange, asked_for)
+
+    def answer_market(
+        self, name: str, arguments: dict[str, Any], book: Any, account: Account | None
+    ) -> dict[str, Any]:
+        head = {"symbol": book.symbol, "applied_index": self.node.cluster.exchange.applied_index}
+        if name == "book":
+            return book_value(self.node, book, arguments["depth"], orders=arguments["orders"])
+        if name == "trades":
+            return head | {"trades": market_queries.trades(book, arguments)}
+        if name == "candles":
+            return head | market_queries.candles(book, arguments)
+        if name == "auction":
+            return head | market_queries.auction(book)
+        assert name == "fills" and account is not None, f"{name} is not answered here"
+        rows = market_queries.fills(book, account, arguments)
+        return head | {"account": account.name, "fills": rows}
 
     def subscribe(self, ref: int, name: str, arguments: dict[str, Any]) -> None:
         node, cluster = self.node, self.node.cluster
@@ -345,7 +360,7 @@ class Talk(asyncio.Protocol):
 
 
 def book_value(node: Node, book: Any, depth: int, *, orders: bool) -> dict[str, Any]:
-    value = {
+    return {
         "symbol": book.symbol,
         "feed_seq": book.feed_seq,
         "applied_index": node.cluster.exchange.applied_index,
@@ -353,24 +368,7 @@ def book_value(node: Node, book: Any, depth: int, *, orders: bool) -> dict[str, 
         "last_price": book.last_price,
         "phase": book.phase,
         "age_ms": 0,
-    }
-    for name, ladder in (("bid", book.bids), ("ask", book.asks)):
-        levels = list(ladder)[: depth or None]
-        value[name + "s"] = [(each.price, each.qty, len(list(each))) for each in levels]
-        if orders:
-            value[name + "_orders"] = [
-                (order.terms[0], each.price, order.leaves_qty) for each in levels for order in each
-            ]
-    return value
-
-
-def order_value(order: Any) -> dict[str, Any]:
-    return {
-        "terms": order.terms,
-        "leaves_qty": order.leaves_qty,
-        "cum_qty": order.cum_qty,
-        "cum_notional": order.cum_notional,
-        "resting": order.leaves_qty > 0,
+        **market_queries.book_rows(book, {"depth": depth, "orders": orders}),
     }
 
 

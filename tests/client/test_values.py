@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from raftbook.client import InstrumentSpec, RequestReply, explain_reject, order_results
 from raftbook.client.rejects import reject_name
+from raftbook.client.results import group_events
 from raftbook.client.units import average_price, decimal, side_name
-from raftbook.client.values import DONE, group_events
+from raftbook.client.values import DONE
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange
@@ -78,7 +79,7 @@ def test_a_request_reads_as_its_commands_sent_one_by_one(name: str, data: st.Dat
             for _ in range(count)
         ]
         reply = together.apply(session_id, commands)
-        groups = group_events(reply.events)
+        groups = group_events(reply.events, commands)
         results = order_results(reply, commands, specs_of(together.exchange))
         assert len(results) == len(groups) == count
         for command, group, result in zip(commands, groups, results, strict=True):
@@ -86,11 +87,20 @@ def test_a_request_reads_as_its_commands_sent_one_by_one(name: str, data: st.Dat
             check_against_the_book(result, singly.exchange)
 
 
+def order_of(exchange: Exchange, order_id: int) -> Any:
+    (order,) = (
+        account.orders[order_id]
+        for account in exchange.accounts.values()
+        if order_id in account.orders
+    )
+    return order
+
+
 def check_against_the_book(result: Any, exchange: Exchange) -> None:
     if result.is_rejected or result.ord_status == DONE:
         assert bool(result.reject_code) is result.is_rejected
         return
-    order = exchange.orders[result.order_id]
+    order = order_of(exchange, result.order_id)
     spec = specs_of(exchange)[result.symbol]
     assert result.leaves_qty == spec.qty(order.leaves_qty)
     assert result.cum_qty == spec.qty(order.cum_qty)

@@ -168,7 +168,7 @@ async def test_a_question_that_has_no_answer(kind: str) -> None:
         with pytest.raises(Refused) as caught:
             await client.book("NO-SUCH")
         assert caught.value.code == Reject.UNKNOWN_INSTRUMENT
-        with pytest.raises(Refused, match="no such order"):
+        with pytest.raises(Refused, match="no order 9 of account demo"):
             await client.order(order_id=9)
 
 

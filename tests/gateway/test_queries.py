@@ -87,7 +87,15 @@ def test_own_orders_are_told_and_nobody_elses(tmp_path: Path) -> None:
             "cum_qty": 0,
             "cum_notional": 0,
             "resting": True,
+            "shown_qty": 2,
+            "waiting": False,
+            "stop_price": None,
+            "entered_ns": listed[0]["entered_ns"],
+            "closed_ns": 0,
+            "held": 0,
+            "session_id": listed[0]["session_id"],
         }
+        assert listed[0]["entered_ns"] > 0
         assert (listed[4]["leaves_qty"], listed[4]["cum_qty"]) == (0, 5)
         assert (listed[4]["cum_notional"], listed[4]["resting"]) == (55, False)
         still = (await alice.query("orders", open_only=True, limit=2))["orders"]
@@ -150,7 +158,9 @@ def test_instruments_are_told_with_their_terms(tmp_path: Path) -> None:
         assert (first["symbol"], second["symbol"]) == ("A", "B")
         keys = (
             "symbol base quote tick_size lot_size qty_max price_min price_max band_low band_high "
-            "notional_max collar reference_price phase feed_seq last_price resting_orders"
+            "notional_max collar reference_price qty_min notional_min settlement maker_fee "
+            "taker_fee volatility_band volatility_call_ms phase feed_seq last_price "
+            "resting_orders base_decimals quote_decimals"
         )
         assert list(first) == keys.split()
         assert (first["feed_seq"], first["last_price"], first["resting_orders"]) == (6, 11, 4)
@@ -189,10 +199,11 @@ def test_operators_read_entries_with_names_and_others_do_not(tmp_path: Path) -> 
         assert [entry[0] for entry in early["entries"]] == [first, first + 1]
         stranger = door.caller()
         await stranger.greet()
-        for name in ("order", "orders", "events"):
+        for name in ("order", "orders", "fills", "account", "accounts", "events"):
             says = f"query {name!r} needs a login"
             assert await stranger.query(name) == (Reject.NOT_AUTHORIZED, says)
-        assert (await alice.query("events"))[0] == Reject.NOT_AUTHORIZED
+        for name in ("events", "accounts"):
+            assert (await alice.query(name))[0] == Reject.NOT_AUTHORIZED
         for caller in (stranger, alice):
             assert (await caller.query("snapshot"))[0] == Reject.NOT_AUTHORIZED
         assert await op.query("snapshot") == {"snapshot_index": door.replica.raft.applied_index}
@@ -208,6 +219,12 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     *(("orders", {"symbol": value}) for value in (1, 1.5, b"A", (1,), {"a": 1})),
     *(("events", {"from_index": value}) for value in NOT_COUNTS),
     *(("order", {"order_id": value}) for value in NOT_COUNTS),
+    *(("candles", {"symbol": "A", "limit": value}) for value in (*NOT_COUNTS, 1_501)),
+    *(("candles", {"symbol": "A", "width": value}) for value in ("week", 1, None, (1,), {"a": 1})),
+    *(("fills", {"symbol": "A", "limit": value}) for value in NOT_COUNTS),
+    *(("fills", {"symbol": "A", "account": value}) for value in (1, 1.5, b"x", (1,))),
+    *(("account", {"account": value}) for value in (1, 1.5, b"x", (1,), {"a": 1})),
+    *(("accounts", {"from": value}) for value in NOT_COUNTS),
     *(("order", {"client_order_id": value}) for value in (1, 1.5, b"x", (1,), {"a": 1})),
     *(("digest", {"index": value}) for value in NOT_COUNTS),
     *(("digest", {"index": 10**6, "wait_ms": value}) for value in NOT_COUNTS),
@@ -236,13 +253,13 @@ def test_a_bad_argument_is_malformed_and_never_ignored(
 
 
 @pytest.mark.parametrize("symbol", [None, 1, "", "a", "A" * 4_000, (1,), {"A": 1}, b"A", math.nan])
-@pytest.mark.parametrize("name", ["book", "trades"])
+@pytest.mark.parametrize("name", ["book", "trades", "candles", "auction", "fills"])
 def test_an_unknown_instrument_is_said_with_those_there_are(
     tmp_path: Path, name: str, symbol: Any
 ) -> None:
     async def scene(door: Door) -> None:
         caller = door.caller()
-        await caller.greet()
+        await caller.greet("op")
         code, message = await caller.query(name, symbol=symbol)
         assert code == Reject.UNKNOWN_INSTRUMENT
         assert message.endswith("known: A, B")
@@ -330,6 +347,8 @@ def test_a_node_that_heard_of_no_leader_for_long_shows_no_market(tmp_path: Path)
             ("instruments", {}),
             ("orders", {}),
             ("order", {"order_id": 1}),
+            ("account", {}),
+            ("auction", {"symbol": "A"}),
         ):
             code, message = await alice.query(name, **arguments)
             assert code == Reject.TOO_STALE
