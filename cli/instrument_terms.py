@@ -21,7 +21,7 @@ from raftbook.core.types import INT64_MAX, Settlement
 from raftbook.genesis import instrument_terms
 
 from .amounts import DECIMAL, parse_decimal
-from .naming import term_text
+from .naming_fields import term_text
 from .order_words import parse_span_ns
 
 _PRICES: Final = (

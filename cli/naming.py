@@ -7,32 +7,25 @@ the instrument is known, else integers under `price_ticks` and `qty_lots`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal
-from enum import IntEnum
 from typing import Any, Final
 
 from raftbook.client.details import event_details
 from raftbook.client.values import InstrumentSpec
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.commands import PLAIN_TERMS
-from raftbook.core.conditions import OrderConditions
 from raftbook.core.form import field_names, form_error, is_engine_switch, is_node_notice
-from raftbook.core.instrument import InstrumentTerms, terms_error
-from raftbook.core.types import (
-    OrderType,
-    Phase,
-    PostOnly,
-    Reject,
-    SelfTradePrevention,
-    Settlement,
-    Side,
-    TimeInForce,
-    TrailUnit,
+from raftbook.core.types import Phase, Reject, Side
+
+from .naming_fields import (
+    Instruments,
+    Named,
+    amounts,
+    name_of,
+    order_document,
+    said_as,
+    terms_document,
 )
 
-Named = dict[str, Any]
-Instruments = Mapping[str, InstrumentSpec]
 SymbolOf = Callable[[int, str], str | None]
 """The instrument of an order by its order_id or, when that is 0, its client_order_id; None if it is
 not known."""
@@ -114,7 +107,19 @@ _AFTER_TERMS: Final[dict[int, tuple[str, ...]]] = {
     e.REPRICED: ("asked_price",),
 }
 """What stands behind the terms; shown_qty only where an iceberg has one."""
-_ORDER_COMMANDS: Final = frozenset((c.NEW_ORDER, c.PLACE_ORDER, c.PLACE_OCO, c.CANCEL_REPLACE))
+_ORDER_COMMANDS: Final = frozenset((c.NEW_ORDER, c.PLACE_ORDER, c.PLACE_OCO))
+_TOLD_FIRST: Final = (
+    "symbol",
+    "side",
+    "ord_type",
+    "time_in_force",
+    "post_only",
+    "self_trade_prevention",
+    "order_qty",
+    "price",
+    "client_order_id",
+)
+"""Fields of an order in the order in which its events tell them."""
 _TERMS_COMMANDS: Final = frozenset((c.CREATE_INSTRUMENT, c.LIST_INSTRUMENT, c.AMEND_INSTRUMENT))
 _CHANGES: Final = frozenset((c.AMEND_ORDER, c.REPLACE_ORDER))
 _ABOUT_ONE_INSTRUMENT: Final = frozenset(
@@ -131,30 +136,6 @@ _ABOUT_ONE_INSTRUMENT: Final = frozenset(
         c.BUST_TRADE,
     )
 )
-_ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
-    "side": Side,
-    "ord_type": OrderType,
-    "stop_ord_type": OrderType,
-    "time_in_force": TimeInForce,
-    "self_trade_prevention": SelfTradePrevention,
-    "phase": Phase,
-    "then": Phase,
-}
-_LOTS: Final = frozenset(("order_qty", "display_qty", "min_qty"))
-_TICKS: Final = frozenset(("price", "stop_price", "stop_limit_price", "price_low", "price_high"))
-_YES_OR_NO: Final = frozenset(("or_place", "cancel_on_disconnect", "is_operator", "on", "enabled"))
-
-
-_NO_RULES: Final = tuple(InstrumentTerms("", "", "", "", "", 0, 0, 0))[PLAIN_TERMS:]
-"""What an instrument has behind its plain terms that has none of the later rules."""
-
-
-def name_of(kind: type[IntEnum], number: Any) -> Any:
-    """The name of an enumeration's number; the number itself when it has none."""
-    try:
-        return kind(number).name
-    except ValueError:
-        return number
 
 
 def command_document(
@@ -186,28 +167,11 @@ def command_document(
         spec = instruments.get(symbol_of(fields[0], fields[1]) or "")
     if kind == c.SET_API_KEY:
         said["secret"] = "(not shown)" if said["secret"] else ""
+    if kind in _ORDER_COMMANDS:
+        said = {name: said[name] for name in _TOLD_FIRST if name in said} | said
     for name, value in said.items():
-        named |= _said(name, value, spec, said)
+        named |= said_as(name, value, spec, said)
     return named
-
-
-def _said(name: str, value: Any, spec: InstrumentSpec | None, said: Named) -> Named:
-    """One field of a command, in words and decimals."""
-    if name == "post_only":
-        return _post_only(value)
-    if name in _ENUMERATIONS:
-        return {name: name_of(_ENUMERATIONS[name], value) if value or name != "side" else None}
-    if name in _YES_OR_NO:
-        return {name: None if value is None else bool(value)}
-    if name == "trail_unit":
-        return {name: name_of(TrailUnit, value) if value else None}
-    if name == "trail_offset":
-        return _trail(said.get("trail_unit"), value, spec)
-    if name == "quote_qty":
-        return _quote(value, spec)
-    if name in _LOTS or name in _TICKS:
-        return _amounts(spec, **{name: value})
-    return {name: value}
 
 
 def _listed(kind: int, fields: Sequence[Any]) -> Named:
@@ -261,37 +225,6 @@ def event_symbol(event: Sequence[Any]) -> str | None:
     return symbol if isinstance(symbol, str) else None
 
 
-def terms_document(fields: Sequence[Any]) -> Named:
-    """The terms of an instrument; its limits as decimals, which its own sizes give."""
-    terms = InstrumentTerms(*fields)
-    if terms_error(terms) is not None:
-        return {name: repr(value)[:200] for name, value in terms._asdict().items()}
-    spec = InstrumentSpec.from_wire({**terms._asdict(), "phase": Phase.CONTINUOUS.name})
-    named: Named = {}
-    for name, value in terms._asdict().items():
-        named[name] = term_text(name, value, spec)
-    if tuple(fields[PLAIN_TERMS:]) == _NO_RULES[: len(fields) - PLAIN_TERMS]:
-        return {name: named[name] for name in InstrumentTerms._fields[:PLAIN_TERMS]}
-    return named
-
-
-def term_text(name: str, value: Any, spec: InstrumentSpec) -> Any:
-    """One term of an instrument as people write it."""
-    if value is None or isinstance(value, str):
-        return value
-    if name in ("notional_max", "notional_min"):
-        return f"{spec.notional(value):f}"
-    if name in ("qty_max", "qty_min"):
-        return f"{spec.qty(value):f}"
-    if name == "settlement":
-        return name_of(Settlement, value)
-    if name in ("maker_fee", "taker_fee"):
-        return f"{Decimal(value) / 10}bp"
-    if name == "volatility_call_ms":
-        return value
-    return f"{spec.price(value):f}"
-
-
 def fields_text(document: Mapping[str, Any], leave_out: Collection[str]) -> str:
     """Every field that says something, as name=value."""
     told = []
@@ -304,80 +237,9 @@ def fields_text(document: Mapping[str, Any], leave_out: Collection[str]) -> str:
     return " ".join(told)
 
 
-def order_document(terms: Sequence[Any], instruments: Instruments) -> Named:
-    """The terms of an order, named."""
-    order_id, account, client_order_id, symbol, kind, qty, price, *conditions = terms
-    spec = instruments.get(symbol)
-    document = {
-        "order_id": order_id,
-        "account": account,
-        "client_order_id": client_order_id,
-        "symbol": symbol,
-        **_kind(kind),
-        **_amounts(spec, order_qty=qty, price=price),
-    }
-    if conditions:
-        document |= _conditions(OrderConditions(*conditions[0]), spec)
-    return document
-
-
-def _kind(kind: Sequence[int]) -> Named:
-    side, ord_type, tif, post_only, mode = kind
-    return {
-        "side": name_of(Side, side),
-        "ord_type": name_of(OrderType, ord_type),
-        "time_in_force": name_of(TimeInForce, tif),
-        **_post_only(post_only),
-        "self_trade_prevention": name_of(SelfTradePrevention, mode),
-    }
-
-
-def _post_only(mode: int) -> Named:
-    is_moved = mode == PostOnly.REPRICE
-    return {"post_only": bool(mode), **({"reprice": True} if is_moved else {})}
-
-
-def _conditions(conditions: OrderConditions, spec: InstrumentSpec | None) -> Named:
-    """Only those that an order has."""
-    given = {name: value for name, value in conditions._asdict().items() if value}
-    if conditions.stop_price is not None:
-        given["stop_price"] = conditions.stop_price
-    named: Named = {}
-    for name, value in given.items():
-        named |= _said(name, value, spec, given)
-    return named
-
-
-def _trail(unit: int | None, offset: int | None, spec: InstrumentSpec | None) -> Named:
-    """The offset of a trailing stop; whether it is a price, an amend does not say."""
-    if unit == TrailUnit.TICKS and spec is not None and offset is not None:
-        return {"trail_offset": f"{spec.price(offset):f}"}
-    return {"trail_offset": offset}
-
-
-def _quote(tick_lots: int, spec: InstrumentSpec | None) -> Named:
-    if spec is None or not tick_lots:
-        return {"quote_qty": tick_lots or None}
-    return {"quote_qty": f"{spec.notional(tick_lots):f}"}
-
-
-def _amounts(spec: InstrumentSpec | None, **amounts: int | None) -> Named:
-    named: Named = {}
-    for name, amount in amounts.items():
-        is_price = name.endswith("price")
-        if amount is None:
-            named[name] = None
-        elif spec is None:
-            named[name + ("_ticks" if is_price else "_lots")] = amount
-        else:
-            decimal = spec.price(amount) if is_price else spec.qty(amount)
-            named[name] = f"{decimal:f}"
-    return named
-
-
 def _field(name: str, value: Any, spec: InstrumentSpec | None) -> Named:
     if name.endswith(("_qty", "_price")):
-        return _amounts(spec, **{name: value})
+        return amounts(spec, **{name: value})
     if name == "reason":
         return {"reason": name_of(Reject, value) if value else None}
     return {name: bool(value)}
@@ -389,18 +251,18 @@ def _trade(fields: Sequence[Any], instruments: Instruments) -> Named:
     named = {
         "trade_id": trade_id,
         "symbol": taker[3],
-        **_amounts(spec, price=price, qty=qty),
+        **amounts(spec, price=price, qty=qty),
         "taker_side": name_of(Side, taker[4][0]),
         "maker_order_id": maker[0],
         "maker_account": maker[1],
         "taker_order_id": taker[0],
         "taker_account": taker[1],
-        **_amounts(spec, maker_leaves_qty=maker_leaves, taker_leaves_qty=taker_leaves),
+        **amounts(spec, maker_leaves_qty=maker_leaves, taker_leaves_qty=taker_leaves),
     }
     if extras:
         maker_fee, taker_fee, maker_shown, taker_shown = extras
         named |= {"maker_fee": _money(maker_fee, spec), "taker_fee": _money(taker_fee, spec)}
-        named |= _amounts(spec, maker_shown_qty=maker_shown, taker_shown_qty=taker_shown)
+        named |= amounts(spec, maker_shown_qty=maker_shown, taker_shown_qty=taker_shown)
     return named
 
 
@@ -425,14 +287,14 @@ def _money(minor: int | None, spec: InstrumentSpec | None) -> str | None:
 def _replaced(fields: Sequence[Any], instruments: Instruments) -> Named:
     terms, old_terms, cum_qty, leaves_qty, old_leaves_qty, kept_priority, *shown = fields
     spec = instruments.get(terms[3])
-    old = _amounts(
+    old = amounts(
         spec, old_order_qty=old_terms[5], old_price=old_terms[6], old_leaves_qty=old_leaves_qty
     )
     if shown:
-        old |= _amounts(spec, shown_qty=shown[0], old_shown_qty=shown[1])
+        old |= amounts(spec, shown_qty=shown[0], old_shown_qty=shown[1])
     return {
         **order_document(terms, instruments),
-        **_amounts(spec, cum_qty=cum_qty, leaves_qty=leaves_qty),
+        **amounts(spec, cum_qty=cum_qty, leaves_qty=leaves_qty),
         **old,
         "kept_priority": bool(kept_priority),
     }
@@ -449,8 +311,8 @@ def _phase_changed(fields: Sequence[Any], instruments: Instruments) -> Named:
 def _uncrossed(fields: Sequence[Any], instruments: Instruments) -> Named:
     symbol, price, volume, imbalance = fields
     spec = instruments.get(symbol)
-    amounts = _amounts(spec, price=price, volume_qty=volume, imbalance_qty=imbalance)
-    return {"symbol": symbol, **amounts}
+    said = amounts(spec, price=price, volume_qty=volume, imbalance_qty=imbalance)
+    return {"symbol": symbol, **said}
 
 
 def _busted(fields: Sequence[Any], instruments: Instruments) -> Named:
@@ -458,7 +320,7 @@ def _busted(fields: Sequence[Any], instruments: Instruments) -> Named:
     return {
         "trade_id": trade_id,
         "symbol": symbol,
-        **_amounts(instruments.get(symbol), price=price, qty=qty),
+        **amounts(instruments.get(symbol), price=price, qty=qty),
         "maker_order_id": maker[0],
         "maker_account": maker[1],
         "taker_order_id": taker[0],

@@ -23,7 +23,7 @@ from .groups import VerbGroup
 from .invocation import Invocation, network_options, pass_invocation
 from .lookup import known_spec
 from .order_change import amend, cancel, existing_order_options, replace_order, target_of, view_of
-from .order_lines import new_order_command, pair_order_command
+from .order_lines import checked, new_order_command, pair_order_command
 from .order_once import Build, submit_once
 from .order_options import (
     NewOrderCommand,
@@ -81,7 +81,8 @@ def _submit(
     wanted = order_of_options(symbol, side, amount, **options)
 
     def build(name: str, instruments: dict[str, InstrumentSpec]) -> Command:
-        return new_order_command(replace(wanted, client_order_id=name), instruments)
+        named = replace(wanted, client_order_id=name)
+        return checked(new_order_command(named, instruments))
 
     _send(invocation, wanted, options["client_id"], build)
 
@@ -119,7 +120,7 @@ def oco(
     def build(name: str, instruments: dict[str, InstrumentSpec]) -> Command:
         stop_name = name[: ID_CHARS_MAX - len(_STOP_SUFFIX)] + _STOP_SUFFIX
         named = replace(wanted, client_order_id=name)
-        return pair_order_command(named, stop_limit, stop_name, instruments)
+        return checked(pair_order_command(named, stop_limit, stop_name, instruments))
 
     _send(invocation, wanted, options["client_id"], build)
 

@@ -30,6 +30,7 @@ from .order_lines import (
     EdgeReject,
     amend_command,
     cancel_command,
+    checked,
     replace_command,
 )
 from .order_once import submit_once
@@ -335,9 +336,12 @@ def replace_order(
 
     def build(name: str, instruments: dict[str, InstrumentSpec]) -> Command:
         named = replace(wanted, client_order_id=name)
-        return replace_command(order_id, named, instruments, or_place=or_place)
+        return checked(replace_command(order_id, named, instruments, or_place=or_place))
 
-    result, instrument = submit_once(invocation, options["client_id"], old.symbol, build)
+    try:
+        result, instrument = submit_once(invocation, options["client_id"], old.symbol, build)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     tick_size = instrument.tick_size if instrument else None
     show_result(invocation, result, price=result.price, tick_size=tick_size)
 

@@ -118,7 +118,7 @@ def new_order_command(order: OrderRequest, instruments: Mapping[str, InstrumentS
 
     Raises:
         EdgeReject: unknown instrument, or amounts between ticks or lots.
-        ValueError: see `check_order`; or a number is too large.
+        ValueError: see `check_order`.
     """
     check_order(order)
     try:
@@ -126,7 +126,7 @@ def new_order_command(order: OrderRequest, instruments: Mapping[str, InstrumentS
     except Unfit as error:
         raise EdgeReject(error.code, order) from None
     _check_sizes(order, command[5], command[6])
-    return _checked(command)
+    return command
 
 
 def pair_order_command(
@@ -147,7 +147,7 @@ def pair_order_command(
     except Unfit as error:
         raise EdgeReject(error.code, order) from None
     _check_sizes(order, command[3], command[7])
-    return _checked(command)
+    return command
 
 
 def replace_command(
@@ -163,7 +163,7 @@ def replace_command(
         EdgeReject, ValueError: see `new_order_command`.
     """
     command = new_order_command(order, instruments)
-    return _checked(c.cancel_replace(command, **_named(target), or_place=or_place))
+    return c.cancel_replace(command, **_named(target), or_place=or_place)
 
 
 def amend_command(
@@ -206,6 +206,18 @@ def cancel_command(target: int | str) -> Command:
     return c.cancel_order(client_order_id=target)
 
 
+def checked(command: Command) -> Command:
+    """The same command.
+
+    Raises:
+        ValueError: it is not well formed, such as a number that is too large.
+    """
+    error = form_error(command)
+    if error is not None:
+        raise ValueError(error)
+    return command
+
+
 def command_of_line(
     text: str, instruments: Mapping[str, InstrumentSpec], *, default_symbol: str = ""
 ) -> Command:
@@ -225,7 +237,7 @@ def command_of_line(
         raise ValueError("not a JSON object")
     if "cancel" in line:
         _refuse_unknown(line, _CANCEL_FIELDS)
-        return _checked(cancel_command(_target(line["cancel"], "cancel")))
+        return checked(cancel_command(_target(line["cancel"], "cancel")))
     if "amend" in line:
         _refuse_unknown(line, _AMEND_FIELDS)
         instrument = instruments.get(_text(line, "symbol", default_symbol))
@@ -234,19 +246,21 @@ def command_of_line(
         changes: dict[str, Any] = {name: _amount(line, name) for name in ("qty", "price")}
         changes |= {"stop_price": _amount(line, "stop"), "display_qty": _amount(line, "display")}
         changes |= {"expire_time_ns": _time(line) or None, **_trail(line)}
-        return _checked(amend_command(_target(line["amend"], "amend"), changes, instrument))
+        return checked(amend_command(_target(line["amend"], "amend"), changes, instrument))
     if "replace" in line:
         _refuse_unknown(line, _REPLACE_FIELDS)
         order = _order_of_line(line, default_symbol)
         target = _target(line["replace"], "replace")
-        return replace_command(target, order, instruments, or_place=_flag(line, "or_place"))
+        or_place = _flag(line, "or_place")
+        return checked(replace_command(target, order, instruments, or_place=or_place))
     if _flag(line, "oco"):
         _refuse_unknown(line, _PAIR_FIELDS)
         order = _order_of_line(line, default_symbol)
         stop_name = _text(line, "stop_client_order_id", "")
-        return pair_order_command(order, _amount(line, "stop_limit"), stop_name, instruments)
+        stop_limit = _amount(line, "stop_limit")
+        return checked(pair_order_command(order, stop_limit, stop_name, instruments))
     _refuse_unknown(line, _ORDER_FIELDS)
-    return new_order_command(_order_of_line(line, default_symbol), instruments)
+    return checked(new_order_command(_order_of_line(line, default_symbol), instruments))
 
 
 def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -323,13 +337,6 @@ def _refuse_unknown(line: Mapping[str, Any], known: frozenset[str]) -> None:
     unknown = sorted(set(line) - known)
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
-
-
-def _checked(command: Command) -> Command:
-    error = form_error(command)
-    if error is not None:
-        raise ValueError(error)
-    return command
 
 
 def _target(value: Any, name: str) -> int | str:

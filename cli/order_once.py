@@ -28,7 +28,8 @@ from raftbook.errors import NotAccepted, OutcomeUnknown, RaftbookError
 
 from .amounts import fresh_client_order_id
 from .invocation import Invocation
-from .naming import command_document, order_document
+from .naming import command_document
+from .naming_fields import order_document
 from .order_lines import EdgeReject
 from .order_results import result_document, result_without_reply
 from .outcomes import CommandFailed, ExitCode

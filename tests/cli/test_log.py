@@ -11,8 +11,8 @@ from cli.demo_proof import search_journals
 from cli.invocation import Invocation
 from cli.main import run
 from raftbook.config import ClusterConfig, load_config, render_config
-from raftbook.core.commands import new_order
-from raftbook.core.types import Side
+from raftbook.core.commands import cancel_order, new_order, open_session, place_order
+from raftbook.core.types import Side, TimeInForce
 from raftbook.genesis import genesis_digest, genesis_of
 from raftbook.replica.machine import Machine
 from raftbook.replica.shipping import write_snapshot
@@ -287,3 +287,27 @@ def test_proof_sees_a_lost_order(config: ClusterConfig) -> None:
 def test_proof_sees_another_order_in_the_place_of_the_acknowledged(config: ClusterConfig) -> None:
     directory = write_journal(config, 1, [NOOP, *market_with_orders(config, 100).payloads])
     assert search_journals([directory], config, {1: ("demo", "mine")}) == (1, 0)
+
+
+def test_what_nobody_asked_for_stands_without_a_request(
+    config: ClusterConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = Market(config)
+    market.append(0, 0, [open_session("demo", "k")])
+    expiring = {"time_in_force": TimeInForce.GTD, "expire_time_ns": market.wall_ns + 10**9}
+    market.append(1, 1, [place_order("BTC-USD", Side.BUY, 5, 100, display_qty=2, **expiring)])
+    market.wait(2.0)
+    market.append(1, 2, [cancel_order(order_id=77)])
+    directory = str(write_journal(config, 1, market.payloads))
+    code, out, _ = answer(capsys, "dump", directory)
+    assert code == 0
+    lines = out.splitlines()
+    at = lines.index("  unasked")
+    assert "says expired" in lines[at + 1]
+    assert "display_qty=0.002" in lines[at + 1]
+    assert lines[at + 2] == "  session 1 request 2"
+    code, out, _ = answer(capsys, "dump", directory, "-o", "jsonl")
+    unasked, asked = json.loads(out.splitlines()[-1])["requests"]
+    assert "request_seq" not in unasked
+    assert (unasked["commands"], unasked["events"][0]["reason"]) == ([], "TIME_IS_UP")
+    assert asked["events"][0]["event"] == "cancel_rejected"

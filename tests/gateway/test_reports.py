@@ -109,8 +109,7 @@ def test_the_request_is_named_though_its_session_is_over(tmp_path: Path) -> None
 
 def test_a_drop_copy_is_for_whom_the_account_lets_read(tmp_path: Path) -> None:
     async def scene(door: Door) -> None:
-        alice, op = await Speaker.come(door, "alice"), await Speaker.come(door, "op")
-        reader = await Speaker.come(door, "alice")
+        op, reader = await Speaker.come(door, "op"), await Speaker.come(door, "alice")
         says = "account 'op' does not let alice read its reports"
         assert await reader.caller.subscribe("reports", account="op") == [
             (Reject.NOT_AUTHORIZED, says)
