@@ -16,7 +16,7 @@ Events travel as `raftbook.core.events` has them: ticks and lots, never decimals
     REPLY      session_id, request_seq, entry_index, term, time_ns, event_offset, events, poss_dup,
                leader_id                               (term and time_ns are 0 with poss_dup)
     REPLY_PAGE session_id, request_seq, events         (they come before those of the REPLY)
-    REFUSED    session_id, request_seq, code, message      (MALFORMED, or codes >= 900)
+    REFUSED    session_id, request_seq, code, message      (codes 45, 48, or from 900)
     RESULT     ref, value
     FAILURE    ref, code, message
     PUSH       subscription, value
