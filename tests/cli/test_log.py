@@ -32,7 +32,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClusterConfig:
 
 def market_with_orders(config: ClusterConfig, *prices: int) -> Market:
     """Entry 3 opens a session, then one order an entry: 4, 5, ..."""
-    market = Market(config)
+    market = Market(config, is_old=True)
     market.append(0, 0, [(10, "demo", "k")])
     for number, price in enumerate(prices, start=1):
         order = new_order("BTC-USD", Side.BUY, 1, price, client_order_id=f"o{number}")
