@@ -21,6 +21,7 @@ from raftbook.core.sessions import Session
 from raftbook.core.snapshot_parts import (
     export_account,
     export_agenda,
+    export_balances,
     export_book,
     export_money,
     export_order,
@@ -81,7 +82,8 @@ def state_digest(exchange: Exchange) -> str:
         exchange.digest.value(),
     )
     if exchange.engine_version > 1:
-        market = (*market, export_money(exchange))
+        balances = tuple(export_balances(account) for account in exchange.accounts.values())
+        market = (*market, export_money(exchange), balances)
     return blake2b(ascii(market).encode(), digest_size=16).hexdigest()
 
 

@@ -190,7 +190,7 @@ def restore_session(session: Session, value: Value) -> None:
 
 
 def export_money(exchange: Exchange) -> Value:
-    """(venue killed, currencies, balances of each account)"""
+    """(venue killed, currencies with what they have in fees and in all)"""
     money = exchange.money
     return (
         int(exchange.is_killed),

@@ -189,3 +189,12 @@ def test_money_of_a_cluster_that_went_over_survives_snapshots_of_both_versions(
     cluster.run(1.0)
     assert each_money(cluster) == [before] * 3
     cluster.check_agreement()
+
+
+def test_the_state_digest_tells_whose_the_money_is() -> None:
+    one, other = Exchange(RICH), Exchange(RICH)
+    assert state_digest(one) == state_digest(other)
+    for name, amount in (("ann", -1), ("bob", 1)):
+        other.accounts[name].balance("eur").available += amount
+    check(other)
+    assert state_digest(one) != state_digest(other)
