@@ -111,8 +111,6 @@ def _tail(events: Sequence[Event], at: int, following: Sequence[Command]) -> int
 def _is_aside(events: Sequence[Event], at: int, following: Sequence[Command]) -> bool:
     """Whether a PHASE_CHANGED answers none of the commands that follow, which is to say that there
     are more of the same than commands that bring them."""
-    if events[at - 1][0] == e.INSTRUMENT_CREATED and events[at - 1][2][0] == events[at][2]:
-        return True
     told = _run(event[:1] + event[2:] == events[at][:1] + events[at][2:] for event in events[at:])
     asked = _run(_phase_of(command) == events[at][2:] for command in following)
     return told > asked

@@ -183,6 +183,21 @@ def test_a_call_that_a_sweep_begins_is_no_answer_to_the_next_command() -> None:
     assert [len(group) for group in groups] == [3, 1]
 
 
+@pytest.mark.parametrize("phase", [Phase.CONTINUOUS, Phase.HALTED])
+@pytest.mark.parametrize("after", [Phase.HALTED, Phase.CANCEL_ONLY])
+def test_the_phase_an_instrument_begins_with_is_no_answer_to_the_next_command(
+    phase: Phase, after: Phase
+) -> None:
+    venue = _Venue()
+    listed, changed = venue.results(
+        "op",
+        c.list_instrument(FREE._replace(symbol="NEW"), phase),
+        c.set_phase("NEW", after),
+    )
+    assert listed.details["symbol"] == "NEW"
+    assert changed.details == {"symbol": "NEW", "phase": after}
+
+
 def test_what_an_auction_trades_belongs_to_the_phase_that_ran_it() -> None:
     venue = _Venue()
     auction_only = {"time_in_force": TimeInForce.AT_AUCTION}
