@@ -180,10 +180,12 @@ def test_engine_and_twin_say_the_same_of_a_whole_venue(profile: str, seed: int) 
 @pytest.mark.parametrize("profile", VENUE_PROFILES)
 def test_a_venue_may_be_upgraded_in_the_midst_of_its_trading(profile: str) -> None:
     for seed in range(2 * EFFORT):
-        pair = Pair(venue_market.GENESIS)
+        pair = Pair(venue_market.OLD_GENESIS)
         flow = venue_flow.Flow(VENUE_PROFILES[profile])
+        assert pair.twin.version == 1
         venue_flow.entries_of(seeded(seed), flow, 120, pair, upgraded_after=50)
         pair.check()
+        assert pair.twin.version == 2
         pair.call_and_sweep()
 
 

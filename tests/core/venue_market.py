@@ -5,7 +5,7 @@ are; bounds so tight that pages, windows and limits are reached all the time.
 """
 
 from raftbook.core import commands as c
-from raftbook.core.commands import Entry, Request
+from raftbook.core.commands import PLAIN_TERMS, Entry, Request
 from raftbook.core.exchange import Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
@@ -78,6 +78,15 @@ GENESIS = Genesis(
     currencies=CURRENCIES,
     deposits=DEPOSITS,
 )
+
+OLD_GENESIS = Genesis(
+    tuple(
+        InstrumentTerms(*terms[:PLAIN_TERMS]) for terms in (FREE, FENCED, BANDED, FUNDED, CREDIT)
+    ),
+    ACCOUNTS,
+    LIMITS,
+)
+"""The same venue as engine version 1 knows it: nothing settles, nothing is called."""
 
 OPENING: tuple[Request, ...] = tuple(
     (c.NO_SESSION, 0, (c.open_session(account, key),))
