@@ -10,11 +10,12 @@ Start reading at `flow.py`: what happens to a request when the world fails.
 """
 
 from raftbook.client.aio import AsyncClient
-from raftbook.client.aio_stream import AsyncSubscription
+from raftbook.client.aio_stream import AsyncDepthSubscription, AsyncSubscription
+from raftbook.client.depth import DepthBook
 from raftbook.client.rejects import Refused, explain_reject
 from raftbook.client.results import order_results
 from raftbook.client.sync import Client
-from raftbook.client.sync_stream import Subscription
+from raftbook.client.sync_stream import DepthSubscription, Subscription
 from raftbook.client.values import (
     InstrumentSpec,
     OrderRequest,
@@ -46,6 +47,7 @@ __all__ = [
     "AccountHead",
     "AccountView",
     "AsyncClient",
+    "AsyncDepthSubscription",
     "AsyncSubscription",
     "AuctionView",
     "BalanceView",
@@ -56,6 +58,8 @@ __all__ = [
     "CandlesView",
     "Client",
     "CurrencyView",
+    "DepthBook",
+    "DepthSubscription",
     "Fill",
     "FillsView",
     "InstrumentSpec",

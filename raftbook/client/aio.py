@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, TypeVar, cast
 
 from raftbook.client.aio_socket import Runner
-from raftbook.client.aio_stream import AsyncSubscription
+from raftbook.client.aio_stream import AsyncDepthSubscription, AsyncSubscription
 from raftbook.client.aio_venue import AsyncVenue
 from raftbook.client.base import FORGET_TIMEOUT_S
 from raftbook.client.operation import Operation
@@ -135,6 +135,17 @@ class AsyncClient(AsyncVenue):
             Refused: the node said no.
         """
         return AsyncSubscription(self._settings, name, arguments, self._on_progress)
+
+    def depth(self, symbol: str) -> AsyncDepthSubscription:
+        """The price levels of an instrument: one book, kept up to date and proved by its checksum.
+
+        Iterating gives the same `DepthBook` after each change of it, in ticks and lots. It outlives
+        its node like `subscribe`, and begins anew by itself where it is not the node's book.
+
+        Raises, while iterating: as `subscribe`, and
+            ProtocolError: the book was wrong several times in a row.
+        """
+        return AsyncDepthSubscription(symbol, lambda: self.subscribe("depth", symbol=symbol))
 
     # -- the event loop's side ----------------------------------------------------------------
 

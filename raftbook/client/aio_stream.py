@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from raftbook.client.aio_socket import Runner
+from raftbook.client.depth import BookMismatch, DepthBook
 from raftbook.client.settings import Settings
 from raftbook.client.subscription import SubscriptionFlow
 
@@ -83,3 +84,35 @@ class AsyncSubscription:
         if len(self._flow.values) >= VALUES_MAX and not self._runner.is_paused:
             self._flow.pause()
             self._runner.pause()
+
+
+class AsyncDepthSubscription:
+    """An async iterator of one book, after each change of it; see `AsyncClient.depth`."""
+
+    def __init__(self, symbol: str, subscribe: Callable[[], AsyncSubscription]) -> None:
+        self._subscribe = subscribe
+        self._stream = subscribe()
+        self._book = DepthBook(symbol)
+
+    async def __aenter__(self) -> AsyncDepthSubscription:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> AsyncDepthSubscription:
+        return self
+
+    async def __anext__(self) -> DepthBook:
+        while True:
+            value = await anext(self._stream)
+            try:
+                if self._book.take(value):
+                    return self._book
+            except BookMismatch:
+                await self._stream.aclose()
+                self._stream = self._subscribe()
+
+    async def aclose(self) -> None:
+        """End the stream and its connection."""
+        await self._stream.aclose()

@@ -94,6 +94,12 @@ class PagedBook:
         elif kind == "delete":
             order_id, side, price, _ = fields
             self._set(side, price, order_id, 0)
+        elif kind == "cross":
+            _, _, _, buy_id, buy_price, buy_qty, sell_id, sell_price, sell_qty = fields
+            if buy_price is not None:
+                self._set(Side.BUY, buy_price, buy_id, buy_qty)
+            if sell_price is not None:
+                self._set(Side.SELL, sell_price, sell_id, sell_qty)
 
     def _set(self, side: int, price: int, order_id: int, leaves_qty: int) -> None:
         place = _place(side, price)

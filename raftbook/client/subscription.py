@@ -48,18 +48,23 @@ class Position:
 
 
 class FeedPosition(Position):
-    """`feed`: feed_seq is dense, so even a gap inside a connection is seen."""
+    """`feed`: feed_seq is dense, so even a gap inside a connection is seen.
+
+    A deleted instrument's feed ends with "deleted"; one that gets its symbol begins at 1. Which of
+    the two a place is in, the entry_index tells a node that was not asked before.
+    """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         super().__init__(arguments)
         from_seq = arguments.get("from_seq")
         self._last: int | None = None if from_seq is None else from_seq - 1
+        self._index: int | None = arguments.get("from_index")
         self._has_book = False  # something was delivered: an old refresh would throw it back
         self._coming: PagedBook | None = None
 
     def arguments(self) -> dict[str, Any]:
         from_seq = None if self._last is None else self._last + 1
-        return {**self.asked, "from_seq": from_seq}
+        return {**self.asked, "from_seq": from_seq, "from_index": self._index}
 
     def started(self, result: Mapping[str, Any]) -> None:
         self._coming = None
@@ -69,20 +74,22 @@ class FeedPosition(Position):
             raise ProtocolError(f"no feed value: {value!r:.60}")
         if value[0] == REFRESH:
             return self._take_page(value[-1])
-        seq = value[0]
-        if type(seq) is not int:
+        if len(value) < 4 or type(value[0]) is not int or type(value[1]) is not int:
             raise ProtocolError(f"no feed value: {value!r:.60}")
         if self._coming is not None:
             self._coming.take(value)
             return self._whole_book(self._coming)
         if self._last is None:
             raise ProtocolError(f"no beginning of a feed: {value!r:.60}")
+        seq, index = value[:2]
         if seq <= self._last:
             return None
         if seq > self._last + 1:
             raise ProtocolError(f"feed_seq {seq} came after {self._last}")
-        self._last = seq
+        self._last, self._index = seq, index
         self._has_book = True
+        if value[3] == "deleted":
+            self._last = 0
         return value
 
     def _take_page(self, view: Any) -> Any:
@@ -97,11 +104,84 @@ class FeedPosition(Position):
         if not coming.is_whole:
             return None
         self._coming = None
-        if self._last is not None and coming.seq <= self._last and self._has_book:
-            return None
+        view = coming.view()
+        index = view.get("applied_index")
+        if self._has_book and self._last is not None and coming.seq <= self._last:
+            if self._index is None or type(index) is not int or index <= self._index:
+                return None
         self._has_book = True
-        self._last = coming.seq
-        return (REFRESH, coming.view())
+        self._last, self._index = coming.seq, index if type(index) is int else None
+        return (REFRESH, view)
+
+
+class DepthPosition(Position):
+    """`depth`: a delta says which feed_seq it follows. A refresh replaces everything."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        super().__init__(arguments)
+        self._place: tuple[int, int] | None = None  # feed_seq and entry_index: all of it is in
+        self._seq: int | None = None
+        self._whole_at: int | None = None  # the feed_seq of the refresh's last page
+
+    def arguments(self) -> dict[str, Any]:
+        if self._place is None:
+            return self.asked
+        return {**self.asked, "from_seq": self._place[0] + 1, "from_index": self._place[1]}
+
+    def started(self, result: Mapping[str, Any]) -> None:
+        self._seq = None if self._place is None else self._place[0]
+
+    def take(self, value: Any) -> Any:
+        try:
+            self._take(value)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"no depth value: {error}: {value!r:.60}") from error
+        return value
+
+    def _take(self, value: Any) -> None:
+        if value[0] == REFRESH:
+            page = value[1]
+            if page["page"] == 1:
+                self._seq, self._place, self._whole_at = page["feed_seq"], None, None
+            if not page["more"]:
+                self._whole_at = page["feed_seq"]
+                self._stand(page["feed_seq"], page["entry_index"])
+        elif value[0] != "deleted":
+            seq, previous, index, _, _, checksum, *_ = value
+            if previous != self._seq:
+                raise ValueError(f"it follows {previous}, not {self._seq}")
+            if checksum is not None:
+                self._seq = seq
+                self._stand(seq, index)
+
+    def _stand(self, seq: int, index: int) -> None:
+        """Everything up to here is in, if all of the refresh is."""
+        if seq == self._seq and self._whole_at is not None and seq >= self._whole_at:
+            self._place = (seq, index)
+
+
+class TopPosition(Position):
+    """`top`: each value is the whole picture, so only what is older must be kept out."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        super().__init__(arguments)
+        self._last: tuple[int, int] | None = None  # entry_index and feed_seq
+
+    def arguments(self) -> dict[str, Any]:
+        if self._last is None:
+            return self.asked
+        return {**self.asked, "from_seq": self._last[1] + 1, "from_index": self._last[0]}
+
+    def take(self, value: Any) -> Any:
+        at = 1 if type(value) is tuple and value and value[0] == "deleted" else 0
+        is_place = type(value) is tuple and len(value) > at + 1
+        if not is_place or type(value[at]) is not int or type(value[at + 1]) is not int:
+            raise ProtocolError(f"no top value: {value!r:.60}")
+        place = (value[at + 1], value[at])
+        if self._last is not None and place <= self._last:
+            return None
+        self._last = place
+        return value
 
 
 class EntriesPosition(Position):
@@ -175,8 +255,10 @@ class ReportsPosition(Position):
         return value
 
 
-_POSITIONS: dict[str, type[Position]] = {
+POSITIONS: dict[str, type[Position]] = {
     "feed": FeedPosition,
+    "depth": DepthPosition,
+    "top": TopPosition,
     "entries": EntriesPosition,
     "reports": ReportsPosition,
 }
@@ -197,7 +279,7 @@ class SubscriptionFlow(Conversation):
         self.values: deque[Any] = deque()
         self.error: RaftbookError | None = None
         self._name = name
-        self._position = _POSITIONS.get(name, Position)(arguments)
+        self._position = POSITIONS.get(name, Position)(arguments)
         self._ref = 0
         self._subscription: int | None = None
         self._subscribe_until = NEVER

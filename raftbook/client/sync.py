@@ -15,7 +15,7 @@ from raftbook.client.base import FORGET_TIMEOUT_S
 from raftbook.client.operation import Operation
 from raftbook.client.steps import Call, Query, Request
 from raftbook.client.sync_socket import Runner, now
-from raftbook.client.sync_stream import Subscription
+from raftbook.client.sync_stream import DepthSubscription, Subscription
 from raftbook.client.sync_venue import SyncVenue
 from raftbook.client.values import RequestReply
 from raftbook.core.commands import Command, close_session
@@ -132,6 +132,17 @@ class Client(SyncVenue):
             Refused: the node said no.
         """
         return Subscription(self._settings, name, arguments, self._on_progress)
+
+    def depth(self, symbol: str) -> DepthSubscription:
+        """The price levels of an instrument: one book, kept up to date and proved by its checksum.
+
+        Iterating gives the same `DepthBook` after each change of it, in ticks and lots. It outlives
+        its node like `subscribe`, and begins anew by itself where it is not the node's book.
+
+        Raises, while iterating: as `subscribe`, and
+            ProtocolError: the book was wrong several times in a row.
+        """
+        return DepthSubscription(symbol, lambda: self.subscribe("depth", symbol=symbol))
 
     # -- waiting ------------------------------------------------------------------------------
 

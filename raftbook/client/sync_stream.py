@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from raftbook.client.depth import BookMismatch, DepthBook
 from raftbook.client.settings import NEVER, Settings
 from raftbook.client.subscription import SubscriptionFlow
 from raftbook.client.sync_socket import Runner, now
@@ -63,3 +64,46 @@ class Subscription:
             self.close()
             raise flow.error
         return False
+
+
+class DepthSubscription:
+    """An iterator of one book, after each change of it; see `Client.depth`."""
+
+    def __init__(self, symbol: str, subscribe: Callable[[], Subscription]) -> None:
+        self._subscribe = subscribe
+        self._stream = subscribe()
+        self._book = DepthBook(symbol)
+
+    def __enter__(self) -> DepthSubscription:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __iter__(self) -> DepthSubscription:
+        return self
+
+    def __next__(self) -> DepthBook:
+        while not self._take(next(self._stream)):
+            continue
+        return self._book
+
+    def next(self, timeout_s: float) -> DepthBook | None:
+        """The book after its next change, or None if none comes within `timeout_s`."""
+        until = now() + timeout_s
+        while (value := self._stream.next(until - now())) is not None:
+            if self._take(value):
+                return self._book
+        return None
+
+    def close(self) -> None:
+        """End the stream and its connection."""
+        self._stream.close()
+
+    def _take(self, value: Any) -> bool:
+        try:
+            return self._book.take(value)
+        except BookMismatch:
+            self._stream.close()
+            self._stream = self._subscribe()
+            return False

@@ -1,126 +1,171 @@
-"""The public order-by-order feed (L3), derived from events, equal on every node.
+"""The last messages of each instrument, so that a subscriber may go on where it was.
 
-Owns what the market sees of an event, without names of accounts, and a bounded history per
-instrument so that a subscriber may go on from where it was, on any node. A message is
-
-    (feed_seq, entry_index, time_ns, kind, ...)
-
-    add      order_id, side, price, qty          joined the back of its level
-    trade    maker_order_id, price, qty, trade_id, taker_side, maker_leaves_qty
-    reduce   order_id, side, price, leaves_qty   keeps its place with less
-    delete   order_id, side, price, qty          left the book
-    phase    phase
-    created
-
-feed_seq is dense per instrument. Prices are ticks, quantities lots, time is logical.
+Owns the bounded history of the order-by-order feed on one node, and where a reader stands in it.
+`messages.py` says what the messages are.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
+from weakref import WeakValueDictionary
 
-from raftbook.core.events import (
-    ACCEPTED,
-    CANCELED,
-    EXPIRED,
-    INSTRUMENT_CREATED,
-    PHASE_CHANGED,
-    REPLACED,
-    RESTATED,
-    RESTED,
-    TRADE,
-    Event,
-    Reply,
-)
+from raftbook.core.book import Book
+from raftbook.core.events import INSTRUMENT_CREATED, INSTRUMENT_DELETED, Event, Reply
+from raftbook.feed.depth import DepthFeed
+from raftbook.feed.messages import FeedMessage, public_view, symbol_of
 
-FeedMessage = tuple[Any, ...]
-
-_WITHOUT_ORDER: Final = frozenset((PHASE_CHANGED, INSTRUMENT_CREATED))
-
-
-def public_view(event: Event) -> tuple[Any, ...]:
-    """(kind, ...) of an event with feed_seq > 0."""
-    kind = event[0]
-    if kind == PHASE_CHANGED:
-        return ("phase", event[3])
-    if kind == INSTRUMENT_CREATED:
-        return ("created",)
-    if kind == TRADE:
-        _, _, trade_id, price, qty, maker, _, maker_leaves, _, taker, *_ = event
-        return ("trade", maker[0], price, qty, trade_id, taker[4][0], maker_leaves)
-    terms = event[2]
-    order_id, _, _, _, (side, *_), _, price = terms
-    if kind == ACCEPTED:
-        return ("add", order_id, side, price, terms[5])
-    if kind == RESTED:
-        return ("add", order_id, side, price, event[3])
-    if kind in (CANCELED, EXPIRED):
-        return ("delete", order_id, side, price, event[4])
-    if kind == RESTATED:
-        return ("reduce", order_id, side, price, event[4])
-    assert kind == REPLACED, f"event kind {kind} is not public"
-    _, _, _, old, _, leaves, old_leaves, kept, *_ = event
-    if kept:
-        return ("reduce", order_id, side, price, leaves)
-    return ("delete", order_id, side, old[6], old_leaves)
+ENDED_MAX: Final = 64
+"""Deleted instruments whose last messages are kept."""
 
 
 class FeedHistory:
     """The last messages of each instrument, at most `kept` of each.
 
-    Messages are made when somebody reads: on most nodes, most of the time, nobody does.
+    Messages are made when somebody reads: on most nodes, most of the time, nobody does. A reader
+    stands at a *position*: how many messages of the symbol came before, over all instruments that
+    had this symbol. Positions are this node's own; another node is told a feed_seq.
+
+    Attributes:
+        index: the last entry that was added, 0 before the first.
+        depths: by symbol, the price levels of the instruments whose depth somebody reads now.
     """
 
     def __init__(self, kept: int) -> None:
+        self.index = 0
         self._kept = kept
+        self.depths: WeakValueDictionary[str, DepthFeed] = WeakValueDictionary()
         self._by_symbol: dict[str, _SymbolHistory] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()  # deleted symbols, eldest first
+        self._base = 0  # a symbol without a history stands here, above any that was dropped
+        self._since: int | None = None  # everything after this entry is known
 
     def add(self, index: int, time_ns: int, replies: Iterable[Reply]) -> None:
         """Take the replies of one applied entry."""
+        if self._since is None:
+            self._since = index - 1
+        self.index = index
         by_symbol = self._by_symbol
         when = (index, time_ns)
+        is_watched = bool(self.depths)
         for _, _, _, _, events, poss_dup in replies:
             if poss_dup:
                 continue
             for event in events:
                 if not event[1]:
                     continue
-                kind = event[0]
-                if kind == TRADE:
-                    symbol = event[5][3]
-                else:
-                    symbol = _symbol(event) if kind in _WITHOUT_ORDER else event[2][3]
+                symbol = symbol_of(event)
                 history = by_symbol.get(symbol)
                 if history is None:
-                    history = by_symbol[symbol] = _SymbolHistory(self._kept)
+                    history = by_symbol[symbol] = _SymbolHistory(self._kept, self._base)
                 history.unread.append((event, when))
+                history.end += 1
+                if event[0] == INSTRUMENT_DELETED or event[0] == INSTRUMENT_CREATED:
+                    self._listed(symbol, is_over=event[0] == INSTRUMENT_DELETED)
+                if is_watched and (depth := self.depths.get(symbol)) is not None:
+                    depth.take(event, when)
+        if is_watched:
+            for depth in list(self.depths.values()):
+                depth.end_entry()
+
+    def _listed(self, symbol: str, *, is_over: bool) -> None:
+        """An instrument came or went. What deleted ones leave behind is bounded."""
+        self._ended.pop(symbol, None)
+        if is_over:
+            self._ended[symbol] = None
+        if len(self._ended) > ENDED_MAX:
+            dropped = self._by_symbol.pop(self._ended.popitem(last=False)[0])
+            self._base = max(self._base, dropped.end)
 
     def since(self, symbol: str, feed_seq: int) -> list[FeedMessage] | None:
-        """Messages with a feed_seq above the given one; None if some are no longer kept."""
+        """Messages of the symbol's newest instrument with a feed_seq above the given one; None if
+        some are no longer kept."""
         history = self._by_symbol.get(symbol)
         if history is None:
             return None
+        if feed_seq >= history.read()[-1][0]:
+            return []
+        at = history.place(feed_seq, entry_index=None, since=None)
+        return None if at is None else self.after(symbol, at)
+
+    def end(self, symbol: str) -> int:
+        """The position behind the newest message."""
+        history = self._by_symbol.get(symbol)
+        return self._base if history is None else history.end
+
+    def after(self, symbol: str, position: int) -> list[FeedMessage] | None:
+        """The messages after a position; None if some of them are no longer kept."""
+        history = self._by_symbol.get(symbol)
+        if history is None:
+            return [] if position == self._base else None
+        count = history.end - position
         messages = history.read()
-        if feed_seq + 1 < messages[0][0]:
+        if count > len(messages):
             return None
-        count = max(0, messages[-1][0] - feed_seq)
-        return [messages[position] for position in range(len(messages) - count, len(messages))]
+        return [messages[at] for at in range(len(messages) - count, len(messages))]
+
+    def place(
+        self, symbol: str, feed_seq: int, *, entry_index: int | None, newest_seq: int
+    ) -> int | None:
+        """The position of a reader that has every message up to `feed_seq`; None if what follows
+        is no longer kept, or if it read of another instrument that had this symbol.
+
+        Args:
+            entry_index: the reader has all of the market's entries before it and something of it,
+                or all of it; not above what was added here. None takes its word for it that it
+                is the same instrument.
+            newest_seq: the instrument's feed_seq now.
+        """
+        history = self._by_symbol.get(symbol)
+        if history is not None:
+            return history.place(feed_seq, entry_index=entry_index, since=self._since)
+        if feed_seq != newest_seq:
+            return None
+        # Nothing of it happened since this node began: it is the same if it was there before.
+        if entry_index is not None and (self._since is None or entry_index <= self._since):
+            return None
+        return self._base
+
+    def depth(self, book: Book, entry_index: int) -> DepthFeed:
+        """The price levels of an instrument; they are kept up for as long as somebody holds this.
+
+        Args:
+            entry_index: what the book is as of.
+        """
+        depth = self.depths.get(book.symbol)
+        if depth is None or depth.is_over:
+            depth = self.depths[book.symbol] = DepthFeed(book, entry_index, self._kept)
+        return depth
 
     def forget(self) -> None:
         """The state was replaced by a snapshot: what came before it is not known here."""
         self._by_symbol.clear()
+        self._ended.clear()
+        self.depths.clear()
+        self._base = self.index = 0
+        self._since = None
 
 
 class _SymbolHistory:
-    """One instrument's messages, and the events after them that nobody has read yet."""
+    """One symbol's messages, and the events after them that nobody has read yet.
 
-    __slots__ = ("_messages", "unread")
+    Attributes:
+        end: the position behind the newest.
+    """
 
-    def __init__(self, kept: int) -> None:
+    __slots__ = ("_begin", "_kept", "_messages", "end", "unread")
+
+    def __init__(self, kept: int, begin: int) -> None:
+        self._kept = kept
+        self._begin = self.end = begin
         self._messages: deque[FeedMessage] = deque(maxlen=kept)
         self.unread: deque[tuple[Event, tuple[int, int]]] = deque(maxlen=kept)
+
+    @property
+    def has_dropped(self) -> bool:
+        """Whether something came before what is kept."""
+        return self.end - self._begin > self._kept
 
     def read(self) -> deque[FeedMessage]:
         """All messages. Unread events that overflowed leave no gap: they push all others out."""
@@ -130,8 +175,27 @@ class _SymbolHistory:
             messages.append((event[1], *when, *public_view(event)))
         return messages
 
+    def place(self, feed_seq: int, *, entry_index: int | None, since: int | None) -> int | None:
+        """See `FeedHistory.place`. Of the newest instrument feed_seq is dense, so a message is
+        found by counting.
 
-def _symbol(event: Event) -> str:
-    """The instrument of an event that is about no order."""
-    symbol: str = event[2] if event[0] == PHASE_CHANGED else event[2][0]
-    return symbol
+        Args:
+            since: every entry after this one was seen here.
+        """
+        messages = self.read()
+        newest: int = messages[-1][0]
+        birth = len(messages) - newest  # where its message 1 would stand
+        at = birth + feed_seq - 1
+        if not -1 <= at < len(messages):
+            return None
+        place = self.end - len(messages) + at + 1
+        if entry_index is None or not feed_seq:
+            return place
+        if at + 1 < len(messages) and messages[at + 1][1] < entry_index:
+            return None
+        if at < 0:
+            is_same = since is not None and entry_index > since and not self.has_dropped
+            return place if is_same else None
+        # Of two in one entry one might be mistaken for the other.
+        is_young = birth >= 0 and messages[birth][1] == entry_index
+        return None if is_young or messages[at][1] > entry_index else place

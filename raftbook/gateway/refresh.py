@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from raftbook.core.book import Book
 from raftbook.core.ladder import Level
-from raftbook.core.types import Side
-from raftbook.gateway.queries import Queries
+from raftbook.core.types import Reject, Side
+from raftbook.gateway.queries import Queries, QueryError
 from raftbook.wire import pages
 
 _ABOVE_ALL: Final = 2**64
@@ -29,11 +29,20 @@ Place = tuple[Side, int]
 
 
 def refresh_pages(queries: Queries, symbol: str) -> Iterator[dict[str, Any]]:
-    """The pages of a book; each is made when it is asked for, from the state of that moment."""
+    """The pages of a book; each is made when it is asked for, from the state of that moment.
+
+    Raises:
+        QueryError: there is no such instrument any more.
+    """
     told: Place | None = None
     number = 0
+    begun: Book | None = None
     while True:
-        book = queries.exchange.books[symbol]
+        book = queries.exchange.books.get(symbol)
+        if book is None:
+            raise QueryError(Reject.UNKNOWN_INSTRUMENT, f"{symbol} was deleted")
+        if book is not begun:  # another instrument has this name now: that one is told
+            begun, told, number = book, None, 0
         part = _part(book, told)
         is_last = part.told is None
         if part.told is not None:

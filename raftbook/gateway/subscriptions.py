@@ -1,7 +1,8 @@
-"""What a client can listen to: the market's feed, its own reports, or every entry.
+"""What a client can listen to: the market, its own reports, or every entry.
 
-Owns where a subscription stands, so that each value is pushed once and in order. Values are packed
-as they are asked for: what a subscription begins with may be long. Knows no sockets.
+Owns where a subscription stands, so that each value is pushed once and in order; those of the
+market are in `market_streams.py`. Values are packed as they are asked for: what a subscription
+begins with may be long. Knows no sockets.
 """
 
 from __future__ import annotations
@@ -9,23 +10,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from raftbook.core.accounts import Account
 from raftbook.core.commands import NO_SESSION
 from raftbook.core.events import UNASKED, Event
 from raftbook.core.types import Reject
-from raftbook.feed.stream import FeedHistory, FeedMessage
+from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.arguments import text
+from raftbook.gateway.market_streams import MARKET_STREAMS
 from raftbook.gateway.privacy import is_head_of, report_view
 from raftbook.gateway.queries import INDEX_MAX, Arguments, Queries, QueryError, natural
-from raftbook.gateway.refresh import refresh_pages
 from raftbook.replica.machine import Applied
 from raftbook.wire import pages
 from raftbook.wire.packing import brief, pack
-
-REFRESHES_MAX: Final = 3
-"""How often a feed begins with the book again because its reader was overtaken."""
 
 
 class Subscription(Protocol):
@@ -60,8 +58,8 @@ def make_subscription(
     Raises:
         QueryError: unknown name, bad argument or not allowed.
     """
-    if name == "feed":
-        return _FeedSubscription(arguments, queries, feed)
+    if name in MARKET_STREAMS:
+        return MARKET_STREAMS[name](arguments, queries, feed)
     if name not in ("reports", "entries"):
         raise QueryError(Reject.MALFORMED, f"unknown subscription {brief(name)}")
     if account is None:
@@ -72,65 +70,6 @@ def make_subscription(
     if not account.is_operator:
         raise QueryError(Reject.NOT_AUTHORIZED, "subscription 'entries' is for operators")
     return _EntrySubscription(arguments, queries, kept_from)
-
-
-class _FeedSubscription:
-    """A feed begins with the book or with what the reader missed, made as it is read; only then
-    does it live, and takes what each entry adds."""
-
-    def __init__(self, arguments: Arguments, queries: Queries, feed: FeedHistory) -> None:
-        self.result: dict[str, Any] = {}
-        self._feed, self._queries = feed, queries
-        from_seq = _optional(arguments, "from_seq")
-        book = queries.answer("book", {"symbol": arguments.get("symbol"), "depth": 1}, None)
-        self._symbol: str = book["symbol"]
-        # from_seq is the first wanted; one that lies ahead was given by another node, wait for it
-        self._seq: int | None = None if from_seq is None else max(0, from_seq - 1)
-        self._is_live = self._seq is not None and self._seq >= book["feed_seq"]
-
-    def first(self) -> Iterable[bytes]:
-        return [] if self._is_live else self._catch_up()
-
-    def next(self, applied: Applied) -> Iterable[bytes]:
-        if not self._is_live:
-            return []
-        news = self._missed()
-        if news is None:
-            # This one entry brought more than is kept.
-            self._is_live = False
-            return self._catch_up()
-        if news:
-            self._seq = news[-1][0]
-        return list(map(pack, news))
-
-    def _missed(self) -> list[FeedMessage] | None:
-        """What came after the last message; None if some of it is no longer kept."""
-        assert self._seq is not None, "a feed that has not begun misses nothing"
-        news = self._feed.since(self._symbol, self._seq)
-        if news is None and self._queries.exchange.books[self._symbol].feed_seq <= self._seq:
-            return []  # nothing was ever fed here
-        return news
-
-    def _catch_up(self) -> Iterator[bytes]:
-        """The book if need be, and everything after it; whoever is slower than the market begins
-        anew with the book, but not for ever."""
-        for _ in range(REFRESHES_MAX):
-            news = None if self._seq is None else self._missed()
-            if news is None:
-                for page in refresh_pages(self._queries, self._symbol):
-                    if page["page"] == 1:
-                        self._seq = page["feed_seq"]
-                    yield pack(("refresh", page))
-                news = self._missed()
-            while news:
-                for message in news:
-                    self._seq = message[0]
-                    yield pack(message)
-                news = self._missed()
-            if news is not None:
-                self._is_live = True
-                return
-        raise QueryError(Reject.TOO_STALE, f"the feed of {self._symbol} is faster than its reader")
 
 
 def _reported_account(arguments: Arguments, reader: Account, queries: Queries) -> str:

@@ -34,6 +34,10 @@ BOOK_ORDERS: Final = 2_500
 everything else."""
 
 
+LEVEL_ROWS: Final = 10_000
+"""Price levels on one page or in one delta of `depth`."""
+
+
 def entry_pages(
     index: int, term: int, time_ns: int, replies: Sequence[Any]
 ) -> Iterator[tuple[Any, ...]]:

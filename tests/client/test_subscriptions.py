@@ -192,7 +192,7 @@ def test_a_gap_inside_a_connection_is_asked_for_again() -> None:
     flow = subscribed("feed", {}, symbol="S", from_seq=5)
     assert push(flow, (5, 1, 1, 1), (6, 1, 1, 1), (8, 1, 1, 1)) == [(5, 1, 1, 1), (6, 1, 1, 1)]
     assert flow.should_close is True
-    assert subscribe(flow, {})[3] == {"symbol": "S", "from_seq": 7}
+    assert subscribe(flow, {})[3] == {"symbol": "S", "from_seq": 7, "from_index": 1}
 
 
 LISTS = ("bids", "asks", "bid_orders", "ask_orders")
@@ -256,7 +256,7 @@ def test_half_a_book_is_nothing_and_begins_anew_elsewhere() -> None:
     flow = subscribed("feed", {}, symbol="S")
     assert push(flow, refresh_page(9, more=True, bid_orders=((1, 5, 1),))) == []
     flow.lost("gone", 0.0)
-    assert subscribe(flow, {})[3] == {"symbol": "S", "from_seq": None}
+    assert subscribe(flow, {})[3] == {"symbol": "S", "from_seq": None, "from_index": None}
     pages = [refresh_page(12, n, more=n < 2, bid_orders=((n, 5, 1),)) for n in (1, 2)]
     ((_, book),) = push(flow, *pages)
     assert book["bid_orders"] == ((1, 5, 1), (2, 5, 1))

@@ -1,6 +1,7 @@
 """Streams outlive the node they came from: no gap, no repeat, on another one."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,53 @@ def test_a_feed_stays_whole_while_one_node_after_another_dies(tmp_path: Path) ->
 
 def _seq(message: Any) -> int:
     return int(message[1]["feed_seq"] if message[0] == "refresh" else message[0])
+
+
+def test_price_levels_are_proved_again_at_another_node(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        leader = cluster.wait_leader()
+
+        async def scene() -> None:
+            ports = cluster.client_ports(leader)
+            async with AsyncClient(ports[1:] + ports[:1], account="bob", timeout_s=40.0) as trader:
+                async with asyncio.timeout(PATIENCE_S):
+                    while (await trader.query("status"))["engine_version"] < 2:
+                        await asyncio.sleep(0.05)
+                listener = AsyncClient(ports, timeout_s=40.0)
+                seen: list[tuple[int, Any, Any]] = []
+                depth = listener.depth(SYMBOL)
+
+                async def read() -> None:
+                    async for book in depth:
+                        seen.append((book.feed_seq, book.bids(99), book.asks(99)))
+                        assert not book.mismatches
+
+                reading = asyncio.create_task(read())
+
+                async def trade(count: int) -> None:
+                    for number in range(count):
+                        price = 100 + number % 4
+                        iceberg = c.place_order(SYMBOL, Side.SELL, 7, price, display_qty=2)
+                        await trader.request([iceberg])
+                        await trader.request([c.new_order(SYMBOL, Side.BUY, 1 + number % 5, 102)])
+
+                async with asyncio.timeout(PATIENCE_S):
+                    while not seen:
+                        await asyncio.sleep(0.01)
+                await trade(15)
+                trading = asyncio.create_task(trade(25))
+                cluster.kill(leader)
+                await trading
+                view = await trader.query("book", symbol=SYMBOL, depth=99)
+                async with asyncio.timeout(PATIENCE_S):
+                    while seen[-1][0] < view["feed_seq"]:
+                        assert not reading.done(), reading.exception()
+                        await asyncio.sleep(0.01)
+                assert seen[-1] == (view["feed_seq"], list(view["bids"]), list(view["asks"]))
+                assert [each[0] for each in seen] == sorted({each[0] for each in seen})
+                await depth.aclose()
+                with contextlib.suppress(StopAsyncIteration):
+                    await reading
+                await listener.close()
+
+        asyncio.run(scene())

@@ -93,6 +93,55 @@ class FeedBook:
     def _delete(self, order_id: int, side: int, price: int, qty: int) -> None:
         assert self.orders.pop(order_id) == [side, price, qty]
 
+    def _cross(
+        self,
+        price: int,
+        qty: int,
+        trade_id: int,
+        buy_id: int,
+        buy_price: int | None,
+        buy_shown: int | None,
+        sell_id: int,
+        sell_price: int | None,
+        sell_shown: int | None,
+    ) -> None:
+        assert self.trade_id in (None, trade_id - 1), f"trade {trade_id} after {self.trade_id}"
+        assert qty > 0
+        self.trade_id = trade_id
+        assert buy_price is None or buy_price >= price, f"{buy_id} pays {price}"
+        assert sell_price is None or sell_price <= price, f"{sell_id} gets {price}"
+        for order_id, side, its_price, shown in (
+            (buy_id, Side.BUY, buy_price, buy_shown),
+            (sell_id, Side.SELL, sell_price, sell_shown),
+        ):
+            if its_price is None:
+                assert shown is None and order_id not in self.orders
+                continue
+            order = self.orders[order_id]
+            assert order[:2] == [side, its_price]
+            assert shown is not None
+            order[2] = shown
+            if not shown:
+                del self.orders[order_id]
+
+    def _uncross(self, price: int | None, volume: int, imbalance: int) -> None:
+        assert (price is None) == (volume == 0)
+        best_bid = max((order[1] for order in self.orders.values() if order[0] == 1), default=None)
+        best_ask = min((order[1] for order in self.orders.values() if order[0] == 2), default=None)
+        crosses = best_bid is not None and best_ask is not None and best_bid >= best_ask
+        assert not crosses, f"an auction left {best_bid} above {best_ask}"
+
+    def _bust(self, trade_id: int, price: int, qty: int) -> None:
+        assert qty > 0 and (self.trade_id is None or trade_id <= self.trade_id)
+
+    def _amended(self, terms: tuple[Any, ...]) -> None:
+        assert type(terms[0]) is str
+
+    def _deleted(self) -> None:
+        assert not self.orders, "an instrument is deleted when nothing rests"
+        self.feed_seq = 0
+        self.trade_id = None
+
     def _phase(self, phase: int) -> None:
         assert phase > 0, "no phase"
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from raftbook.client.depth import DepthBook
 from raftbook.client.refresh import PagedBook
+from raftbook.client.subscription import DepthPosition
 from raftbook.core import commands as c
 from raftbook.core.types import Reject, Side, TimeInForce
 from raftbook.wire import client_messages as m
@@ -134,7 +136,63 @@ def test_a_reader_that_the_market_overtakes_begins_anew_and_not_for_ever(
 
     with caplog.at_level(logging.WARNING):
         at_the_door(tmp_path, scene, bounds=bounds, feed_kept=10)
-    assert "the feed of A is faster than its reader, connection dropped" in caplog.text
+    assert "the market in A is faster than its reader, connection dropped" in caplog.text
+
+
+def test_price_levels_beyond_every_buffer_reach_a_slow_reader_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "LEVEL_ROWS", 20)
+    bounds = replace(BOUNDS, buffer_bytes_max=4_000)
+
+    async def scene(door: Door) -> None:
+        alice, reader = door.caller(), door.caller()
+        session = await alice.open("alice")
+        seq = await _fill(alice, session, 1_000, prices=500)
+        await reader.greet()
+        reader.transport.is_full = True
+        reader.say(m.SUBSCRIBE, 1, "depth", {"symbol": "A"})
+        values: list[Any] = []
+        for number in range(30):
+            await reader.connection_round()
+            values += [push[2] for push in await reader.glance() if push[0] == m.PUSH]
+            mine = [c.cancel_order(order_id=1 + number), c.new_order("A", Side.BUY, 2, -250)]
+            alice.say(m.REQUEST, session, seq + number, mine)
+            await alice.hear()
+        values += [push[2] for push in await reader.hear() if push[0] == m.PUSH]
+        assert not reader.transport.was_aborted
+        assert reader.transport.most < bounds.buffer_bytes_max
+        told = [value[1] for value in values if value[0] == "refresh"]
+        assert len({page["feed_seq"] for page in told}) > 1, "the market stood still"
+        position, book = DepthPosition({"symbol": "A"}), DepthBook("A")
+        assert [book.take(position.take(value)) for value in values][-1]
+        view = door.server.queries.answer("book", {"symbol": "A", "depth": 0}, None)
+        assert (book.bids(9_999), book.asks(9_999)) == (view["bids"], view["asks"])
+
+    at_the_door(tmp_path, scene, bounds=bounds)
+
+
+@pytest.mark.parametrize("name", ["feed", "depth", "top"])
+def test_whoever_does_not_read_the_market_is_dropped(tmp_path: Path, name: str) -> None:
+    bounds = replace(BOUNDS, buffer_bytes_max=4_000)
+
+    async def scene(door: Door) -> None:
+        alice, reader = door.caller(), door.caller()
+        session = await alice.open("alice")
+        await reader.greet()
+        await reader.subscribe(name, symbol="A")
+        reader.transport.is_full = True
+        reader.connection.pause_writing()
+        for seq in range(1, 1_000):
+            alice.say(m.REQUEST, session, seq, [c.new_order("A", Side.BUY, 1, seq)])
+            await alice.hear()
+            if reader.transport.was_aborted:
+                break
+        assert reader.transport.was_aborted
+        assert seq > 10
+        assert not alice.is_closed
+
+    at_the_door(tmp_path, scene, bounds=bounds)
 
 
 def test_pages_leave_the_node_half_of_its_time(tmp_path: Path) -> None:
@@ -265,6 +323,7 @@ def test_no_page_is_longer_than_the_smallest_buffer() -> None:
         [instrument] * pages.INSTRUMENT_ROWS,
         {"bids": levels, "asks": levels, "bid_orders": orders, "ask_orders": orders},
         [(*[big] * 7, 2)] * pages.ROWS_MAX,  # trades
+        (*[big] * 4, [(1, big, big, 2**32 - 1)] * pages.LEVEL_ROWS, big, 1, big),  # a delta
     ):
         assert len(pack(page)) < pages.FRAME_BYTES_MAX
 
