@@ -59,7 +59,7 @@ def show_trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -
     with invocation.connect() as client:
         spec = known_spec(client, symbol)
         # Taken before the trades: what happens in between comes twice, never not at all.
-        feed_seq = client.book(symbol, 1).feed_seq
+        seen = client.book(symbol, 1)
         view = client.trades(symbol, limit)
         documents = [trade_document(symbol, trade) for trade in view.trades]
         if not follow:
@@ -71,7 +71,10 @@ def show_trades(invocation: Invocation, symbol: str, limit: int, follow: bool) -
             return
         _print_trades(printer, documents)
         last = view.trades[-1].trade_id if view.trades else 0
-        for message in client.subscribe("feed", symbol=symbol, from_seq=feed_seq + 1):
+        where = {"from_seq": seen.feed_seq + 1, "from_index": seen.applied_index}
+        for message in client.subscribe("feed", symbol=symbol, **where):
+            if message[3:] == ("deleted",):
+                last = 0  # an instrument that gets its symbol counts its trades anew
             document = _trade_of_feed(symbol, message, spec)
             if document is not None and document["trade_id"] > last:
                 last = document["trade_id"]
@@ -154,9 +157,15 @@ def _trade_of_feed(
     symbol: str, message: Sequence[Any], spec: InstrumentSpec
 ) -> dict[str, Any] | None:
     """A feed message as a trade; None for the others, the book as a whole included."""
-    if len(message) < 4 or message[3] != "trade":
+    if len(message) < 4 or message[3] not in ("trade", "cross"):
         return None
-    _, index, time_ns, _, maker_order_id, price, qty, trade_id, taker_side, _ = message
+    _, index, time_ns, kind, *fields = message
+    taker_order_id: int | None = None  # the public feed does not tell who took
+    if kind == "trade":
+        maker_order_id, price, qty, trade_id, taker_side, _ = fields
+    else:  # in an auction both stood there: buy and sell
+        price, qty, trade_id, maker_order_id, _, _, taker_order_id, _, _ = fields
+        taker_side = 0
     return {
         "trade_id": trade_id,
         "symbol": symbol,
@@ -167,8 +176,7 @@ def _trade_of_feed(
         "time_ns": time_ns,
         "entry_index": index,
         "maker_order_id": maker_order_id,
-        # The public feed does not tell who took.
-        "taker_order_id": None,
+        "taker_order_id": taker_order_id,
     }
 
 

@@ -25,6 +25,7 @@ from .init import init
 from .instrument import instrument
 from .invocation import Invocation, common_options, pass_invocation
 from .log import log
+from .market_feed import feed
 from .node import node
 from .order import order
 from .outcomes import MEANINGS, ExitCode, judge
@@ -69,6 +70,7 @@ for _verb in (
     candles,
     auction,
     events,
+    feed,
     instrument,
     account,
     currency,

@@ -14,6 +14,7 @@ from typing import Any
 
 from raftbook.client import Client, RequestReply
 from raftbook.client.rejects import Refused
+from raftbook.client.subscription import POSITIONS
 from raftbook.config import ClusterConfig
 from raftbook.core.commands import NO_SESSION, Command, open_session
 from raftbook.core.events import answers
@@ -22,7 +23,10 @@ from raftbook.core.form import engine_version_of
 from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import Reject
 from raftbook.errors import NoNodeReachable, OutcomeUnknown, RaftbookError
+from raftbook.feed.stream import FeedHistory
+from raftbook.gateway.market_streams import MARKET_STREAMS
 from raftbook.gateway.queries import Queries, QueryError
+from raftbook.gateway.subscriptions import make_subscription
 from raftbook.genesis import genesis_of
 from raftbook.replica.machine import Machine
 from raftbook.wire.entry import REGULAR, pack_entry, pack_request
@@ -216,14 +220,28 @@ class FakeClient(Client):
 
     def subscribe(self, name: str, **arguments: Any) -> Any:
         """What there is now; then somebody presses Ctrl-C."""
-        if name == "feed":
-            yield ("refresh", {})
+        if name in MARKET_STREAMS:
+            yield from self._market_stream(name, arguments)
         for applied in self._market.machine.recent:
             if name == "entries" and applied.index >= arguments["from_index"]:
                 yield from entry_pages(
                     applied.index, applied.term, applied.time_ns, applied.replies
                 )
         raise KeyboardInterrupt
+
+    def _market_stream(self, name: str, arguments: dict[str, Any]) -> Any:
+        """The real stream of a node that has been there from the beginning."""
+        market, history = self._market, FeedHistory(1_000)
+        for applied in market.machine.recent:
+            history.add(applied.index, applied.time_ns, applied.replies)
+        position = POSITIONS[name](arguments)
+        given = {key: value for key, value in position.arguments().items() if value is not None}
+        queries = market.queries(self.node)
+        stream = make_subscription(name, given, None, queries, history, 0)
+        for packed in stream.first():
+            value = position.take(unpack(packed))
+            if value is not None:
+                yield value
 
 
 class FakeAsyncClient:
