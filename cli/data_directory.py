@@ -110,15 +110,16 @@ class DataDirectory:
             if entry.index >= first:
                 yield entry, applied, machine.exchange
 
-    def check_reach(self, index: int) -> None:
-        """Refuses an index whose state cannot be rebuilt from here."""
+    def check_reach(self, index: int, *, option: str = "--until") -> None:
+        """Refuses an index whose state cannot be rebuilt from here; `option` is where it came
+        from."""
         low, high = self.reach
         if not low <= index <= high:
             covers = f"covers {low} to {high}" if low <= high else "holds no usable state"
             raise CommandFailed(
                 ExitCode.USAGE,
                 f"{self.directory}: index {index} is out of reach; it {covers}",
-                hint="choose another --until",
+                hint=f"choose another {option}",
             )
 
     def _start(self, index: int, genesis: Genesis) -> tuple[Machine, int]:

@@ -1,6 +1,7 @@
-"""`raftbook log`: read data directories of stopped nodes: dump, digest, diff.
+"""`raftbook log`: read data directories of stopped nodes.
 
-Owns the verbs and the search for the first difference. Must not know files: `data_directory.py`.
+Owns the group, dump, digest and diff, and the search for the first difference. Must not know files:
+`data_directory.py`.
 """
 
 from __future__ import annotations
@@ -13,26 +14,27 @@ from typing import TYPE_CHECKING
 import click
 
 from raftbook.core.exchange import Genesis
-from raftbook.storage.directory import JOURNAL_NAME
 from raftbook.storage.journal_file import FIRST_INDEX
 
 from .groups import VerbGroup
 from .invocation import Invocation, common_options, pass_invocation
+from .log_changes import show_changes
 from .log_entries import EntryReader, entry_text
+from .log_past import balances, book, order
+from .log_source import (
+    directory_argument,
+    genesis_for,
+    index_option,
+    open_directory,
+    say_skipped,
+)
+from .log_story import explain
 from .outcomes import CommandFailed, ExitCode
-from .output.printer import say
 
 if TYPE_CHECKING:
     from .data_directory import DataDirectory
 
-SNAPSHOTS_NAME = "snapshots"
-
-_directory = click.argument(
-    "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
-_until = click.option(
-    "--until", type=click.IntRange(min=1), metavar="INDEX", help="Stop after this entry."
-)
+until_option = index_option("--until", says="Stop after this entry.")
 
 
 @click.group("log", cls=VerbGroup)
@@ -44,10 +46,14 @@ def log() -> None:
     """
 
 
+for verb in (book, order, balances, explain):
+    log.add_command(verb)
+
+
 @log.command("dump")
-@_directory
+@directory_argument
 @click.option("--from", "first", type=click.IntRange(min=1), metavar="INDEX", help="Start here.")
-@_until
+@until_option
 @click.option(
     "--raw", is_flag=True, help="Only what was asked: needs no replay and no cluster.toml."
 )
@@ -57,14 +63,14 @@ def dump(
     invocation: Invocation, directory: Path, first: int | None, until: int | None, raw: bool
 ) -> None:
     """Print each entry: what was asked, and what the book answered."""
-    source = _open(directory)
+    source = open_directory(directory)
     last = min(until or source.last, source.last)
     reader = EntryReader()
     show = partial(invocation.printer.show_each, key="entries", text=entry_text)
     if raw:
         show(map(reader.asked, source.entries(first or 1, last)))
         return
-    genesis = _genesis(invocation, source)
+    genesis = genesis_for(invocation, source)
     low, _ = source.reach
     # What an entry did can be told only from the state before it.
     start = max(first or 1, source.first, low + 1)
@@ -75,18 +81,18 @@ def dump(
             hint=f"start with --from {start}",
         )
     show(starmap(reader.done, source.replay(start, last, genesis)))
-    _say_skipped(source)
+    say_skipped(source)
 
 
 @log.command("digest")
-@_directory
-@_until
+@directory_argument
+@until_option
 @common_options
 @pass_invocation
 def digest(invocation: Invocation, directory: Path, until: int | None) -> None:
     """Rebuild the book as it was after entry --until (default: the last) and print its digest."""
-    source = _open(directory)
-    genesis = _genesis(invocation, source)
+    source = open_directory(directory)
+    genesis = genesis_for(invocation, source)
     index = source.last if until is None else until
     source.check_reach(index)
     exchange = source.machine_at(index, genesis).exchange
@@ -97,7 +103,7 @@ def digest(invocation: Invocation, directory: Path, until: int | None) -> None:
         "instruments": len(exchange.books),
         "resting_orders": sum(book.resting_count for book in exchange.books.values()),
     }
-    _say_skipped(source)
+    say_skipped(source)
     invocation.printer.show(
         document,
         table=lambda: (
@@ -110,20 +116,38 @@ def digest(invocation: Invocation, directory: Path, until: int | None) -> None:
 @log.command("diff")
 @click.argument(
     "directories",
-    metavar="DIR DIR...",
+    metavar="DIR...",
     nargs=-1,
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
-@_until
+@until_option
+@index_option("--from", "since", says="With one DIR: what changed after this entry ...")
+@index_option("--to", says="... up to this one. [default: the last]")
 @common_options
 @pass_invocation
-def diff(invocation: Invocation, directories: tuple[Path, ...], until: int | None) -> None:
-    """Find the first index at which the directories differ; exit 6 if there is one."""
+def diff(
+    invocation: Invocation,
+    directories: tuple[Path, ...],
+    until: int | None,
+    since: int | None,
+    to: int | None,
+) -> None:
+    """Find the first index at which directories differ; exit 6 if there is one.
+
+    Of one directory, show what changed between two entries: books, orders and balances.
+    """
+    if since is not None or to is not None:
+        if len(directories) != 1 or since is None or until is not None:
+            raise click.UsageError("--from INDEX and --to INDEX go with one directory")
+        show_changes(invocation, directories[0], since, to)
+        return
     if len(directories) < 2:
-        raise click.UsageError("diff needs at least two directories")
-    sources = [_open(directory) for directory in directories]
-    genesis = _genesis(invocation, sources[0])
+        raise click.UsageError(
+            "diff needs two directories, or one with --from INDEX: what changed in it"
+        )
+    sources = [open_directory(directory) for directory in directories]
+    genesis = genesis_for(invocation, sources[0])
     last = min(source.last for source in sources)
     last = last if until is None else min(last, until)
     found = next(
@@ -146,7 +170,7 @@ def diff(invocation: Invocation, directories: tuple[Path, ...], until: int | Non
         ],
     }  # fmt: skip
     for source in sources:
-        _say_skipped(source)
+        say_skipped(source)
     invocation.printer.show(
         document,
         table=lambda: (
@@ -191,39 +215,3 @@ def _difference(
 
 def _digest_at(source: DataDirectory, index: int, genesis: Genesis) -> str:
     return source.machine_at(index, genesis).exchange.digest.value()
-
-
-def _open(directory: Path) -> DataDirectory:
-    # Here and not above: it loads Raft, which no other verb of a plain client needs.
-    from .data_directory import DataDirectory
-
-    if not (directory / JOURNAL_NAME).exists():
-        inner = sorted(path.parent.name for path in directory.glob(f"*/{JOURNAL_NAME}"))
-        if inner:
-            raise click.UsageError(f"{directory} holds {', '.join(inner)}: name one of them")
-        # A node's directory that lost its journal is for DataDirectory to explain.
-        if not (directory / SNAPSHOTS_NAME).is_dir():
-            raise click.UsageError(
-                f"{directory} is no node's directory, it holds no {JOURNAL_NAME}: "
-                "name one such as data/node-1"
-            )
-    return DataDirectory(directory)
-
-
-def _genesis(invocation: Invocation, source: DataDirectory) -> Genesis:
-    from raftbook.genesis import genesis_of
-
-    config = invocation.config
-    if config.cluster_id != source.identity.cluster_id:
-        raise CommandFailed(
-            ExitCode.USAGE,
-            f"{source.directory} is of cluster {source.identity.cluster_id!r}, "
-            f"{config.path} describes {config.cluster_id!r}",
-            hint="name its cluster.toml with --config",
-        )
-    return genesis_of(config)
-
-
-def _say_skipped(source: DataDirectory) -> None:
-    for name, problem in source.skipped.items():
-        say(f"passed over {name}: {problem}")

@@ -47,20 +47,24 @@ class EntryReader:
             return document | {"malformed": str(error), "requests": []}
         requests = []
         for session_id, request_seq, commands in content.requests:
-            symbol_of = None if exchange is None else _symbols(exchange, session_id)
+            symbol_of = None if exchange is None else symbols_of(exchange, session_id)
             named = [command_document(each, self.specs, symbol_of) for each in commands]
             requests.append(
                 {"session_id": session_id, "request_seq": request_seq, "commands": named}
             )
         return document | _time(content.time_ns) | {"requests": requests}
 
-    def done(self, entry: LogEntry, applied: Applied | None, exchange: Exchange) -> dict[str, Any]:
-        """The same with what the book answered; its time is the book's own, as in events."""
+    def learn(self, exchange: Exchange) -> None:
+        """Know the instruments of a state; an entry may have deleted what its own events are
+        about, so none is forgotten."""
         terms = {symbol: book.terms for symbol, book in exchange.books.items()}
         if terms != self._terms:
-            # An entry may have deleted what its own events are about.
-            self.specs |= _specs(exchange)
+            self.specs |= specs_of(exchange)
             self._terms = terms
+
+    def done(self, entry: LogEntry, applied: Applied | None, exchange: Exchange) -> dict[str, Any]:
+        """The same with what the book answered; its time is the book's own, as in events."""
+        self.learn(exchange)
         document = self.asked(entry, exchange)
         if applied is not None:
             document |= _time(applied.time_ns)
@@ -69,7 +73,7 @@ class EntryReader:
             if unasked:
                 document["requests"].insert(0, {"session_id": NO_SESSION, "commands": []})
             for request, reply in zip(document["requests"], replies, strict=True):
-                symbol_of = _symbols(exchange, request["session_id"])
+                symbol_of = symbols_of(exchange, request["session_id"])
                 request["events"] = [
                     event_document(event, self.specs, symbol_of) for event in reply[4]
                 ]
@@ -108,7 +112,7 @@ def _time(time_ns: int) -> dict[str, Any]:
     return {"time": rfc3339(time_ns), "time_ns": time_ns}
 
 
-def _symbols(exchange: Exchange, session_id: int) -> SymbolOf:
+def symbols_of(exchange: Exchange, session_id: int) -> SymbolOf:
     """Which instrument the orders that a session names are of."""
     session = exchange.sessions.by_id.get(session_id)
 
@@ -119,7 +123,7 @@ def _symbols(exchange: Exchange, session_id: int) -> SymbolOf:
     return symbol_of
 
 
-def _specs(exchange: Exchange) -> dict[str, InstrumentSpec]:
+def specs_of(exchange: Exchange) -> dict[str, InstrumentSpec]:
     """Instruments of a state, for decimals."""
     return {
         symbol: InstrumentSpec.from_wire(

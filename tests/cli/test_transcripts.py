@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,9 @@ from cli.main import run
 from raftbook import errors
 from raftbook.config import load_config, render_config
 from raftbook.gateway import queries
-from tests.cli.market import Market
+from raftbook.genesis import genesis_digest
+from raftbook.storage.journal import Journal, JournalIdentity
+from tests.cli.market import TERM, Market
 
 GOLDEN = Path(__file__).parent / "golden"
 REWRITE = os.environ.get("REWRITE_GOLDEN") == "1"
@@ -81,6 +84,8 @@ class Terminal:
             market.digests[int(detail)] = "bad0" * 8
         elif word == "forgot":
             market.digests[int(detail)] = None
+        elif word == "stop":
+            write_directory(market, Path(detail))
         elif word == "lost":
             market.replies_lost += 1
         elif word == "wait":
@@ -95,6 +100,20 @@ class Terminal:
             self._environ[name] = value
         else:
             raise AssertionError(f"@ {what}: nothing of that kind can happen")
+
+
+def write_directory(market: Market, directory: Path) -> None:
+    """What node 1 leaves on its disk when it is stopped."""
+    identity = JournalIdentity(market.config.cluster_id, 1, genesis_digest(market.config))
+    shutil.rmtree(directory, ignore_errors=True)
+    journal = Journal.open(directory, identity)
+    journal.set_vote(TERM, 1)
+    for index in range(2, market.payloads[0][0]):
+        journal.append(b"\x01", index, TERM)
+    for index, term, payload in market.payloads:
+        journal.append(payload, index, term)
+    journal.sync()
+    journal.close()
 
 
 def played(script: str, terminal: Terminal) -> Iterator[str]:
