@@ -157,20 +157,29 @@ _VIEWS: Final[dict[int, Callable[[Event], tuple[Any, ...]]]] = {
     INSTRUMENT_DELETED: lambda event: ("deleted",),
 }
 
-_NAMES_ITS_SYMBOL: Final = frozenset((PHASE_CHANGED, UNCROSSED, TRADE_BUSTED, INSTRUMENT_DELETED))
-_IS_A_TRADE: Final = frozenset((TRADE, AUCTION_TRADE))
-_HAS_TERMS: Final = frozenset((INSTRUMENT_CREATED, INSTRUMENT_AMENDED))
+_IN_TRADE, _IN_PLACE, _IN_TERMS = 1, 2, 3
+_SYMBOL_IS: Final = {
+    TRADE: _IN_TRADE,
+    AUCTION_TRADE: _IN_TRADE,
+    PHASE_CHANGED: _IN_PLACE,
+    UNCROSSED: _IN_PLACE,
+    TRADE_BUSTED: _IN_PLACE,
+    INSTRUMENT_DELETED: _IN_PLACE,
+    INSTRUMENT_CREATED: _IN_TERMS,
+    INSTRUMENT_AMENDED: _IN_TERMS,
+}
+"""Where the symbol stands in an event that does not begin with the terms of an order."""
 
 
 def symbol_of(event: Event) -> str:
-    """The instrument of an event with feed_seq > 0."""
-    kind = event[0]
-    if kind in _IS_A_TRADE:
-        symbol: str = event[5][3]
-    elif kind in _NAMES_ITS_SYMBOL:
+    """The instrument of an event with feed_seq > 0; asked of every event on every node."""
+    where = _SYMBOL_IS.get(event[0])
+    if where is None:
+        symbol: str = event[2][3]
+    elif where == _IN_TRADE:
+        symbol = event[5][3]
+    elif where == _IN_PLACE:
         symbol = event[2]
-    elif kind in _HAS_TERMS:
-        symbol = event[2][0]
     else:
-        symbol = event[2][3]
+        symbol = event[2][0]
     return symbol

@@ -19,6 +19,8 @@ from raftbook.feed.messages import FeedMessage, public_view, symbol_of
 ENDED_MAX: Final = 64
 """Deleted instruments whose last messages are kept."""
 
+_LISTINGS: Final = frozenset((INSTRUMENT_CREATED, INSTRUMENT_DELETED))
+
 
 class FeedHistory:
     """The last messages of each instrument, at most `kept` of each.
@@ -35,6 +37,7 @@ class FeedHistory:
     def __init__(self, kept: int) -> None:
         self.index = 0
         self._kept = kept
+        self._is_watched = False  # perhaps: asking the dictionary takes as long as the rest
         self.depths: WeakValueDictionary[str, DepthFeed] = WeakValueDictionary()
         self._by_symbol: dict[str, _SymbolHistory] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()  # deleted symbols, eldest first
@@ -48,7 +51,7 @@ class FeedHistory:
         self.index = index
         by_symbol = self._by_symbol
         when = (index, time_ns)
-        is_watched = bool(self.depths)
+        is_watched = self._is_watched
         for _, _, _, _, events, poss_dup in replies:
             if poss_dup:
                 continue
@@ -61,13 +64,14 @@ class FeedHistory:
                     history = by_symbol[symbol] = _SymbolHistory(self._kept, self._base)
                 history.unread.append((event, when))
                 history.end += 1
-                if event[0] == INSTRUMENT_DELETED or event[0] == INSTRUMENT_CREATED:
+                if event[0] in _LISTINGS:
                     self._listed(symbol, is_over=event[0] == INSTRUMENT_DELETED)
                 if is_watched and (depth := self.depths.get(symbol)) is not None:
                     depth.take(event, when)
         if is_watched:
             for depth in list(self.depths.values()):
                 depth.end_entry()
+            self._is_watched = bool(self.depths)
 
     def _listed(self, symbol: str, *, is_over: bool) -> None:
         """An instrument came or went. What deleted ones leave behind is bounded."""
@@ -136,6 +140,7 @@ class FeedHistory:
         depth = self.depths.get(book.symbol)
         if depth is None or depth.is_over:
             depth = self.depths[book.symbol] = DepthFeed(book, entry_index, self._kept)
+            self._is_watched = True
         return depth
 
     def forget(self) -> None:
