@@ -149,7 +149,7 @@ class Questions:
             return
         server = self._server
         try:
-            self.check_streams()
+            self._check_takes_part()
             subscription = make_subscription(
                 name,
                 arguments,
@@ -167,7 +167,10 @@ class Questions:
         self._outbox.put_pages(_pushes(number, subscription.first()), is_paced=True)
 
     def check_streams(self) -> None:
-        """Refuse to be whom a client waits for in vain: a stream from here would only be silent.
+        """Refuse to be whom a client waits for in vain, when another node may know more.
+
+        To begin a stream is allowed all the same: while nobody leads, no node is any newer, and who
+        listens must not be turned away by all of them.
 
         Raises:
             QueryError: this node is fenced, or has had no word of a market for long.
