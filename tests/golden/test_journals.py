@@ -96,9 +96,11 @@ def test_log_digest_says_the_same(golden: Path, capsys: pytest.CaptureFixture[st
 def test_a_node_starts_on_it_and_goes_on(golden: Path) -> None:
     expected = expected_of(golden)
     path = golden / "cluster.toml"
+    # The log of a cluster that was founded says where its node listens: those ports must be free.
     ports = dict(zip((7001, 7101, 8001), free_ports(3), strict=True))
     text = path.read_text()
     path.write_text(re.sub(r"\b(7001|7101|8001)\b", lambda m: str(ports[int(m[0])]), text))
+    client_port = load_config(path).node(1).client_port
     shutil.move(golden / "node-1", golden / "data" / "node-1")
     secret = golden / "cluster.secret"
     secret.write_text("ab" * 32)
@@ -116,9 +118,9 @@ def test_a_node_starts_on_it_and_goes_on(golden: Path) -> None:
     with open(golden / "log", "wb") as log:
         node = subprocess.Popen(command, stdout=log, stderr=log, cwd=golden)
     try:
-        status = until("the node has applied its log", lambda: _settled(ports[7101], expected))
+        status = until("the node has applied its log", lambda: _settled(client_port, expected))
         assert status["fenced"] is None
-        with Wire(ports[7101]) as wire:
+        with Wire(client_port) as wire:
             wire.greet("op")
             digest = wire.query("digest", index=expected["index"])["digest"]
             index = wire.query("snapshot")["snapshot_index"]
@@ -130,7 +132,7 @@ def test_a_node_starts_on_it_and_goes_on(golden: Path) -> None:
         assert (newest.index, newest.engine_version) == (index, ENGINE_VERSION)
         is_as_it_was = newest.state_digest == expected["state_digest"]
         assert is_as_it_was == (expected["engine_version"] == ENGINE_VERSION)
-        with Wire(ports[7101]) as wire:
+        with Wire(client_port) as wire:
             assert wire.greet("a", "goes-on") > 0
     finally:
         node.send_signal(signal.SIGTERM)

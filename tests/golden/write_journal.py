@@ -63,9 +63,8 @@ default_account = "op"
 [[nodes]]
 id = 1
 host = "127.0.0.1"
-raft_port = 7001
-client_port = 7101
-http_port = 8001
+raft_port = 17841
+client_port = 17842
 
 [[currencies]]
 name = "EUR"
@@ -222,7 +221,7 @@ def write(folder: Path) -> None:
     clock, time_ns = _Clock(), FIRST_TIME_NS
     replica = Replica(
         1,
-        configured([Member(1)]),
+        configured([Member(1, "127.0.0.1", 17841, 17842)]),
         machine=machine,
         log=journal,
         snapshots=store,
