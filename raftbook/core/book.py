@@ -197,7 +197,7 @@ class Book(Matcher):
         side, price = order.terms[4][0], order.terms[6]
         makers = self.asks if side == _BUY else self.bids
         if self.ledger is not None and price is None:
-            reason = self._fund_fired(order, self.ledger, makers)
+            reason = self._fund_fired(order, self.ledger)
             if reason:
                 self._end_rest(order, reason, events)
                 order.account.close(order)
@@ -212,7 +212,7 @@ class Book(Matcher):
         if not order.leaves_qty:
             order.account.close(order)
 
-    def _fund_fired(self, order: Order, ledger: Ledger, makers: Ladder) -> int:
+    def _fund_fired(self, order: Order, ledger: Ledger) -> int:
         """Hold what a stop without limit price needs now that it is a market order."""
         side = order.terms[4][0]
         amount = self.market_need(order.account, order.terms[4], order.leaves_qty)
