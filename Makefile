@@ -23,13 +23,16 @@ RUN := $(ENTER)$(BIN)/python
 # What the stage cannot find beside itself.
 export RAFTBOOK_TEST_DATA ?= $(abspath ../shared/data)
 
+# Test files run side by side, one process each; WORKERS=0 runs all in one.
+WORKERS ?= 2
+
 .PHONY: demo test check bench sim chaos compiled clean
 
 demo: $(INSTALLED)
 	@$(ENTER)$(BIN)/raftbook demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(INSTALLED)
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(PLAIN_VENV)/.installed
 	@$(PLAIN_VENV)/bin/python -m ruff check .

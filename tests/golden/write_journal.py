@@ -63,8 +63,8 @@ default_account = "op"
 [[nodes]]
 id = 1
 host = "127.0.0.1"
-raft_port = 17841
-client_port = 17842
+raft_port = 14841
+client_port = 14842
 
 [[currencies]]
 name = "EUR"
@@ -221,7 +221,7 @@ def write(folder: Path) -> None:
     clock, time_ns = _Clock(), FIRST_TIME_NS
     replica = Replica(
         1,
-        configured([Member(1, "127.0.0.1", 17841, 17842)]),
+        configured([Member(1, "127.0.0.1", 14841, 14842)]),
         machine=machine,
         log=journal,
         snapshots=store,
