@@ -4,8 +4,17 @@ from typing import Any
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.types import OrderType, Phase, SelfTradePrevention, Side, TimeInForce
+from raftbook.core.conditions import OrderConditions
+from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
+from raftbook.core.types import (
+    OrderType,
+    Phase,
+    PostOnly,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+    TrailUnit,
+)
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.wire import client_messages as m
 
@@ -56,8 +65,82 @@ EVENTS = {
     "CANCEL_REJECTED": (e.CANCEL_REJECTED, 0, 34, COMMANDS["CANCEL_ORDER"]),
     "SESSION_OPENED": (e.SESSION_OPENED, 0, 12, "alice", 41),
     "SESSION_CLOSED": (e.SESSION_CLOSED, 0, 12),
-    "INSTRUMENT_CREATED": (e.INSTRUMENT_CREATED, 1, tuple(TERMS)),
+    "INSTRUMENT_CREATED": (e.INSTRUMENT_CREATED, 1, TERMS[:PLAIN_TERMS]),
     "PHASE_CHANGED": (e.PHASE_CHANGED, 2, "BTC-USD", 4),
+}
+
+# What engine version 2 added. The messages below hold what version 1 had.
+_ALL_TERMS = TERMS._replace(
+    price_min=0, settlement=2, maker_fee=-5, taker_fee=20, volatility_band=50, volatility_call_ms=1
+)
+NEW_COMMANDS = {
+    "PLACE_ORDER": c.place_order(
+        "BTC-USD",
+        Side.BUY,
+        70_000,
+        10_125,
+        client_order_id="a18",
+        time_in_force=TimeInForce.GTD,
+        post_only=PostOnly.REPRICE,
+        display_qty=500,
+        expire_time_ns=1_767_225_700_000_000_000,
+    ),
+    "REPLACE_ORDER": c.replace_order(order_id=7, order_qty=5, display_qty=2),
+    "MASS_CANCEL": c.mass_cancel(symbol="BTC-USD", side=Side.SELL, price_low=-3, price_high=9),
+    "CANCEL_REPLACE": c.cancel_replace(
+        c.new_order("BTC-USD", Side.BUY, 2, 3), client_order_id="a18", or_place=True
+    ),
+    "PLACE_OCO": c.place_oco(
+        "BTC-USD",
+        Side.SELL,
+        5,
+        price=10_500,
+        stop_price=None,
+        trail_unit=TrailUnit.BASIS_POINTS,
+        trail_offset=150,
+        stop_client_order_id="s1",
+    ),
+    "ATTACH_SESSION": c.attach_session(cancel_on_disconnect=True, lease_ms=5_000),
+    "SESSION_LOST": c.session_lost(12, 3),
+    "RENEW_LEASE": c.renew_lease(12, 3),
+    "LIST_INSTRUMENT": c.list_instrument(_ALL_TERMS, Phase.PRE_OPEN),
+    "AMEND_INSTRUMENT": c.amend_instrument(_ALL_TERMS),
+    "DELETE_INSTRUMENT": c.delete_instrument("BTC-USD"),
+    "CALL_AUCTION": c.call_auction("BTC-USD", until_ns=1_767_225_700_000_000_000),
+    "CREATE_CURRENCY": c.create_currency("USD", 2),
+    "CREATE_ACCOUNT": c.create_account("carol", group="desk"),
+    "SET_ACCOUNT": c.set_account("carol", enabled=False, orders_per_s=10),
+    "DEPOSIT": c.deposit("carol", "USD", 10**12, "wire-1"),
+    "WITHDRAW": c.withdraw("carol", "USD", 5, "wire-2"),
+    "SET_KILL_SWITCH": c.set_kill_switch(account="carol", on=True),
+    "BUST_TRADE": c.bust_trade("BTC-USD", 17),
+    "ROLL_DAY": c.roll_day(),
+    "SET_DROP_COPY": c.set_drop_copy("bob", on=True),
+    "SET_API_KEY": c.set_api_key("carol", "key-1", "s3cret"),
+}
+_ICEBERG = (*_MAKER, tuple(OrderConditions(display_qty=2, oco_order_id=6)))
+NEW_EVENTS = {
+    "TRIGGERED": (e.TRIGGERED, 0, _ICEBERG, 10_120),
+    "REFILLED": (e.REFILLED, 7, _ICEBERG, 2, 5),
+    "REPRICED": (e.REPRICED, 0, _MAKER, 10_130),
+    "AUCTION_TRADE": (
+        *(e.AUCTION_TRADE, 8, 2, 10_125, 7, _TAKER, 7, 2, 70_875, _ICEBERG, 7, 0, 70_875),
+        *(-3, 12, 2, 0),
+    ),
+    "UNCROSSED": (e.UNCROSSED, 9, "BTC-USD", None, 0, 0),
+    "TRADE_BUSTED": (e.TRADE_BUSTED, 10, "BTC-USD", 2, 10_125, 7, _MAKER, _TAKER),
+    "INSTRUMENT_AMENDED": (e.INSTRUMENT_AMENDED, 11, tuple(_ALL_TERMS)),
+    "INSTRUMENT_DELETED": (e.INSTRUMENT_DELETED, 12, "BTC-USD"),
+    "CURRENCY_CREATED": (e.CURRENCY_CREATED, 0, "USD", 2),
+    "ACCOUNT_CHANGED": (e.ACCOUNT_CHANGED, 0, "carol", 0, 1, "desk", 0, 0, 0, 10, 0),
+    "BALANCE_CHANGED": (e.BALANCE_CHANGED, 0, "carol", "USD", -5, 10**12 - 5, "wire-2", 0),
+    "KILL_SWITCH_SET": (e.KILL_SWITCH_SET, 0, "", 1),
+    "MASS_CANCELED": (e.MASS_CANCELED, 0, "*", 1_000, 1),
+    "DAY_ROLLED": (e.DAY_ROLLED, 0, 1),
+    "SESSION_ATTACHED": (e.SESSION_ATTACHED, 0, 12, 3),
+    "SESSION_LAPSED": (e.SESSION_LAPSED, 0, 12, 3),
+    "DROP_COPY_SET": (e.DROP_COPY_SET, 0, "alice", "bob", 1),
+    "API_KEY_SET": (e.API_KEY_SET, 0, "carol", "key-1", 1),
 }
 
 _NONCE = bytes(range(32))

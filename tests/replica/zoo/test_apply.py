@@ -154,7 +154,8 @@ def test_f10_ours_rejects_what_makes_no_sense_and_goes_on(tmp_path: Path) -> Non
 
 def break_after_mutation(cluster: Cluster, node_id: int) -> None:
     """Let the exchange of one node fail when half of an entry has taken effect."""
-    handlers = cluster[node_id].machine.exchange._handlers
+    exchange = cluster[node_id].machine.exchange
+    handlers = exchange._handlers = dict(exchange._handlers)  # all exchanges share one table
     enter = handlers[NEW_ORDER]
     handlers[NEW_ORDER] = lambda *arguments: (enter(*arguments), fail())  # type: ignore[assignment,func-returns-value]
 
