@@ -15,6 +15,7 @@ from benchmarks.flows import SYMBOL, genesis
 from raftbook.core import commands as c
 from raftbook.core.commands import Command, Entry
 from raftbook.core.exchange import Exchange
+from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Phase, Side, TimeInForce
 
@@ -27,7 +28,8 @@ class Desk:
     """An exchange under engine version 2, and one session that talks to it."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange(genesis())
+        limits = Limits(open_orders_max=2_000_000)
+        self.exchange = Exchange(genesis()._replace(limits=limits))
         self.index = 0
         self.seq = 0
         self.time_ns = 10**18

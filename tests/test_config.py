@@ -228,7 +228,7 @@ def test_defaults_are_those_of_the_design() -> None:
         entries_kept=4096,
         snapshot_every_entries=20_000,
         snapshot_every_bytes=64 * 1024 * 1024,
-        fills_max=20_000,
+        fills_max=10_000,
         stops_max=10_000,
         triggers_max=1_000,
         cancel_page=1_000,

@@ -146,7 +146,7 @@ OLD = MINIMAL + BOB + BTC_USD + 'qty_max = "1000"\nreference_price = "0"\n'
     "text",
     [
         OLD + 'settlement = "none"\nmaker_fee = "0"\ntaker_fee = "-0.0"\n',
-        OLD + "[bounds]\nfills_max = 20000\napi_keys_max = 16\n",
+        OLD + "[bounds]\nfills_max = 10000\napi_keys_max = 16\n",
         OLD.replace(ALICE, ALICE + "balances = { }\n"),
     ],
     ids=["terms", "bounds", "balances"],

@@ -18,7 +18,7 @@ class Limits(NamedTuple):
     trades_kept: int = 1_000
     session_recent_ns: int = 60_000_000_000
     """A session active within this time is never given up for a new one."""
-    fills_max: int = 20_000
+    fills_max: int = 10_000
     """Trades of one sweep: what bounds the time that one command can take."""
     stops_max: int = 10_000
     """Stops that wait in one instrument."""
