@@ -40,6 +40,7 @@ _TOO_LATE: Final = int(Reject.TOO_LATE)
 _CANCEL_FAILED: Final = int(Reject.CANCEL_FAILED)
 _MASS_CANCEL: Final = int(Reject.MASS_CANCEL)
 _LIMIT: Final = int(OrderType.LIMIT)
+_ANY_SIDE: Final = frozenset((0, *map(int, Side)))
 EVERYBODY: Final = "*"
 """In the place of an account's name, in a mass cancel."""
 
@@ -265,7 +266,7 @@ def _mass_cancel_reject(exchange: Exchange, account: Account, command: Command) 
         return Reject.UNKNOWN_ACCOUNT
     if symbol and symbol not in exchange.books:
         return Reject.UNKNOWN_INSTRUMENT
-    if side not in (0, *map(int, Side)):
+    if side not in _ANY_SIDE:
         return Reject.BAD_SIDE
     if not symbol and not (price_low is None and price_high is None):
         return Reject.UNSUPPORTED_COMBINATION
