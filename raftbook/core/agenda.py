@@ -117,11 +117,6 @@ class Agenda:
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN
 
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether there is work for the very next entry, whatever its time."""
-        return not self.next_ns
-
     def expire_at(self, order: Order, time_ns: int) -> None:
         """A GTD order ends then; again when its time was changed."""
         heappush(self.expiries, (time_ns, order.terms[0], order))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import STAYING_TIMES, OrderConditions
 from raftbook.core.events import (
     ACCEPTED,
     REPLACED,
@@ -36,12 +36,6 @@ _BUY: Final = int(Side.BUY)
 _GTC: Final = int(TimeInForce.GTC)
 _FOK: Final = int(TimeInForce.FOK)
 _AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
-_STAYS: Final = frozenset(
-    map(
-        int,
-        (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD, TimeInForce.AT_AUCTION),
-    )
-)
 _REPRICE: Final = int(PostOnly.REPRICE)
 _FOK_CANNOT_FILL: Final = int(Reject.FOK_CANNOT_FILL)
 _MIN_QTY_NOT_MET: Final = int(Reject.MIN_QTY_NOT_MET)
@@ -67,7 +61,7 @@ class Book(Matcher):
         best = makers.best
         if best is not None and best.key >= bound and not self.is_call:
             self._take(order, makers, bound, events)
-        elif kind[2] == _GTC or kind[2] in _STAYS:
+        elif kind[2] == _GTC or kind[2] in STAYING_TIMES:
             own.append(order, price)
             self.resting_count += 1
             self.feed_seq = seq = self.feed_seq + 1

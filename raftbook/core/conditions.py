@@ -58,6 +58,8 @@ MARKET_TYPES: Final = frozenset(map(int, (OrderType.MARKET, OrderType.STOP, Orde
 TRAILING_TYPES: Final = frozenset(map(int, (OrderType.STOP, OrderType.STOP_LIMIT)))
 RESTING_TIMES: Final = frozenset(map(int, (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)))
 """What may stay in the book in continuous trading."""
+STAYING_TIMES: Final = RESTING_TIMES | {int(TimeInForce.AT_AUCTION)}
+"""What stays when it is entered: AT_AUCTION is let in during a call only."""
 
 
 def _combinations() -> dict[tuple[int, ...], tuple[int, ...]]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from raftbook.core.book_state import BookState
 from raftbook.core.candles import GATHERED_MAX
+from raftbook.core.conditions import STAYING_TIMES
 from raftbook.core.events import (
     AUCTION_TRADE,
     CANCELED,
@@ -33,12 +34,6 @@ from raftbook.core.types import (
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
 _FOK: Final = int(TimeInForce.FOK)
-_STAYS: Final = frozenset(
-    map(
-        int,
-        (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD, TimeInForce.AT_AUCTION),
-    )
-)
 _NONE: Final = int(SelfTradePrevention.NONE)
 _CANCEL_NEWEST: Final = int(SelfTradePrevention.CANCEL_NEWEST)
 _CANCEL_OLDEST: Final = int(SelfTradePrevention.CANCEL_OLDEST)
@@ -66,7 +61,7 @@ class Matcher(BookState):
         stopped = self._match(order, makers, limit, events)
         if not order.leaves_qty:
             return
-        stays = order.terms[6] is not None and order.terms[4][2] in _STAYS
+        stays = order.terms[6] is not None and order.terms[4][2] in STAYING_TIMES
         if stopped:
             self._end_rest(order, _FILL_LIMIT, events)
         elif limit > bound and makers.best is not None and makers.best.key >= bound:
