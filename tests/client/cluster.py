@@ -143,9 +143,17 @@ class Node:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for talk in list(self.talks):
-            talk.transport.abort()
-        await asyncio.sleep(0)
+        # What was accepted a moment ago is made in the loop's next turns: see connection_made.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        while self.talks:
+            for talk in list(self.talks):
+                talk.transport.abort()
+            await asyncio.sleep(0)
+
+    @property
+    def stopped(self) -> bool:
+        return self._server is None
 
     def push(self) -> None:
         for talk in list(self.talks):
@@ -168,6 +176,8 @@ class Talk(asyncio.Protocol):
         self.transport = transport
         self.node.connections += 1
         self.node.talks.append(self)
+        if self.node.stopped:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.node.talks.remove(self)
