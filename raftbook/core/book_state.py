@@ -11,7 +11,7 @@ from typing import Any, Final
 from raftbook.core.accounts import Account
 from raftbook.core.agenda import Agenda
 from raftbook.core.candles import Tape
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import OrderConditions, limit_of
 from raftbook.core.events import (
     Event,
 )
@@ -20,6 +20,7 @@ from raftbook.core.ladder import Ladder, Order
 from raftbook.core.ledger import Ledger
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
+from raftbook.core.pegs import Pegs
 from raftbook.core.stops import Stops, trailed
 from raftbook.core.types import (
     OrderType,
@@ -48,11 +49,12 @@ class BookState:
         tape: the last trades, and candles.
         resting_count: orders on both ladders.
         is_call: orders gather and nothing trades (phases PRE_OPEN and AUCTION).
-        is_odd: whether it is not simply trading (phase, money, stops): rules apply to its orders
-            that concern no other book's.
+        is_odd: whether it is not simply trading (phase, money, stops, pegs): rules apply to its
+            orders that concern no other book's.
         owes_auction: a call gathered orders, and no auction has been since.
         ledger: what settles its trades, None where no money moves.
         stops: orders that wait for a price, None until there is one.
+        pegs: pegged orders, None until there is one.
         at_auction: market orders for the auction by order_id, in order of arrival.
         call_until_ns: when logical time ends the call, 0 for a call without end; then call_then.
         busted: trades among the remembered ones that were undone.
@@ -79,6 +81,7 @@ class BookState:
         "notional_max",
         "orders_max",
         "owes_auction",
+        "pegs",
         "phase",
         "price_ceiling",
         "price_floor",
@@ -117,6 +120,7 @@ class BookState:
         self.orders_max = limits.book_orders_max
         self.tape = Tape(limits.trades_kept)
         self.stops: Stops | None = None
+        self.pegs: Pegs | None = None
         self.at_auction: dict[int, Order] = {}
         self.call_until_ns = 0
         self.call_then = int(Phase.CONTINUOUS)
@@ -144,7 +148,8 @@ class BookState:
     def judge(self) -> None:
         """Find out again whether it is odd, after phase, terms or stops have changed."""
         is_trading = self.phase == _CONTINUOUS
-        self.is_odd = not is_trading or self.ledger is not None or self.stops is not None
+        has_more = self.ledger is not None or self.stops is not None or self.pegs is not None
+        self.is_odd = not is_trading or has_more
 
     # -- questions --------------------------------------------------------------------------------
 
@@ -192,7 +197,7 @@ class BookState:
 
     def is_empty(self) -> bool:
         """Whether no order is open here, whether it rests, waits or gathers."""
-        return not (self.resting_count or self.stops or self.at_auction)
+        return not (self.resting_count or self.stops or self.pegs or self.at_auction)
 
     def trade(self, trade_id: int) -> Event | None:
         """A remembered trade, None for any other."""
@@ -233,7 +238,7 @@ class BookState:
         """What an order must hold, minor units, once it has these terms and this open quantity."""
         ledger = self.ledger
         assert ledger is not None, f"{self.symbol} does not settle"
-        side, price = terms[4][0], terms[6]
+        side, price = terms[4][0], limit_of(terms)
         if price is None and len(terms) > 7:
             conditions = OrderConditions(*terms[7])
             if conditions.trail_unit:

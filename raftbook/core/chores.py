@@ -12,6 +12,7 @@ from raftbook.core.agenda import NEVER, MassCancel
 from raftbook.core.call import set_phase
 from raftbook.core.events import MASS_CANCELED, SESSION_LAPSED, Event
 from raftbook.core.ladder import Order
+from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session
 from raftbook.core.types import Reject
 
@@ -45,6 +46,8 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
         del agenda.stopped[symbol]
         if exchange.books[symbol].stops is not None:
             exchange.books[symbol].fire_stops(events)
+    agenda.following.clear()
+    follow_all(exchange, events)
     agenda.plan(now_ns)
 
 

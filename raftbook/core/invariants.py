@@ -37,6 +37,9 @@ def check(exchange: Exchange) -> None:
 
 def _check_order(exchange: Exchange, order: Order) -> None:
     terms, special = order.terms, order.special
+    if len(terms) > 8:
+        pegs = order.book.pegs
+        assert pegs is not None and pegs.by_id.get(terms[0]) is order, f"{terms[0]} has no peg"
     assert terms[4][2] != TimeInForce.AT_AUCTION or terms[0] in order.book.at_auction, (
         f"order {terms[0]} is for the auction and does not gather"
     )
@@ -85,6 +88,11 @@ def _check_apart(book: Book) -> list[Order]:
         apart += book.stops
         wrong = [each for each in book.stops if each.terms[4][1] not in TRIGGERED_TYPES]
         assert not wrong, f"{wrong} wait for nothing"
+    if book.pegs is not None:
+        book.pegs.check()
+        apart += [order for order in book.pegs.by_id.values() if order.level is None]
+        standing = [order for order in book.pegs.by_id.values() if order.level is not None]
+        assert not standing or book.phase == Phase.CONTINUOUS, f"{book.symbol}: a peg is not parked"
     assert book.ledger is None or book.terms.settlement != Settlement.NONE, "a ledger too many"
     return apart
 
@@ -126,6 +134,8 @@ def _check_level(level: Level) -> list[Order]:
     total = sum(order.shown_qty() for order in orders)
     icebergs = sum(order.special is not None and order.special.display_qty > 0 for order in orders)
     assert level.icebergs == icebergs, f"level {level.price}: {level.icebergs} != {icebergs}"
+    pegs = sum(order.special is not None and order.special.is_pegged for order in orders)
+    assert level.pegs == pegs, f"level {level.price}: {level.pegs} pegs counted, {pegs} stand"
     assert level.qty == total, f"level {level.price}: qty {level.qty} != {total}"
     assert level.newest is orders[-1], f"level {level.price}: newest is not the last"
     older = None

@@ -35,3 +35,7 @@ class Limits(NamedTuple):
     """API keys of one account."""
     drop_copies_max: int = 16
     """Accounts that may read the reports of one."""
+    pegs_max: int = 1_000
+    """Pegged orders of one instrument, each of which may have to be looked at after a command."""
+    pegs_page: int = 1_000
+    """Pegged orders of one instrument that move in one entry; the others follow with the next."""

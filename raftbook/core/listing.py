@@ -22,6 +22,7 @@ from raftbook.core.events import (
     Event,
 )
 from raftbook.core.instrument import InstrumentTerms, terms_error
+from raftbook.core.pegs import follow
 from raftbook.core.sessions import Session
 from raftbook.core.types import Phase, Reject, Side
 
@@ -91,6 +92,9 @@ def amend_instrument(
     book.set_terms(terms, exchange.money.ledger(terms))
     book.feed_seq += 1
     events.append((INSTRUMENT_AMENDED, book.feed_seq, tuple(terms)))
+    if book.pegs is not None:
+        book.pegs.is_current = False
+        follow(book, events)
 
 
 def _amend_instrument_reject(exchange: Exchange, command: Command) -> int:
@@ -141,6 +145,8 @@ def set_phase(exchange: Exchange, session: Session, command: Command, events: li
     enter_phase(book, command[2], events)
     if book.stops is not None:
         book.fire_stops(events)
+    if book.pegs is not None:
+        follow(book, events)
 
 
 def _phase_reject(exchange: Exchange, symbol: str, phase: int) -> int:
@@ -165,7 +171,10 @@ def call_auction(
     if code:
         refuse(command, code, events)
         return
-    begin_call(exchange.books[command[1]], command[2], command[3], events)
+    book = exchange.books[command[1]]
+    begin_call(book, command[2], command[3], events)
+    if book.pegs is not None:
+        follow(book, events)
 
 
 def bust_trade(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:

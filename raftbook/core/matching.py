@@ -187,6 +187,8 @@ class Matcher(BookState):
         events.append(event)
         self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))
         if not maker.leaves_qty:
+            if special is not None and special.is_pegged:
+                self._forget_peg(maker)
             maker.account.close(maker)
         for order in (maker, taker):
             if order.special is not None and order.special.sibling is not None:
@@ -330,17 +332,25 @@ class Matcher(BookState):
     def _leave(self, order: Order) -> int:
         """Take an open order from where it stands: its feed_seq, 0 where the market saw nothing."""
         gathers = self.at_auction.pop(order.terms[0], None) is not None
+        special = order.special
+        is_pegged = special is not None and special.is_pegged
+        if is_pegged:
+            self._forget_peg(order)
         if order.level is not None:
             (self.bids if order.terms[4][0] == _BUY else self.asks).remove(order)
             self.resting_count -= 1
             self.feed_seq += 1
             return self.feed_seq
-        if not gathers:
-            assert self.stops is not None and order.special is not None, (
+        if not gathers and not is_pegged:
+            assert self.stops is not None and special is not None, (
                 f"order {order.terms[0]} is open and stands nowhere"
             )
-            self.stops.remove(order, order.special)
+            self.stops.remove(order, special)
         return 0
+
+    def _forget_peg(self, order: Order) -> None:
+        assert self.pegs is not None, f"order {order.terms[0]} is pegged, its book is not"
+        self.pegs.remove(order)
 
     def end_sibling(self, special: Special, events: list[Event]) -> None:
         """One of a pair traded, fired or was cancelled: the other one ends."""

@@ -8,6 +8,7 @@ twin are driven and must agree. Input lines:
     buy|sell ID QTY @ PRICE [ioc|fok|post-only] [MODE] [by ACCOUNT]
     buy|sell ID QTY market [fok|auction] [MODE] [by ACCOUNT]
     buy|sell ID QTY to-limit [MODE] [by ACCOUNT]      engine 2, as all below it and "auction"
+    buy|sell ID QTY peg primary|market|midpoint OFFSET [limit PRICE] [by ACCOUNT]
     cancel ID [by ACCOUNT]
     amend ID [to QTY] [@ PRICE] [by ACCOUNT]
     phase PHASE
@@ -29,6 +30,7 @@ from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     Reject,
     SelfTradePrevention,
@@ -149,6 +151,16 @@ def _command(words: list[str]) -> Command:
         price = int(rest[rest.index("@") + 1]) if "@" in rest else None
         return c.amend_order(client_order_id=name, order_qty=qty, price=price)
     assert verb in ("buy", "sell"), f"unknown line: {words}"
+    if "peg" in rest:
+        return c.place_peg(
+            SYMBOL,
+            Side[verb.upper()],
+            int(rest[0]),
+            PegReference[rest[2].upper()],
+            offset=int(rest[3]),
+            limit_price=int(rest[5]) if "limit" in rest else None,
+            client_order_id=name,
+        )
     if "to-limit" in rest or "auction" in rest:
         return _placed(verb, name, rest)
     is_market = "market" in rest
@@ -217,6 +229,8 @@ def _say(event: Any) -> str:
         return f"{name} rests {event[2][5]} @ {price}" if event[1] else ""
     if kind == e.RESTED:
         return f"{name} rests {event[3]} @ {price}"
+    if kind == e.REPRICED and event[1]:
+        return f"{name} leaves {event[3]}"
     if kind == e.REPRICED:
         return f"{name} is limited @ {price}"
     if kind == e.REPLACED:

@@ -188,6 +188,8 @@ transfers_kept = 2
 currencies_max = 4
 api_keys_max = 2
 drop_copies_max = 1
+pegs_max = 4
+pegs_page = 3
 """
 
 
@@ -319,6 +321,7 @@ def _beginning(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
             c.place_order("C", Side.SELL, 1, None, ord_type=MARKET, time_in_force=AT_AUCTION),
             c.new_order("C", Side.SELL, 1, 1),
             c.set_phase("C", Phase.CONTINUOUS),
+            c.set_phase("C", Phase.CANCEL_ONLY),
             c.set_phase("C", Phase.CLOSED),
             c.delete_instrument("C"),
             c.close_session(),
@@ -336,7 +339,8 @@ def _in_capitals(command: c.Command) -> c.Command:
 def _ending(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
     """All orders end, and time has nothing more to bring: so it may go on without a difference."""
     opening = (c.NO_SESSION, 1, (c.open_session("op", "last"),))
-    time_ns = exchange.now_ns
+    time_ns = exchange.now_ns + exchange.limits.session_recent_ns  # one gives way to the last one
+    yield time_ns, []
     yield time_ns, [opening]
     session_id = exchange.sessions.by_key["op", "last"].session_id
     yield time_ns, [(session_id, 1, (c.mass_cancel(account="*"), c.roll_day()))]

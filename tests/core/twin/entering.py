@@ -155,6 +155,8 @@ class Entering(Judging):
         terms = (*ids, wish.kind(), qty, wish.price)
         if conditions != (None, 0, 0, 0, 0, 0, 0, 0):
             terms = (*terms, conditions)
+        if wish.peg is not None:
+            terms = (*terms[:6], None, conditions, (*wish.peg, wish.price))
         order = TwinOrder(terms, qty, session.session_id, self.day)
         if self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)

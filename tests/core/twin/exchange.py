@@ -25,6 +25,8 @@ class Twin(Sessions):
         replies: list[Reply] = []
         offset = 0
         self.out = []
+        for instrument in self.instruments.values():
+            instrument.pegs_moved = 0
         if self.version >= 2:
             self.work_that_time_brings()
         if self.out:
@@ -64,6 +66,9 @@ class Twin(Sessions):
         self.expire_days()
         self.end_calls()
         self.go_on_with_stops(unfinished)
+        for instrument in self.instruments.values():
+            instrument.pegs_left = False
+        self.follow_all()
 
     def request(self, index: int, offset: int, session_id: int, seq: int, commands: Any) -> Reply:
         self.out = []
@@ -75,6 +80,7 @@ class Twin(Sessions):
         if session_id == c.NO_SESSION:
             for command in commands:
                 poss_dup = max(poss_dup, self.without_session(command))
+                self.follow_all()
         elif session is None:
             for command in commands:
                 self.refuse(command, Reject.UNKNOWN_SESSION, has_session=False)
@@ -87,6 +93,7 @@ class Twin(Sessions):
                 self.command(session, command)
                 if self.version >= 2:
                     self.look_at_all_stops()
+                    self.follow_all()
             session.highest = max(session.highest, seq)
             session.replies[seq] = (session_id, seq, index, offset, self.out, 0)
             window = range(session.highest - self.limits.reply_window + 1, session.highest + 1)
@@ -119,6 +126,8 @@ class Twin(Sessions):
             self.amend_order(own, command)
         elif kind == c.PLACE_OCO:
             self.place_oco(session, command)
+        elif kind == c.PLACE_PEG:
+            self.place_peg(session, command)
         elif kind == c.CANCEL_REPLACE:
             self.cancel_replace(session, command)
         elif kind == c.MASS_CANCEL:

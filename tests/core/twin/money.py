@@ -100,6 +100,8 @@ class Money(Base):
         """(price, amount) that a new order is held at: one of the two."""
         if wish.price is not None:
             return wish.price, 0
+        if wish.peg is not None:
+            return None, 0  # it sells
         if wish.stop_price is not None or wish.trail_unit:
             return self.stop_of_wish(wish), 0
         if wish.tif == Tif.AT_AUCTION or self.instruments[wish.symbol].in_call():

@@ -5,17 +5,18 @@ from typing import Any
 from raftbook.core import events as e
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase, Reject
-from tests.core.twin.cancelling import EVERYBODY, Cancelling
+from tests.core.twin.cancelling import EVERYBODY
 from tests.core.twin.forms import sound
 from tests.core.twin.judging import burst_of
 from tests.core.twin.money import worst_fee
+from tests.core.twin.pegs import Pegging
 from tests.core.twin.state import BIG, SECOND, TwinAccount, TwinInstrument, TwinOrder, TwinTrade
 
 DECIMALS_MAX = 18
 RATE_MAX = 1_000_000
 
 
-class Venue(Cancelling):
+class Venue(Pegging):
     # -------------------------------------------------------------------------------- instruments
 
     def create_instrument(self, command: Any) -> None:
