@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.agenda import Agenda
+from raftbook.core.auction import Uncrossing
 from raftbook.core.candles import Tape
 from raftbook.core.conditions import OrderConditions, limit_of
 from raftbook.core.events import (
@@ -52,6 +53,7 @@ class BookState:
         is_odd: whether it is not simply trading (phase, money, stops, pegs): rules apply to its
             orders that concern no other book's.
         owes_auction: a call gathered orders, and no auction has been since.
+        uncrossing: the auction under way, for which nothing else may touch its orders.
         ledger: what settles its trades, None where no money moves.
         stops: orders that wait for a price, None until there is one.
         pegs: pegged orders, None until there is one.
@@ -93,6 +95,7 @@ class BookState:
         "tape",
         "terms",
         "trade_id",
+        "uncrossing",
         "volatility_band",
     )
 
@@ -111,6 +114,7 @@ class BookState:
         self.phase = int(Phase.CONTINUOUS)
         self.is_call = False
         self.owes_auction = False
+        self.uncrossing: Uncrossing | None = None
         self.bids = Ladder(1)
         self.asks = Ladder(-1)
         self.feed_seq = 0
@@ -147,9 +151,13 @@ class BookState:
 
     def judge(self) -> None:
         """Find out again whether it is odd, after phase, terms or stops have changed."""
-        is_trading = self.phase == _CONTINUOUS
+        is_trading = self.is_trading()
         has_more = self.ledger is not None or self.stops is not None or self.pegs is not None
         self.is_odd = not is_trading or has_more
+
+    def is_trading(self) -> bool:
+        """Whether orders that cross trade now: in CONTINUOUS, once its auction is over."""
+        return self.phase == _CONTINUOUS and self.uncrossing is None
 
     # -- questions --------------------------------------------------------------------------------
 

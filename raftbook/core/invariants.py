@@ -9,7 +9,7 @@ from raftbook.core.book import Book
 from raftbook.core.conditions import RESTING_TIMES, TRIGGERED_TYPES
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Level, Order
-from raftbook.core.types import Phase, Settlement, Side, TimeInForce
+from raftbook.core.types import Settlement, Side, TimeInForce
 
 
 def check(exchange: Exchange) -> None:
@@ -31,6 +31,8 @@ def check(exchange: Exchange) -> None:
         assert newest <= exchange.last_order_id, "an order id beyond the counter"
     for order in open_orders.values():
         _check_order(exchange, order)
+    under_way = {each.symbol for each in exchange.books.values() if each.uncrossing is not None}
+    assert set(exchange.agenda.uncrossing) == under_way, f"{under_way} are not all that go on"
     _check_money(exchange, open_orders)
     _check_sessions(exchange)
 
@@ -92,7 +94,7 @@ def _check_apart(book: Book) -> list[Order]:
         book.pegs.check()
         apart += [order for order in book.pegs.by_id.values() if order.level is None]
         standing = [order for order in book.pegs.by_id.values() if order.level is not None]
-        assert not standing or book.phase == Phase.CONTINUOUS, f"{book.symbol}: a peg is not parked"
+        assert not standing or book.is_trading(), f"{book.symbol}: a peg is not parked"
     assert book.ledger is None or book.terms.settlement != Settlement.NONE, "a ledger too many"
     return apart
 
@@ -103,7 +105,7 @@ def _check_book(book: Book) -> list[Order]:
         *_check_ladder(book, book.asks, Side.SELL),
     ]
     bid, ask = book.bids.best, book.asks.best
-    if bid is not None and ask is not None and book.phase == Phase.CONTINUOUS:
+    if bid is not None and ask is not None and book.is_trading():
         assert bid.price < ask.price, f"{book.symbol} crossed: {bid.price} >= {ask.price}"
     assert book.resting_count == len(orders), f"{book.resting_count} counted, {len(orders)} rest"
     trades = book.tape.trades()

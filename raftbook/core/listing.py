@@ -75,7 +75,7 @@ def list_instrument(
     book.feed_seq = 1
     events.append((INSTRUMENT_CREATED, 1, tuple(book.terms)))
     if command[-1] != Phase.CONTINUOUS:
-        enter_phase(book, command[-1], events)
+        enter_phase(book, command[-1], 0, events)
 
 
 def amend_instrument(
@@ -104,6 +104,8 @@ def _amend_instrument_reject(exchange: Exchange, command: Command) -> int:
     book = exchange.books.get(terms.symbol)
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
+    if book.uncrossing is not None:
+        return Reject.PHASE_FORBIDS
     old = book.terms
     if (old.base, old.quote, old.settlement) != (terms.base, terms.quote, terms.settlement):
         return Reject.AMEND_NOT_ALLOWED
@@ -142,7 +144,7 @@ def set_phase(exchange: Exchange, session: Session, command: Command, events: li
         refuse(command, code, events)
         return
     book = exchange.books[command[1]]
-    enter_phase(book, command[2], events)
+    enter_phase(book, command[2], book.limits.auction_page, events)
     if book.stops is not None:
         book.fire_stops(events)
     if book.pegs is not None:
@@ -154,6 +156,8 @@ def _phase_reject(exchange: Exchange, symbol: str, phase: int) -> int:
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
     if phase not in (_PHASES if exchange.engine_version > 1 else _FIRST_PHASES):
+        return Reject.PHASE_FORBIDS
+    if book.uncrossing is not None:
         return Reject.PHASE_FORBIDS
     return Reject.INSTRUMENT_CLOSED if book.phase == Phase.CLOSED else 0
 

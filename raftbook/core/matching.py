@@ -23,6 +23,7 @@ from raftbook.core.events import (
     Event,
 )
 from raftbook.core.ladder import Ladder, Order, Special
+from raftbook.core.ledger import Ledger
 from raftbook.core.types import (
     Phase,
     Reject,
@@ -386,10 +387,20 @@ class Matcher(BookState):
         self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))
         for order in (buy, sell):
             if not order.leaves_qty:
+                self.at_auction.pop(order.terms[0], None)
                 order.account.close(order)
+        if ledger is not None and buy.leaves_qty and buy.terms[6] is None:
+            self._hold_less(buy, ledger)
         for order in (buy, sell):
             if order.special is not None and order.special.sibling is not None:
                 self.end_sibling(order.special, events)
+
+    def _hold_less(self, buy: Order, ledger: Ledger) -> None:
+        """Give back what a buy without limit price holds too much, after it has traded."""
+        leaves = buy.leaves_qty
+        need = ledger.need(_BUY, self.price_ceiling * leaves, leaves, buy.fee_units)
+        if need < buy.held:
+            ledger.hold(buy, need)
 
     def _reduce_at_auction(self, order: Order, qty: int) -> None:
         level, special = order.level, order.special

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _MALFORMED: Final = int(Reject.MALFORMED)
 _UNKNOWN_ORDER: Final = int(Reject.UNKNOWN_ORDER)
 _TOO_LATE: Final = int(Reject.TOO_LATE)
+_PHASE_FORBIDS: Final = int(Reject.PHASE_FORBIDS)
 _CANCEL_FAILED: Final = int(Reject.CANCEL_FAILED)
 _MASS_CANCEL: Final = int(Reject.MASS_CANCEL)
 _LIMIT: Final = int(OrderType.LIMIT)
@@ -231,6 +232,8 @@ def cancel_order(
         events.append((CANCEL_REJECTED, 0, _UNKNOWN_ORDER, command))
     elif not order.leaves_qty:
         events.append((CANCEL_REJECTED, 0, _TOO_LATE, command))
+    elif order.book.uncrossing is not None:
+        events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
     else:
         order.book.cancel(order, 0, events)
         if order.book.pegs is not None:
@@ -252,6 +255,9 @@ def cancel_replace(
         reason = _UNKNOWN_ORDER if order is None else _TOO_LATE
         events.append((CANCEL_REJECTED, 0, reason, command))
         code = wish.reject(account) if or_place else _CANCEL_FAILED
+    elif order.book.uncrossing is not None:
+        events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
+        code = _CANCEL_FAILED
     elif or_place:
         order.book.cancel(order, 0, events)
         code = wish.reject(account)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.core.ladder import Ladder, Order
-from raftbook.core.types import PegReference, Phase, Side
+from raftbook.core.types import PegReference, Side
 
 if TYPE_CHECKING:
     from raftbook.core.book import Book
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _BUY: Final = int(Side.BUY)
 _PRIMARY: Final = int(PegReference.PRIMARY)
 _MARKET: Final = int(PegReference.MARKET)
-_CONTINUOUS: Final = int(Phase.CONTINUOUS)
 
 
 class Pegs:
@@ -74,7 +73,7 @@ def follow(book: Book, events: list[Event]) -> None:
     """
     pegs = book.pegs
     assert pegs is not None, f"{book.symbol} has no pegged orders"
-    if book.phase != _CONTINUOUS:
+    if not book.is_trading():
         if not pegs.is_parked:
             _park(book, pegs, events)
         return

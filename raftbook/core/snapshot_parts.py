@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account, Balance, Guard
 from raftbook.core.agenda import MassCancel
+from raftbook.core.auction import Clearing, Uncrossing
 from raftbook.core.book import Book
-from raftbook.core.call import CALLS
+from raftbook.core.call import CALLS, left_at_auction
 from raftbook.core.candles import WIDTHS_NS
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Order, Special
@@ -126,7 +127,7 @@ def restore_account(exchange: Exchange, account: Account, value: Value) -> None:
 def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value:
     """(waiting orders, arrivals, price seen by trailing stops, market orders for the auction,
     limit orders for it, whether one is owed, end of call, phase then, busted trades, candles,
-    pegged orders that wait)"""
+    pegged orders that wait, the auction under way or None)"""
     waiting: list[Order] = []
     arrivals, seen = 0, None
     if book.stops is not None:
@@ -150,7 +151,13 @@ def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value
             for order in (() if book.pegs is None else book.pegs.by_id.values())
             if order.level is None
         ),
+        None if book.uncrossing is None else _export_auction(book.uncrossing),
     )
+
+
+def _export_auction(auction: Uncrossing) -> Value:
+    found = None if auction.found is None else tuple(auction.found)
+    return (found, auction.left, int(auction.is_told))
 
 
 def _arrival(order: Order) -> int:
@@ -184,7 +191,20 @@ def restore_book(
         exchange.agenda.calls[book.symbol] = until_ns
     book.busted = dict.fromkeys(busted)
     book.tape.restore([], candles)
-    _restore_pegs(exchange, book, [order_of(exchange, each) for pegs in more for each in pegs])
+    if more:
+        pegs, auction = more
+        _restore_pegs(exchange, book, [order_of(exchange, each) for each in pegs])
+        if auction is not None:
+            _restore_auction(book, auction)
+
+
+def _restore_auction(book: Book, value: Value) -> None:
+    """Go on with an auction, once all orders are known."""
+    found, left, is_told = value
+    book.uncrossing = auction = Uncrossing(None if found is None else Clearing(*found))
+    auction.left, auction.is_told = left, bool(is_told)
+    if is_told:
+        auction.ending = left_at_auction(book)
 
 
 def _restore_pegs(exchange: Exchange, book: Book, waiting: list[Order]) -> None:
@@ -242,8 +262,8 @@ def restore_money(exchange: Exchange, value: Value) -> None:
 
 
 def export_agenda(exchange: Exchange) -> Value:
-    """(day, orders of ended days, mass cancels, instruments with stops, and with pegged orders,
-    that go on in the next entry)"""
+    """(day, orders of ended days, mass cancels; instruments in which stops, pegged orders, an
+    auction go on with the next entry)"""
     agenda = exchange.agenda
     ended = [order for order in agenda.ended_day if order.leaves_qty]
     return (
@@ -252,6 +272,7 @@ def export_agenda(exchange: Exchange) -> Value:
         tuple(_export_job(job) for job in agenda.mass_cancels),
         tuple(agenda.stopped),
         tuple(agenda.following),
+        tuple(agenda.uncrossing),
     )
 
 
@@ -278,8 +299,9 @@ def restore_agenda(exchange: Exchange, value: Value) -> None:
         job.session_id, job.symbol, job.side, job.price_low, job.price_high = criteria
         agenda.mass_cancels.append(job)
     agenda.stopped = dict.fromkeys(stopped)
-    for following in more:
-        agenda.following = dict.fromkeys(following)
+    if more:
+        following, uncrossing = more
+        agenda.following, agenda.uncrossing = dict.fromkeys(following), dict.fromkeys(uncrossing)
     for session in exchange.sessions.by_id.values():
         if session.lease_ns:
             agenda.leases[session.session_id] = session.lease_end_ns()

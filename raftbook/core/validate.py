@@ -102,7 +102,7 @@ def new_order_reject(
         return Reject.MALFORMED
     if not (client_order_id.isascii() and client_order_id.isprintable()) or " " in client_order_id:
         return Reject.MALFORMED
-    if is_odd and (account.blocked or book is None or book.phase != _CONTINUOUS):
+    if is_odd and (account.blocked or book is None or not book.is_trading()):
         code = _closed_reject(account, book)
         if code:
             return code
@@ -146,9 +146,14 @@ def _closed_reject(account: Account, book: Book | None) -> int:
         return account.blocked
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
+    return phase_reject(book)
+
+
+def phase_reject(book: Book) -> int:
+    """Why no order of this instrument may be entered or amended now, 0 for none."""
     if book.phase != _CONTINUOUS and not book.is_call:
         return _PHASE_REJECTS[book.phase]
-    return 0
+    return 0 if book.uncrossing is None else Reject.PHASE_FORBIDS
 
 
 def _means_reject(
@@ -363,10 +368,7 @@ def amend_reject(order: Order | None, order_qty: Any, price: Any) -> int:
         return Reject.TOO_LATE
     if order.account.blocked:
         return order.account.blocked
-    book = order.book
-    if book.phase != _CONTINUOUS and not book.is_call:
-        return _PHASE_REJECTS[book.phase]
-    return 0
+    return phase_reject(order.book)
 
 
 def amended_reject(order: Order, terms: tuple[Any, ...], *, has_qty: bool, leaves: int) -> int:

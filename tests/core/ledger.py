@@ -62,7 +62,7 @@ class Ledger:
         self.trade_ids: dict[str, int] = {}
         self.phases: dict[str, int] = {}
         self.purse = Purse(genesis)
-        self._auction: list[tuple[int, int]] = []  # (price, qty) of an auction under way
+        self._auctions: dict[str, list[tuple[int, int]]] = {}  # (price, qty) of those under way
 
     def read(self, replies: list[Reply]) -> None:
         """Take one entry's replies in; raises AssertionError on the first thing amiss."""
@@ -94,9 +94,9 @@ class Ledger:
                 ]
                 for side in (Side.BUY, Side.SELL)
             )
-            if self.phases.get(symbol, Phase.CONTINUOUS) == Phase.CONTINUOUS:
+            trades = self.phases.get(symbol, Phase.CONTINUOUS) == Phase.CONTINUOUS
+            if trades and symbol not in self._auctions:
                 assert not bids or not asks or max(bids) < min(asks), f"{symbol} is crossed"
-        assert not self._auction, "an auction was not told to its end"
 
     def _read(self, event: Event, following: Event | None) -> None:
         if event[1]:
@@ -171,7 +171,7 @@ class Ledger:
             assert maker.rests or maker.stands_by, event
             assert taker.rests or taker.stands_by, event
             assert (maker.terms.kind[0], taker.terms.kind[0]) == (Side.BUY, Side.SELL), event
-            self._auction.append((price, qty))
+            self._auctions.setdefault(symbol, []).append((price, qty))
         shown = extras[2:] if extras else (None, None)
         for line, (_, cum_qty, leaves_qty, cum_notional), shown_qty in (
             (maker, sides[:4], shown[0]),
@@ -318,11 +318,11 @@ class Ledger:
         line.rests = line.rests and bool(kept)
 
     def _uncrossed(self, event: Event) -> None:
-        _, feed_seq, _, price, volume, _ = event
-        assert feed_seq and {price for price, _ in self._auction} <= {price}, event
-        assert volume == sum(qty for _, qty in self._auction), event
+        _, feed_seq, symbol, price, volume, _ = event
+        trades = self._auctions.pop(symbol, [])
+        assert feed_seq and {price for price, _ in trades} <= {price}, event
+        assert volume == sum(qty for _, qty in trades), event
         assert (price is None) == (volume == 0), event
-        self._auction = []
 
     def _busted(self, event: Event) -> None:
         _, feed_seq, _, _, price, qty, *both = event

@@ -84,6 +84,13 @@ LISTING = Profile(
     accounts=("op", "op", "op", "a", "b", "a", "b", "d"),
     venue=("instrument",) * 12 + ("money", "money", "phase", "call", "bust", "account"),
 )
+UNCROSSING = Profile(
+    ("new",) * 30 + ("cancel", "amend", "cancel_replace", "mass", "peg", "oco"),
+    ("gtc",) * 3 + ("at_auction", "market_auction", "to_limit") * 2 + ("iceberg", "day", "gtd"),
+    symbols=("A", "A", "A", "F"),
+    accounts=("a", "b", "d", "f", "a", "b", "d", "f", "a", "b", "d", "f", "op"),
+    venue=("phase", "call", "call", "phase", "roll"),
+)
 PEGGING = Profile(
     ("peg",) * 9
     + ("new",) * 9
@@ -97,6 +104,7 @@ PEGGING = Profile(
     venue=("phase", "phase", "call", "call", "money", "bust", "roll", "instrument"),
 )
 PROFILES = {
+    "uncrossing": UNCROSSING,
     "pegging": PEGGING,
     "everything": EVERYTHING,
     "stopping": STOPPING,

@@ -29,7 +29,9 @@ PLAIN = InstrumentTerms("B", "gas", "usd", "1", "1", 50, -9, 9)
 GENESIS = Genesis(
     (FUNDED, PLAIN),
     (("op", True), ("a", False), ("b", False)),
-    Limits(trades_kept=50, fills_max=12, expiries_page=3, cancel_page=4),
+    Limits(
+        trades_kept=50, fills_max=12, expiries_page=3, cancel_page=4, auction_page=4, pegs_page=3
+    ),
     currencies=(("oil", 0), ("usd", 2)),
 )
 OPENING: tuple[Request, ...] = (

@@ -12,6 +12,7 @@ twin are driven and must agree. Input lines:
     cancel ID [by ACCOUNT]
     amend ID [to QTY] [@ PRICE] [by ACCOUNT]
     phase PHASE
+    wait                                 an entry that holds nothing
     book                                 every resting order, each side best first
     new|change|send FIELD=VALUE ...      a command given field by field, right or wrong
 
@@ -98,6 +99,9 @@ class _Market:
         words = line.split()
         if words == ["book"]:
             return self._book()
+        if words == ["wait"]:
+            self.index += 1
+            return [said for event in self._enter() if (said := _say(event))]
         account = "anna"
         if len(words) > 2 and words[-2] == "by":
             account = words[-1]
@@ -119,11 +123,12 @@ class _Market:
 
     def _apply(self, session_id: int, request_seq: int, command: Command) -> list[Any]:
         self.index += 1
-        replies = self.pair.apply(
-            Entry(self.index, 10**18, ((session_id, request_seq, (command,)),))
-        )
+        return self._enter((session_id, request_seq, (command,)))
+
+    def _enter(self, *requests: c.Request) -> list[Any]:
+        replies = self.pair.apply(Entry(self.index, 10**18, requests))
         self.pair.check()
-        return list(replies[0][4])
+        return [event for reply in replies for event in reply[4]]
 
     def _book(self) -> list[str]:
         """The resting orders as the engine holds them, after asking whether the twin agrees."""

@@ -188,6 +188,7 @@ transfers_kept = 2
 currencies_max = 4
 api_keys_max = 2
 drop_copies_max = 1
+auction_page = 3
 pegs_max = 4
 pegs_page = 3
 """

@@ -110,6 +110,9 @@ class Entering(Judging):
             if not or_place:
                 return self.refuse(command, Reject.CANCEL_FAILED)
             reason = self.why_not_new(session.account, wish)
+        elif self.instruments[old.symbol].auction is not None:
+            self.private(e.CANCEL_REJECTED, int(Reject.PHASE_FORBIDS), command)
+            return self.refuse(command, Reject.CANCEL_FAILED)
         else:
             kept = self.keep_the_market()
             self.end(old, e.CANCELED, Reject.NONE)

@@ -59,16 +59,22 @@ class Twin(Sessions):
 
     def work_that_time_brings(self) -> None:
         # What this work itself leaves undone goes on with the next entry.
-        jobs, unfinished = list(self.mass_cancels), self.unfinished()
+        unfinished = self.unfinished()
+        room = self.go_on_with_auctions()
+        if not self.auctions():
+            self.what_is_due(room, unfinished)
+        for instrument in self.instruments.values():
+            instrument.pegs_left = False
+        self.follow_all()
+
+    def what_is_due(self, room: int, unfinished: list[str]) -> None:
+        jobs = list(self.mass_cancels)
         self.end_leases()
         self.go_on_with_mass_cancels(jobs)
         self.expire_orders()
         self.expire_days()
-        self.end_calls()
+        self.end_calls(room)
         self.go_on_with_stops(unfinished)
-        for instrument in self.instruments.values():
-            instrument.pegs_left = False
-        self.follow_all()
 
     def request(self, index: int, offset: int, session_id: int, seq: int, commands: Any) -> Reply:
         self.out = []

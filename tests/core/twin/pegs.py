@@ -4,7 +4,7 @@ from typing import Any
 
 from raftbook.core import events as e
 from raftbook.core.types import PegReference as Peg
-from raftbook.core.types import Phase, Side
+from raftbook.core.types import Side
 from tests.core.twin.base import price_reject
 from tests.core.twin.cancelling import Cancelling
 from tests.core.twin.entering import Wish
@@ -37,7 +37,7 @@ class Pegging(Cancelling):
 
     def wants(self, order: TwinOrder) -> int | None:
         instrument = self.instruments[order.symbol]
-        if instrument.phase != Phase.CONTINUOUS:
+        if not instrument.trades_now():
             return None
         kind, offset, limit = order.terms[8]
         own = self.best_of_others(order.symbol, order.side)
@@ -63,7 +63,7 @@ class Pegging(Cancelling):
     def follow(self, symbol: str) -> None:
         """Once after a whole command: who wants another price leaves, then all of them join."""
         instrument = self.instruments[symbol]
-        trades = instrument.phase == Phase.CONTINUOUS
+        trades = instrument.trades_now()
         if trades and instrument.pegs_left:
             return
         movers = [order for order in self.pegs_of(symbol) if self.wants(order) != order.wanted]

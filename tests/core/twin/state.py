@@ -141,6 +141,18 @@ class TwinTrade:
 
 
 @dataclass
+class TwinAuction:
+    """An auction that was begun: what it found, and how far it is."""
+
+    began: int
+    price: int | None
+    volume: int
+    imbalance: int
+    left: int
+    told: bool = False
+
+
+@dataclass
 class TwinInstrument:
     terms: InstrumentTerms
     created: int = 0
@@ -151,10 +163,14 @@ class TwinInstrument:
     gathered: bool = False  # a call began and no auction has ended it yet
     until_ns: int | None = None  # when the call ends by itself, and in which phase
     then: int = Phase.CONTINUOUS
+    auction: TwinAuction | None = None  # not over yet
     stops_left: bool = False  # more stops were reached than may fire after one command
     pegs_left: bool = False  # more pegged orders want to move than may in one entry
     pegs_moved: int = 0  # in this entry
     remembered: list[TwinTrade] = field(default_factory=list)
+
+    def trades_now(self) -> bool:
+        return self.phase == Phase.CONTINUOUS and self.auction is None
 
     def in_call(self) -> bool:
         return self.phase in (Phase.PRE_OPEN, Phase.AUCTION)

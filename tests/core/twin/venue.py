@@ -58,6 +58,8 @@ class Venue(Pegging):
             return self.refuse(command, Reject.MALFORMED)
         if terms.symbol not in self.instruments:
             return self.refuse(command, Reject.UNKNOWN_INSTRUMENT)
+        if self.instruments[terms.symbol].auction is not None:
+            return self.refuse(command, Reject.PHASE_FORBIDS)
         old = self.instruments[terms.symbol].terms
         if (terms.base, terms.quote, terms.settlement) != (old.base, old.quote, old.settlement):
             return self.refuse(command, Reject.AMEND_NOT_ALLOWED)
@@ -93,7 +95,7 @@ class Venue(Pegging):
         phases = first if self.version < 2 else tuple(Phase)
         if reason := self.phase_change_reject(symbol, phase, phases):
             return self.refuse(command, reason)
-        self.change_phase(symbol, phase)
+        self.change_phase(symbol, phase, self.limits.auction_page)
         return None
 
     def call_auction(self, command: Any) -> None:
@@ -111,6 +113,8 @@ class Venue(Pegging):
         if symbol not in self.instruments:
             return Reject.UNKNOWN_INSTRUMENT
         if phase not in phases:
+            return Reject.PHASE_FORBIDS
+        if self.instruments[symbol].auction is not None:
             return Reject.PHASE_FORBIDS
         if self.instruments[symbol].phase == Phase.CLOSED:
             return Reject.INSTRUMENT_CLOSED
