@@ -4,9 +4,10 @@ A file is blocks parted by empty lines. Lines that start with # are talk. A bloc
 input lines, `----`, and the answers, each input in a log entry of its own. Both the engine and its
 twin are driven and must agree. Input lines:
 
-    market [field=value ...]             before anything else: instrument terms and bounds
+    market [engine=2] [field=value ...]  before anything else: instrument terms and bounds
     buy|sell ID QTY @ PRICE [ioc|fok|post-only] [MODE] [by ACCOUNT]
-    buy|sell ID QTY market [fok] [MODE] [by ACCOUNT]
+    buy|sell ID QTY market [fok|auction] [MODE] [by ACCOUNT]
+    buy|sell ID QTY to-limit [MODE] [by ACCOUNT]      engine 2, as all below it and "auction"
     cancel ID [by ACCOUNT]
     amend ID [to QTY] [@ PRICE] [by ACCOUNT]
     phase PHASE
@@ -80,6 +81,7 @@ def play(text: str) -> str:
 class _Market:
     def __init__(self, line: str) -> None:
         fields: dict[str, Any] = {k: int(v) for k, v in _pairs(line.split()[1:]).items()}
+        engine = fields.pop("engine", 1)
         bounds = {k: fields.pop(k) for k in list(fields) if k in Limits._fields}
         accounts = tuple((name, name == "op") for name in ACCOUNTS)
         self.pair = Pair(Genesis((TERMS._replace(**fields),), accounts, Limits(**bounds)))
@@ -87,6 +89,8 @@ class _Market:
         self.request_seqs = dict.fromkeys(range(1, len(ACCOUNTS) + 1), 0)
         for name in ACCOUNTS:
             self._apply(c.NO_SESSION, 0, c.open_session(name, "k"))
+        if engine > 1:
+            self._apply(c.NO_SESSION, 0, c.set_engine_version(engine, "x"))
 
     def tell(self, line: str) -> list[str]:
         words = line.split()
@@ -145,6 +149,8 @@ def _command(words: list[str]) -> Command:
         price = int(rest[rest.index("@") + 1]) if "@" in rest else None
         return c.amend_order(client_order_id=name, order_qty=qty, price=price)
     assert verb in ("buy", "sell"), f"unknown line: {words}"
+    if "to-limit" in rest or "auction" in rest:
+        return _placed(verb, name, rest)
     is_market = "market" in rest
     time_in_force = TimeInForce.IOC if is_market or "ioc" in rest else TimeInForce.GTC
     modes = [mode for word, mode in MODES.items() if word in rest]
@@ -157,6 +163,22 @@ def _command(words: list[str]) -> Command:
         ord_type=OrderType.MARKET if is_market else OrderType.LIMIT,
         time_in_force=TimeInForce.FOK if "fok" in rest else time_in_force,
         post_only="post-only" in rest,
+        self_trade_prevention=modes[0] if modes else SelfTradePrevention.NONE,
+    )
+
+
+def _placed(verb: str, name: str, rest: list[str]) -> Command:
+    """An order of engine version 2."""
+    modes = [mode for word, mode in MODES.items() if word in rest]
+    ord_type = OrderType.LIMIT if "@" in rest else OrderType.MARKET
+    return c.place_order(
+        SYMBOL,
+        Side[verb.upper()],
+        int(rest[0]),
+        int(rest[2]) if "@" in rest else None,
+        client_order_id=name,
+        ord_type=OrderType.MARKET_TO_LIMIT if "to-limit" in rest else ord_type,
+        time_in_force=TimeInForce.AT_AUCTION if "auction" in rest else TimeInForce.GTC,
         self_trade_prevention=modes[0] if modes else SelfTradePrevention.NONE,
     )
 
@@ -186,13 +208,17 @@ def _say(event: Any) -> str:
         return f"{'rejected' if kind == e.REJECTED else 'refused'} {Reject(event[2]).name}"
     if kind == e.PHASE_CHANGED:
         return f"phase {Phase(event[3]).name}"
-    if kind == e.TRADE:
+    if kind in (e.TRADE, e.AUCTION_TRADE):
         return f"{event[5][2]} x {event[9][2]}  {event[4]} @ {event[3]}"
+    if kind == e.UNCROSSED:
+        return "no auction price" if event[3] is None else f"auction price {event[3]}"
     name, price = event[2][2], event[2][6]
     if kind == e.ACCEPTED:
         return f"{name} rests {event[2][5]} @ {price}" if event[1] else ""
     if kind == e.RESTED:
         return f"{name} rests {event[3]} @ {price}"
+    if kind == e.REPRICED:
+        return f"{name} is limited @ {price}"
     if kind == e.REPLACED:
         place = "keeps its place" if event[7] else "leaves its place"
         return f"{name} replaced: open {event[6]} -> {event[5]} @ {price}, {place}"
