@@ -201,7 +201,7 @@ def _nodes(document: Mapping[str, object], file: str) -> tuple[NodeAddress, ...]
 
 
 def _http_port(table: Table) -> int | None:
-    """Reserved: it may be absent."""
+    """It may be absent: then the node has no HTTP port."""
     if "http_port" not in table.values:
         return None
     return table.integer("http_port", low=1, high=PORT_MAX, example=8001)

@@ -57,7 +57,7 @@ class NodeAddress:
     """Where one node is reached: by its peers and by clients.
 
     Attributes:
-        http_port: reserved: the key may be given, and nothing listens there yet.
+        http_port: for browsers and HTTP clients; None for a node without.
     """
 
     node_id: int
