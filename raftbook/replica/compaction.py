@@ -35,6 +35,7 @@ class Compaction:
         failed_index: the last one that could not be written, 0 for none.
         making_index: the one being written, 0 for none.
         seconds: how long the last one took to be written and verified.
+        snapshot_bytes: the size of the newest one.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Compaction:
         self._every_entries, self._every_bytes, self._reports = every_entries, every_bytes, reports
         self._needed_from, self._clock = needed_from, clock
         self.seconds = self._began = 0.0
+        self.snapshot_bytes = 0
         self.snapshot_index = self.failed_index = self.making_index = 0
         self._bytes = 0  # applied since the last snapshot began
         self._is_wanted = False  # a snapshot on disk turned out to be damaged
@@ -87,7 +89,7 @@ class Compaction:
                 problems.append(str(error))
                 continue
             self._fit_log(file.header)
-            self.snapshot_index = file.index
+            self.snapshot_index, self.snapshot_bytes = file.index, file.header.size
             return file.index
         if log.base_index == 1:
             return 1
@@ -102,7 +104,7 @@ class Compaction:
         """Let the state and the log be those of a snapshot file that is whole."""
         self._restore(header)
         self._fit_log(header)
-        self.snapshot_index = header.index
+        self.snapshot_index, self.snapshot_bytes = header.index, header.size
         self._snapshots.prune()
 
     def applied(self, payload_bytes: int) -> None:
@@ -154,6 +156,8 @@ class Compaction:
             if keep_from > self._log.base_index:
                 self._log.trim_to(keep_from)
             self._snapshots.prune()
+            newest = self._snapshots.newest()
+            self.snapshot_bytes = 0 if newest is None else newest.size
             self._reports.snapshot_written(index, self._log.base_index)
 
     def _held(self, keep_from: int) -> int:

@@ -74,7 +74,7 @@ class Proposer:
         return len(self._pending)
 
     @property
-    def bytes(self) -> int:
+    def waiting_bytes(self) -> int:
         """The size of all that wait."""
         return self._bytes
 

@@ -340,7 +340,7 @@ class Replica:
     @property
     def pending_bytes(self) -> int:
         """Their size."""
-        return self._proposer.bytes
+        return self._proposer.waiting_bytes
 
     @property
     def forwarded_count(self) -> int:
@@ -366,6 +366,11 @@ class Replica:
     def snapshot_s(self) -> float:
         """How long the last snapshot took, 0 before the first."""
         return self._compaction.seconds
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """The size of the newest snapshot, 0 without one."""
+        return self._compaction.snapshot_bytes
 
     def start_snapshot(self) -> int:
         """Begin a snapshot of the applied state, unless one is under way; its index."""
