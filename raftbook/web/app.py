@@ -13,11 +13,17 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from raftbook.web import cluster, health, live, market_view
 from raftbook.web.context import WebContext
 
 Part = Callable[[WebContext], list[BaseRoute]]
 
-PARTS: Final[tuple[Part, ...]] = ()
+PARTS: Final[tuple[Part, ...]] = (
+    health.routes,
+    cluster.routes,
+    market_view.routes,
+    live.routes,
+)
 """Asked in order: a route of an earlier part hides an equal one of a later part."""
 
 
