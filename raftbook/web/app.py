@@ -13,11 +13,12 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from raftbook.web.binance import front
 from raftbook.web.context import WebContext
 
 Part = Callable[[WebContext], list[BaseRoute]]
 
-PARTS: Final[tuple[Part, ...]] = ()
+PARTS: Final[tuple[Part, ...]] = (front.routes,)
 """Asked in order: a route of an earlier part hides an equal one of a later part."""
 
 
