@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from raftbook.web import cluster, health, live, market_view
+from raftbook.web.binance import front
 from raftbook.web.context import WebContext
 
 Part = Callable[[WebContext], list[BaseRoute]]
@@ -23,6 +24,7 @@ PARTS: Final[tuple[Part, ...]] = (
     cluster.routes,
     market_view.routes,
     live.routes,
+    front.routes,
 )
 """Asked in order: a route of an earlier part hides an equal one of a later part."""
 
