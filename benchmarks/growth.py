@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _by_entry() -> Series:
         for _ in range(PROBES)
     ]
     sizes = (1, 10, 100, 1_000, 4_000)
-    return {size: _best_us(lambda: _entries(genesis(), orders, size), PROBES) for size in sizes}
+    return {size: _best_us(partial(_entries, genesis(), orders, size), PROBES) for size in sizes}
 
 
 def _best_us(prepare: Callable[[], Callable[[], None]], count: int) -> float:
