@@ -13,6 +13,7 @@ from raftbook.core import events as e
 from raftbook.core.commands import Command
 from raftbook.core.events import Event
 from raftbook.core.form import form_error
+from raftbook.core.types import Phase
 from tests.core.flow import Choose
 from tests.core.venue_flow import Flow
 from tests.core.venue_market import MS
@@ -75,6 +76,8 @@ class VenueTrader(Flow):
         """The commands of one request; whatever attaches the session comes first, once."""
         self.now_ns = max(self.now_ns, self._clock_ns())
         drawn = [self._command() for _ in range(count)]
+        if self.speaker == OPERATOR and self._choose((True, True, False)):
+            drawn.append(self._mended())
         attaching = [command for command in drawn if command[0] == c.ATTACH_SESSION]
         others = [command for command in drawn if command[0] != c.ATTACH_SESSION]
         return tuple(attaching[:1] + others)
@@ -97,7 +100,8 @@ class VenueTrader(Flow):
 
     def expire(self, choose: Choose) -> int:
         unit = self._unit_ns
-        return self.now_ns + int(choose((unit, 1, 2 * unit, 10 * unit, 100 * unit, 0, -1)))
+        steps = (2 * unit, unit, 10 * unit, 10 * unit, 100 * unit, 1, -1)
+        return self.now_ns + int(choose(steps))
 
     def trader_command(self, choose: Choose, kind: str) -> Any:
         if kind != "attach":
@@ -111,10 +115,22 @@ class VenueTrader(Flow):
         self.ended[terms[1]] = [*self.ended.get(terms[1], ()), terms[0]][-4:]
 
     def _command(self) -> Command:
-        command = self.command(self._choose, self.speaker == OPERATOR)
+        is_operating = self.speaker == OPERATOR and self._choose((True, False, False))
+        command = self.command(self._choose, is_operating)
         if form_error(command) is not None or command[0] in _ABOUT_SESSIONS:
             command = self.new_order(self._choose)  # what a gateway would not let into the log
         return self._named(command)
+
+    def _mended(self) -> Command:
+        """Something that lets trading go on: else a venue so troubled soon stands still."""
+        choose = self._choose
+        name = choose(("a", "b", "d", "f"))
+        if choose((True, False)):
+            return c.set_phase(choose(("A", "B", "Q", "F", "K")), Phase.CONTINUOUS)
+        if choose((True, False)):
+            return c.set_kill_switch(account=choose(("", name)), on=False)
+        limits = dict.fromkeys(("open_orders_max", "order_qty_max", "order_notional_max"), 0)
+        return c.set_account(name, enabled=True, orders_per_s=0, orders_burst=0, **limits)
 
     def _named(self, command: Command) -> Command:
         """The same with a name of our own wherever a new order has none."""

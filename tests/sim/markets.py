@@ -157,6 +157,8 @@ class MixedMarket:
                 session_recent_ns=limits.session_recent_ns,
                 reply_window=limits.reply_window,
                 closed_orders_max=limits.closed_orders_max,
+                open_orders_max=30,
+                book_orders_max=30,
             ),
         )
 
