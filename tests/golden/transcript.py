@@ -12,6 +12,7 @@ twin are driven and must agree. Input lines:
     phase PHASE
     book                                 every resting order, each side best first
     new|change|send FIELD=VALUE ...      a command given field by field, right or wrong
+    place|replace FIELD=VALUE ...        the same of PLACE_ORDER and REPLACE_ORDER
 
 MODE is cancel-newest, cancel-oldest, cancel-both or decrement; the account is anna unless said.
 
@@ -45,7 +46,6 @@ from raftbook.core.candles import MINUTE_NS
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import answers
 from raftbook.core.exchange import Genesis
-from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import OrderType, Phase, SelfTradePrevention, Side, TimeInForce
 from tests.core.pair import Pair
@@ -56,13 +56,13 @@ from tests.golden.transcript_talk import (
     MODES,
     START_NS,
     SYMBOL,
+    TERMS,
     command_of,
     duration_ns,
     value_of,
 )
 
 ACCOUNTS = ("op", "anna", "ben", "cleo")
-TERMS = InstrumentTerms(SYMBOL, "xyz", "eur", "1", "1", 1_000, -1_000, 1_000)
 
 
 def check_or_rewrite(path: Path) -> None:
@@ -126,7 +126,7 @@ class _Market:
         session_id = ACCOUNTS.index(account) + 1
         self.request_seqs[session_id] += 1
         request_seq = self.request_seqs[session_id]
-        if words[0] in ("new", "change", "send"):
+        if words[0] in (*_FIELDS, "send"):
             fields = _pairs(words[1:])
             session_id = int(fields.pop("session", session_id))
             request_seq = int(fields.pop("seq", request_seq))
@@ -249,19 +249,23 @@ def _command(words: list[str]) -> Command:
     )
 
 
+_ORDER = {"symbol": SYMBOL, "side": 1, "type": 2, "tif": 1, "qty": 1, "price": 1, "id": ""}
+_WAITING = {"stop": None, "unit": 0, "offset": 0, "show": 0, "min": 0, "until": 0, "quote": 0}
+_CHANGE = {"order_id": 0, "id": "", "qty": None, "price": None}
+_FIELDS: dict[str, tuple[int, dict[str, Any]]] = {
+    "new": (c.NEW_ORDER, _ORDER | {"post": 0, "mode": 0}),
+    "place": (c.PLACE_ORDER, _ORDER | {"post": 0, "mode": 0} | _WAITING),
+    "change": (c.AMEND_ORDER, _CHANGE),
+    "replace": (c.REPLACE_ORDER, _CHANGE | dict.fromkeys(("stop", "offset", "show", "until"))),
+}
+"""Commands that can be given field by field, and what their fields are unless said."""
+
+
 def _field_by_field(verb: str, fields: dict[str, str]) -> Command:
-    """A raw command: `new` an order, `change` one, or `send` bare values to show bad form."""
-    values: dict[str, Any] = {
-        name: None if value == "none" else int(value) if value.lstrip("-").isdigit() else value
-        for name, value in fields.items()
-    }
-    if verb == "new":
-        order = {"symbol": SYMBOL, "side": 1, "type": 2, "tif": 1, "qty": 1, "price": 1, "id": ""}
-        order |= {"post": 0, "mode": 0} | values
-        assert len(order) == 9, f"unknown field among {sorted(values)}"
-        return (c.NEW_ORDER, *order.values())
-    if verb == "change":
-        change = {"order_id": 0, "id": "", "qty": None, "price": None} | values
-        assert len(change) == 4, f"unknown field among {sorted(values)}"
-        return (c.AMEND_ORDER, *change.values())
-    return tuple(values.values())
+    """A raw command: one of `_FIELDS`, or `send` with bare values to show bad form."""
+    values = {name: value_of(value) for name, value in fields.items()}
+    if verb == "send":
+        return tuple(values.values())
+    kind, defaults = _FIELDS[verb]
+    assert set(values) <= set(defaults), f"unknown field among {sorted(values)}"
+    return (kind, *(defaults | values).values())

@@ -21,6 +21,7 @@ from raftbook.core.types import (
 )
 
 SYMBOL: Final = "XYZ"
+TERMS: Final = InstrumentTerms(SYMBOL, "xyz", "eur", "1", "1", 1_000, -1_000, 1_000)
 START_NS: Final = 1_000_000_020 * 10**9
 """When a whole market begins: at a full minute."""
 MODES: Final = {
@@ -168,10 +169,7 @@ def _venue(verb: str, rest: Words, terms: InstrumentTerms | None, now_ns: int) -
             fields["enabled"] = bool(fields["enabled"])
         return c.set_account(name, **fields)
     if verb == "list":
-        symbol = rest.next()
-        return c.list_instrument(
-            InstrumentTerms(symbol, *(terms or ())[1:])._replace(**rest.pairs())
-        )
+        return c.list_instrument(TERMS._replace(symbol=rest.next(), **rest.pairs()))
     if verb == "delete":
         return c.delete_instrument(rest.next())
     assert verb == "terms" and terms is not None, f"unknown line: {verb}"
