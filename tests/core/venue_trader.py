@@ -52,6 +52,7 @@ class VenueTrader(Flow):
         clock_ns: wall clock, for what is to end at some time.
         unit_ns: what a short while is here; in the tests of the core it is a millisecond.
         trades: highest trade id by symbol, as far as all clients that share it were told.
+        is_guest: others trade in the same cluster, so nothing is said that concerns all accounts.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class VenueTrader(Flow):
         unit_ns: int,
         trades: dict[str, int],
         profile: Profile = EVERYTHING,
+        is_guest: bool = False,
     ) -> None:
         super().__init__(profile)
+        self._is_guest = is_guest
         self.speaker, self._prefix, self._choose = account, prefix, choose
         self._clock_ns, self._unit_ns = clock_ns, unit_ns
         self.now_ns = 0
@@ -119,7 +122,15 @@ class VenueTrader(Flow):
         command = self.command(self._choose, is_operating)
         if form_error(command) is not None or command[0] in _ABOUT_SESSIONS:
             command = self.new_order(self._choose)  # what a gateway would not let into the log
-        return self._named(command)
+        return self._named(self._modest(command) if self._is_guest else command)
+
+    def _modest(self, command: Command) -> Command:
+        """The same about one account or one of the venue's instruments, where it is about all."""
+        if command[0] == c.SET_KILL_SWITCH and not command[1]:
+            return (command[0], "a", command[2])
+        if command[0] == c.MASS_CANCEL and command[1] == "*" and not command[3]:
+            return (*command[:3], "A", *command[4:])
+        return command
 
     def _mended(self) -> Command:
         """Something that lets trading go on: else a venue so troubled soon stands still."""
