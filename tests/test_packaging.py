@@ -15,6 +15,11 @@ def test_extra_and_group_dev_are_equal() -> None:
     assert PYPROJECT["dependency-groups"]["dev"] == extra
 
 
+def test_development_has_what_the_gateway_needs() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    assert set(extras["gateway"]) <= set(extras["dev"])
+
+
 def test_version_is_only_in_the_package() -> None:
     assert "version" not in PYPROJECT["project"]
     assert PYPROJECT["project"]["dynamic"] == ["version"]

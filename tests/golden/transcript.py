@@ -20,6 +20,7 @@ MODE is cancel-newest, cancel-oldest, cancel-both or decrement; the account is a
 currencies: eur in cents, xyz in pieces, a tick is 1 eur and a lot 1 xyz. There, further:
 
     buy|sell ID for AMOUNT market        a quote amount, in tick-lots
+    buy|sell ID QTY to-limit             market to limit
     ... [day|at-auction|until TIME] [stop PRICE|touch PRICE|trail N|trail Nbps]
         [show QTY] [min QTY] [reprice]   conditions; TIME is since the market began: 10s, 200ms, 5m
     pair buy|sell ID/ID QTY @ PRICE stop PRICE [limit PRICE] ...   one cancels the other

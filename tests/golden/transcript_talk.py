@@ -207,6 +207,8 @@ def _price(rest: Words) -> int | None:
     if rest.left[:1] == ["market"]:
         rest.next()
         return None
+    if rest.left[:1] == ["to-limit"]:
+        return None  # `_conditions` takes the word out
     assert rest.next() == "@", f"a price is missing: {rest.left}"
     return int(rest.next())
 
@@ -223,6 +225,8 @@ def _conditions(rest: Words, *, has_limit: bool) -> dict[str, Any]:
     if trail is not None:
         ord_type = _TRIGGERS["stop", has_limit]
         fields |= _trail(trail)
+    if rest.flag("to-limit"):
+        ord_type = OrderType.MARKET_TO_LIMIT
     time_in_force = TimeInForce.IOC if ord_type == OrderType.MARKET else TimeInForce.GTC
     until = rest.after("until")
     if until is not None:
