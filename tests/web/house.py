@@ -1,4 +1,4 @@
-"""An HTTP port without sockets: the real application over a cluster of one, its clock in the test."""
+"""An HTTP port without sockets: the application over a cluster of one, its clock in the test."""
 
 import asyncio
 import hashlib
