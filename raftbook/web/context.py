@@ -24,6 +24,7 @@ class WebContext:
     Attributes:
         clients: the native client port: barriers, waits for an index, fresh request_seqs, turns.
         describe: the parts of a status that only the composition root knows.
+        cluster_secret: what the nodes share.
         secrets: account secret by name, of cluster.toml; None where there is none.
         wall_ns: the node's wall clock: for what a client calls "now", never for what happened.
         on_close: called once when the server ends; a part that runs tasks ends them there.
@@ -35,6 +36,7 @@ class WebContext:
     feed: FeedHistory
     clients: ClientServer
     describe: Callable[[], dict[str, Any]]
+    cluster_secret: bytes
     secrets: Mapping[str, str | None]
     wall_ns: Callable[[], int]
     on_close: list[Callable[[], None]] = field(default_factory=list)

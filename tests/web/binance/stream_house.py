@@ -110,6 +110,7 @@ def in_the_house(
             feed=door.server.feed,
             clients=door.server,
             describe=dict,
+            cluster_secret=b"the secret of this cluster",
             secrets={},
             wall_ns=lambda: int(door.now * 1e9),
         )
