@@ -22,7 +22,7 @@ from raftbook.core.exchange import Exchange
 from raftbook.core.types import Reject
 from raftbook.replica.machine import Applied
 from raftbook.web.binance.figures import ZERO
-from raftbook.web.binance.markets import Json, Market, Markets, balance_scale, milliseconds
+from raftbook.web.binance.markets import Json, Market, balance_scale, milliseconds
 from raftbook.web.binance.reports import commission, ending, open_status
 from raftbook.web.binance.words import (
     MODE_WORDS,
@@ -42,8 +42,8 @@ _PLACES: Final = 1_000_000
 """Events of one entry that can have an execution id of their own; far more than one has."""
 _NO_ORDER: Final = -1
 
-Place = tuple[int, Event]
-"""An event of an entry, and how many came before it."""
+Place = tuple[int, Event, Market | None]
+"""An event of an entry, how many came before it, and what its instrument was called then."""
 
 
 def accounts_of(events: list[Event], at: int) -> tuple[str, ...]:
@@ -83,10 +83,9 @@ class Telling:
         places: list[Place],
         applied: Applied,
         exchange: Exchange,
-        markets: Markets,
     ) -> None:
         self._account, self._places, self._applied = account, places, applied
-        self._exchange, self._markets = exchange, markets
+        self._exchange = exchange
         self._time_ms = milliseconds(applied.time_ns)
         self._notional: dict[int, int] = {}  # of orders, as of the event that is told
         self._accepted: dict[int, tuple[Any, ...]] = {}  # terms of orders that this entry entered
@@ -95,8 +94,8 @@ class Telling:
 
     def texts(self) -> Iterator[str]:
         """The events of the account's stream, in order."""
-        for at, (place, event) in enumerate(self._places):
-            for told in self._told(at, place, event):
+        for at, (place, event, market) in enumerate(self._places):
+            for told in self._told(at, place, event, market):
                 yield json.dumps(told, separators=(",", ":"))
         for market, terms in self._pairs.values():
             if not self._is_open(terms[0]) and not self._is_open(_sibling(terms)):
@@ -105,16 +104,14 @@ class Telling:
         if self._assets:
             yield json.dumps(self._position(), separators=(",", ":"))
 
-    def _told(self, at: int, place: int, event: Event) -> Iterator[Json]:
+    def _told(self, at: int, place: int, event: Event, market: Market | None) -> Iterator[Json]:
         kind = event[0]
         if kind == e.BALANCE_CHANGED:
             yield from self._balance(event)
             return
-        symbol = _symbol(event)
-        market = self._markets.of_symbol(symbol)
         if market is None:
-            return  # it has no name at this door, or none any more
-        if kind in _TRADES or kind == e.TRADE_BUSTED or kind != e.REJECTED:
+            return  # it has no name at this door
+        if kind != e.REJECTED:
             self._touch(market)
         if kind in _TRADES:
             for side, is_taker in ((5, False), (9, True)):
@@ -283,7 +280,7 @@ class Telling:
         return "-1.00000000" if known is None else market.amount.text(known)
 
     def _before_next_fill(self, at: int, order_id: int) -> int | None:
-        for _, event in self._places[at:]:
+        for _, event, _ in self._places[at:]:
             if event[0] in _TRADES:
                 for side in (5, 9):
                     if event[side][0] == order_id:
@@ -356,7 +353,10 @@ def _working(report: Json, *, is_working: bool) -> Json:
     return report
 
 
-def _symbol(event: Event) -> str:
+def symbol_of(event: Event) -> str:
+    """The instrument of an event that is told to an account; "" of money."""
+    if event[0] == e.BALANCE_CHANGED:
+        return ""
     if event[0] in _TRADES:
         return str(event[5][3])
     if event[0] == e.TRADE_BUSTED:
