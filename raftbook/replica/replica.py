@@ -1,9 +1,9 @@
 """One replica: everything a node does in one turn, in the only order that is safe.
 
-Owns the turn: take messages, gather requests, step Raft, let a leader's appends go, sync the journal
-once, and only then let anything else leave: messages to peers, answers to clients. So nothing is
-claimed that is not on disk, at one sync for however many orders a turn carries (F3). Clock, log, snapshots and network come from
-outside; a simulation runs this class as it is.
+Owns the turn: take messages, gather requests, step Raft, let a leader's appends go, sync the
+journal once, and only then let anything else leave: messages to peers, answers to clients. So
+nothing is claimed that is not on disk, at one sync for however many orders a turn carries (F3).
+Clock, log, snapshots and network come from outside; a simulation runs this class as it is.
 """
 
 from __future__ import annotations
