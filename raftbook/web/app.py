@@ -13,8 +13,9 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from raftbook.web import cluster, health, live, market_view
+from raftbook.web import cluster, health, live, market_view, page
 from raftbook.web.context import WebContext
+from raftbook.web.origins import MemberOrigins
 
 Part = Callable[[WebContext], list[BaseRoute]]
 
@@ -23,6 +24,7 @@ PARTS: Final[tuple[Part, ...]] = (
     cluster.routes,
     market_view.routes,
     live.routes,
+    page.routes,
 )
 """Asked in order: a route of an earlier part hides an equal one of a later part."""
 
@@ -30,7 +32,7 @@ PARTS: Final[tuple[Part, ...]] = (
 def make_app(context: WebContext) -> ASGIApp:
     """The whole application of one node."""
     routes = [route for part in PARTS for route in part(context)]
-    return NodeHeaders(Starlette(routes=routes), context)
+    return MemberOrigins(NodeHeaders(Starlette(routes=routes), context), context)
 
 
 class NodeHeaders:

@@ -160,6 +160,7 @@ class LiveHub:
             "node_id": self._context.replica.node_id,
             "cluster": own["cluster"],
             "version": own["version"],
+            "wall_ms": self._context.wall_ns() // 1_000_000,
         }
         reader.tell("hello", live_frames.encode(hello))
         exchange = self._context.queries.exchange
