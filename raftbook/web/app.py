@@ -14,12 +14,14 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from raftbook.web import cluster, health, live, market_view, page
+from raftbook.web.binance import front
 from raftbook.web.context import WebContext
 from raftbook.web.origins import MemberOrigins
 
 Part = Callable[[WebContext], list[BaseRoute]]
 
 PARTS: Final[tuple[Part, ...]] = (
+    front.routes,
     health.routes,
     cluster.routes,
     market_view.routes,
