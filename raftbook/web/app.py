@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from raftbook.web import cluster, health, live, market_view, page
 from raftbook.web.binance import front
 from raftbook.web.context import WebContext
+from raftbook.web.entry_mark import ENTRY_INDEX
 from raftbook.web.origins import MemberOrigins
 
 Part = Callable[[WebContext], list[BaseRoute]]
@@ -40,7 +41,8 @@ def make_app(context: WebContext) -> ASGIApp:
 class NodeHeaders:
     """Says with every HTTP answer which node gave it, and how much that node knew.
 
-    X-Raftbook-Leader is empty while no leader is known.
+    X-Raftbook-Leader is empty while no leader is known. What took effect in the log says in which
+    entry: X-Raftbook-Entry.
     """
 
     def __init__(self, app: ASGIApp, context: WebContext) -> None:
@@ -52,6 +54,7 @@ class NodeHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        ENTRY_INDEX.set(0)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -63,6 +66,9 @@ class NodeHeaders:
                     (b"x-raftbook-term", b"%d" % raft.term),
                     (b"x-raftbook-applied", b"%d" % raft.applied_index),
                 ]
+                entry_index = ENTRY_INDEX.get()
+                if entry_index:
+                    message["headers"].append((b"x-raftbook-entry", b"%d" % entry_index))
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -68,7 +68,8 @@ def _answer(request: Request, file: tuple[bytes, str, str]) -> Response:
 
 
 def _policy(context: WebContext) -> str:
-    origins = sorted(member_origins(context))
+    # A policy knows no addresses in brackets; whoever looks at such a node is its own 'self'.
+    origins = sorted(each for each in member_origins(context) if "[" not in each)
     sockets = [origin.replace("http", "ws", 1) for origin in origins]
     return "; ".join(
         (

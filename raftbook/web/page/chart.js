@@ -117,8 +117,8 @@ function drawScale(pen, colour, terms, width, height) {
     pen.moveTo(PAD.left, Math.round(y(most * share)) + 0.5);
     pen.lineTo(width - PAD.right, Math.round(y(most * share)) + 0.5);
     pen.stroke();
-    pen.textAlign = "left";
-    pen.fillText(lot.text(Math.round(most * share)), PAD.left + 2, y(most * share) + 12);
+    pen.textAlign = "center"; // where the two sides part there is room
+    pen.fillText(`${lot.text(Math.round(most * share))} ${terms.base}`, x(middle), y(most * share) + 13);
   }
   pen.textAlign = "center";
   for (const at of [0.1, 0.5, 0.9]) {

@@ -4,14 +4,17 @@ import { on, state } from "./state.js";
 import { ago, clock, grouped } from "./numbers.js";
 
 const NOTES = 3;
+const SETTLING_MS = 1500;
 const get = (id) => document.getElementById(id);
 const notes = [];
 let before = null;
+let settledAt = 0; // the first pictures of a node know little of the others
 let onNode = () => {};
 
 export function start(listener) {
   onNode = listener;
   on("cluster link", draw);
+  on("node", () => { settledAt = performance.now() + SETTLING_MS; });
 }
 
 /** Where a node's page is; null if it has none that this page may talk to. */
@@ -49,7 +52,7 @@ function draw() {
   const isConnected = state.link === "open";
   get("quorum").textContent = !isConnected ? "as last seen"
     : cluster.leader_id == null ? "no leader: orders wait"
-      : cluster.healthy ? `healthy, ${cluster.voters} voters; ${cluster.tolerates ? `survives ${cluster.tolerates} more loss${cluster.tolerates > 1 ? "es" : ""}` : "no loss to spare"}`
+      : cluster.healthy ? `${cluster.quorum} of ${cluster.voters} needed; ${cluster.tolerates ? `may lose ${cluster.tolerates} more` : "none to spare"}`
         : "no quorum: orders wait";
   before = cluster;
 }
@@ -99,7 +102,10 @@ function factsOf(row, isUp) {
   add("lag", String(row.lag ?? "–"), row.lag > 200 ? "lag" : "");
   add("term", String(row.term ?? "–"));
   if (row.commit_index !== null) add("commit", grouped(String(row.commit_index)));
-  if (row.digest) add("digest", row.digest.slice(0, 8));
+  if (row.digest) {
+    add("digest", `${row.digest.slice(0, 8)} ${{ true: "✓", false: "✗ differs" }[row.agrees] ?? ""}`, row.agrees === false ? "differs" : "");
+    facts.at(-1).title = "✓: at the same entry this node has the same digest";
+  }
   return facts;
 }
 
@@ -114,6 +120,7 @@ function tellChanges(cluster) {
   for (const row of cluster.nodes) {
     const old = known.get(row.node_id);
     if (!old) note(`node ${row.node_id} joined`);
+    else if (performance.now() < settledAt) continue;
     else if (old.reachable && !row.reachable) note(`node ${row.node_id} does not answer any more`);
     else if (!old.reachable && row.reachable) note(`node ${row.node_id} is back`);
     else if (row.fenced && !old.fenced) note(`node ${row.node_id} is fenced: ${row.fenced}`);
