@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from raftbook.ops.readiness import known_leader
 from raftbook.web.context import WebContext
 
 Row = dict[str, Any]
@@ -36,7 +37,9 @@ def cluster_document(context: WebContext, said: Mapping[int, Row]) -> Row:
         said: what other members said of themselves just now, by node_id.
     """
     own = context.queries.answer("status", {}, None)
-    statuses = {**said, own["node_id"]: own}
+    # What a member said before this node lost it is old news, however young.
+    there = {row["node_id"] for row in own["members"] if row["connected"]}
+    statuses = {each: said[each] for each in said if each in there} | {own["node_id"]: own}
     rows = [_row(member, statuses.get(member["node_id"]), own) for member in own["members"]]
     commit_index = max(int(status["commit_index"]) for status in statuses.values())
     for row in rows:
@@ -44,7 +47,7 @@ def cluster_document(context: WebContext, said: Mapping[int, Row]) -> Row:
             row["lag"] = max(0, own["commit_index"] - row["applied_index"])
     for row in rows:
         row["agrees"] = _agrees(context, row)
-    leader_id = own["leader_id"]
+    leader_id = known_leader(context.replica)
     voters = [row for row in rows if row["voter"]]
     quorum = len(voters) // 2 + 1
     following = [row for row in voters if _follows(row, leader_id)]

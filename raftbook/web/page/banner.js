@@ -39,7 +39,7 @@ function trouble() {
   }
   if (!cluster) return ["", "", false];
   if (cluster.fenced) return ["bad", `This node has stopped taking part (${cluster.fenced}). Choose another one above.`, true];
-  if (cluster.leader_id == null) return ["", `No leader in term ${cluster.term}: the nodes are choosing one. Orders wait; the book is as of ${ago(cluster.age_ms)} ago.`, false];
+  if (cluster.leader_id == null) return ["", `No leader in term ${cluster.term}: the nodes are choosing one. Orders wait; the book is as of ${ago(cluster.age_ms)} ago.`, cluster.age_ms > STALE_MS];
   if (cluster.age_ms > STALE_MS) return ["", `This node last heard from the leader ${ago(cluster.age_ms)} ago: its book may be old.`, true];
   if (book && PHASES[book.phase]) return [...PHASES[book.phase], false];
   if (state.instruments.size === 0) return ["", "No instrument is listed yet.", false];

@@ -4,17 +4,17 @@ import { on, state } from "./state.js";
 import { ago, clock, grouped } from "./numbers.js";
 
 const NOTES = 3;
-const SETTLING_MS = 1500;
 const get = (id) => document.getElementById(id);
 const notes = [];
 let before = null;
-let settledAt = 0; // the first pictures of a node know little of the others
+const gone = new Set(); // nodes of which it was said that they do not answer
 let onNode = () => {};
 
 export function start(listener) {
   onNode = listener;
   on("cluster link", draw);
-  on("node", () => { settledAt = performance.now() + SETTLING_MS; });
+  // The first picture of another node knows little of the others: it is not news.
+  on("node", () => { before = null; });
 }
 
 /** Where a node's page is; null if it has none that this page may talk to. */
@@ -109,6 +109,13 @@ function factsOf(row, isUp) {
   return facts;
 }
 
+/** A node does not answer, which is said once. */
+export function lose(nodeId) {
+  if (gone.has(nodeId)) return;
+  gone.add(nodeId);
+  note(`node ${nodeId} does not answer any more`);
+}
+
 /** Puts into words what is different from the last picture. */
 function tellChanges(cluster) {
   if (!before) return;
@@ -120,9 +127,8 @@ function tellChanges(cluster) {
   for (const row of cluster.nodes) {
     const old = known.get(row.node_id);
     if (!old) note(`node ${row.node_id} joined`);
-    else if (performance.now() < settledAt) continue;
-    else if (old.reachable && !row.reachable) note(`node ${row.node_id} does not answer any more`);
-    else if (!old.reachable && row.reachable) note(`node ${row.node_id} is back`);
+    else if (old.reachable && !row.reachable) lose(row.node_id);
+    else if (row.reachable && gone.delete(row.node_id)) note(`node ${row.node_id} is back`);
     else if (row.fenced && !old.fenced) note(`node ${row.node_id} is fenced: ${row.fenced}`);
   }
   for (const id of known.keys()) if (!cluster.nodes.some((row) => row.node_id === id)) note(`node ${id} was removed`);

@@ -15,6 +15,7 @@ import { Feed } from "./feed.js";
 import { state, tell } from "./state.js";
 
 const TAPE_KEPT = 60;
+let isMoving = false; // the page leaves its node because somebody wants it to
 
 const handlers = {
   hello(frame) {
@@ -23,6 +24,7 @@ const handlers = {
     api.useNode(feed.origin);
     api.setClock(frame.wall_ms);
     if (isElsewhere) cluster.note(`this page is on node ${frame.node_id} now`);
+    isMoving = false;
     tell("node");
   },
   instruments(frame) {
@@ -84,6 +86,7 @@ function goTo(nodeId) {
   const row = state.cluster?.nodes.find((each) => each.node_id === nodeId);
   const origin = cluster.originOf(row);
   if (!origin || nodeId === state.cluster.node_id) return;
+  isMoving = true;
   state.link = "lost";
   tell("link");
   feed.moveTo(origin);
@@ -118,6 +121,10 @@ const feed = new Feed({
   symbol: state.symbol,
   others,
   onFrame: (frame) => handlers[frame.type]?.(frame),
-  onLink: (link) => { state.link = link; tell("link"); },
+  onLink(link) {
+    if (link === "lost" && state.link === "open" && state.hello && !isMoving) cluster.lose(state.hello.node_id);
+    state.link = link;
+    tell("link");
+  },
 });
 orders.start();
