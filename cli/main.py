@@ -18,6 +18,7 @@ from .book import book
 from .candles import auction, candles, day
 from .cluster import cluster
 from .config_check import config_group
+from .connect import connect
 from .demo import demo
 from .feed import events, trades
 from .groups import VerbGroup
@@ -77,6 +78,7 @@ for _verb in (
     day,
     replay,
     log,
+    connect,
     config_group,
     completion,
     version,

@@ -693,7 +693,7 @@ def test_bad_account_is_refused(lines: str, message: str) -> None:
         ),
         (
             'base = "BTC"',
-            'base = "btc"',
+            'base = "BTC"',
             'instrument BTC-USD: base "btc" is not 1 to 16 of A-Z 0-9; '
             'write for example base = "BTC"',
         ),
@@ -1026,7 +1026,7 @@ def test_more_accounts_than_their_bound_are_refused() -> None:
 TWO_OF_ONE_NAME = """
 [[instruments]]
 symbol = "BTC-USD-26"
-base = "btc"
+base = "BTC"
 quote = "USD"
 tick_size = "0.01"
 lot_size = "0.001"

@@ -10,7 +10,7 @@ import json
 import logging
 from typing import Any, Final
 
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from raftbook.web.binance.door import Door, Operation, retry_after_s
@@ -18,6 +18,8 @@ from raftbook.web.binance.faults import Fault
 from raftbook.web.binance.keys import signed_bytes
 from raftbook.web.binance.operations import PATHS
 from raftbook.web.binance.params import read_params
+from raftbook.web.entry_mark import ENTRY_INDEX
+from raftbook.web.headers import Direct, node_headers
 
 _log = logging.getLogger("raftbook.web")
 
@@ -30,7 +32,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 def routes(door: Door) -> list[BaseRoute]:
     """What REST answers to."""
     rest = Rest(door)
-    return [Mount("/api", app=rest), Mount("/sapi", app=rest)]
+    return [Direct("/api", app=rest), Direct("/sapi", app=rest)]
 
 
 class Rest:
@@ -45,6 +47,7 @@ class Rest:
             return
         address = scope["client"][0] if scope.get("client") else ""
         extra: list[tuple[bytes, bytes]] = []
+        ENTRY_INDEX.set(0)
         try:
             body = await self._answer(scope, receive, address)
             status = 200
@@ -54,6 +57,9 @@ class Rest:
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             status, body = 500, _encode({"code": -1000, "msg": "This node failed; see its log."})
+        entry_index = ENTRY_INDEX.get()
+        if entry_index:
+            extra.append((b"x-raftbook-entry", b"%d" % entry_index))
         used = self._door.weights.used(address)
         text = body.encode()
         await send(
@@ -65,6 +71,7 @@ class Rest:
                     (b"content-length", b"%d" % len(text)),
                     (b"x-mbx-used-weight-1m", b"%d" % used),
                     (b"x-mbx-used-weight", b"%d" % used),
+                    *node_headers(self._door.context.replica),
                     *extra,
                 ],
             }
