@@ -26,15 +26,19 @@ _EXPOSED: Final = (
 
 
 def member_origins(context: WebContext) -> set[str]:
-    """The origins of all members' pages; what is this machine has three names."""
-    found = set()
+    """The origins of all members' pages."""
+    found: set[str] = set()
     for member in context.replica.raft.membership.members:
-        if not member.http_port:
-            continue
-        host = f"[{member.host}]" if ":" in member.host else member.host
-        hosts = _LOOPBACK if host in _LOOPBACK or host.startswith("127.") else (host,)
-        found |= {f"http://{each}:{member.http_port}" for each in hosts}
+        if member.http_port:
+            found |= origins_of(member.host, member.http_port)
     return found
+
+
+def origins_of(host: str, port: int) -> set[str]:
+    """What a page of this address may be called; what is this machine has three names."""
+    host = f"[{host}]" if ":" in host else host
+    hosts = _LOOPBACK if host in _LOOPBACK or host.startswith("127.") else (host,)
+    return {f"http://{each}:{port}" for each in hosts}
 
 
 class MemberOrigins:

@@ -99,7 +99,7 @@ def test_the_log_tells_what_the_market_may_know(tmp_path: Path) -> None:
 def test_pages_of_the_log_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
     async def scene(door: Door) -> None:
         for name in ("alice", "op", "alice"):
-            await door.caller().open(name, f"of {name}")
+            await door.caller().open(name, f"of-{name}")
         app = app_of(door, tmp_path)
         told = []
         place = 1

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from raftbook.web import origins
 from tests.gateway.door import Door, at_the_door
 from tests.web.asgi import app_of, call, get
 
@@ -66,7 +69,21 @@ def test_the_policy_knows_this_node_and_the_members_only(tmp_path: Path) -> None
     at_the_door(tmp_path, scene)
 
 
-def test_pages_of_members_may_talk_to_this_node_and_others_not(tmp_path: Path) -> None:
+def test_this_machine_has_three_names() -> None:
+    assert origins.origins_of("127.0.0.1", 8001) == {
+        "http://127.0.0.1:8001",
+        "http://localhost:8001",
+        "http://[::1]:8001",
+    }
+    assert origins.origins_of("10.0.0.7", 8001) == {"http://10.0.0.7:8001"}
+    assert origins.origins_of("fd00::1", 8001) == {"http://[fd00::1]:8001"}
+
+
+def test_pages_of_members_may_talk_to_this_node_and_others_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origins, "member_origins", lambda context: {MEMBER})
+
     async def scene(door: Door) -> None:
         app = app_of(door, tmp_path)
         member = {"origin": MEMBER, "host": "127.0.0.1:8002"}

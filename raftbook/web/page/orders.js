@@ -7,11 +7,14 @@ import { trimmed } from "./form.js";
 
 const EVERY_MS = 2500;
 const SOON_MS = 250;
+const TRADED_MS = 1000; // a busy market trades all the time
 const FILLS = 100;
 const get = (id) => document.getElementById(id);
 const going = new Set(); // orders whose cancel is under way
 let timer = null;
 let isAsking = false;
+let askedAt = 0;
+let dueAt = 0;
 let problem = "";
 
 export function start() {
@@ -35,21 +38,26 @@ export function start() {
   if (!state.account.key) get("account").open = true;
   get("cancel-all").addEventListener("click", cancelAll);
   on("own symbol link", () => ask(SOON_MS));
-  on("tape", () => state.orders.length && ask(SOON_MS));
+  on("tape", () => state.orders.length && ask(Math.max(SOON_MS, TRADED_MS - (performance.now() - askedAt))));
   on("orders account", drawOrders);
   on("fills account symbol", drawFills);
   ask(0);
 }
 
+/** Ask soon; whoever wants it later than it is due already changes nothing. */
 function ask(afterMs) {
+  const at = performance.now() + afterMs;
+  if (timer !== null && dueAt <= at) return;
   clearTimeout(timer);
-  timer = setTimeout(refresh, afterMs);
+  dueAt = at;
+  timer = setTimeout(() => { timer = null; refresh(); }, afterMs);
 }
 
 async function refresh() {
   const terms = instrument();
   if (!state.account.key || state.link !== "open" || !terms || document.hidden || isAsking) return ask(EVERY_MS);
   isAsking = true;
+  askedAt = performance.now();
   const symbol = terms.base + terms.quote;
   const [orders, fills, account] = await Promise.all([
     call("GET", "/api/v3/openOrders", {}),
