@@ -21,6 +21,7 @@ from raftbook.config_template import FIRST_BALANCES
 from raftbook.node import node_directory
 from raftbook.storage.atomic import create_exclusive
 
+from .demo_page import VISITOR
 from .init import CONFIG_NAME, SECRET_NAME, free_nodes
 from .outcomes import CommandFailed, ExitCode
 
@@ -155,6 +156,7 @@ class DemoCluster:
             )
         accounts = [
             AccountConfig("demo", operator=True, balances=FIRST_BALANCES),
+            AccountConfig(VISITOR, balances=FIRST_BALANCES),
             *(AccountConfig(name, balances=FIRST_BALANCES) for name in account_names),
         ]
         text = render_config(
