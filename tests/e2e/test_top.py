@@ -1,4 +1,4 @@
-"""`raftbook top` against real nodes: what trades is on the screen, through whichever node is left."""
+"""`raftbook top` against real nodes: what trades is shown, through whichever node is left."""
 
 import asyncio
 
