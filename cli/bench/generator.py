@@ -64,6 +64,7 @@ class Outcome:
 
     Attributes:
         orders: those that were answered from the log before the time was over.
+        answered: all requests that were, also later.
         rejected: orders among all answered ones that the market refused.
         errors: requests without such an answer, by reason.
         seconds: from the first request to the end of the sending.
@@ -71,6 +72,7 @@ class Outcome:
     """
 
     orders: int = 0
+    answered: int = 0
     rejected: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -270,6 +272,7 @@ class Connection(asyncio.Protocol):
         _, _, seq, index, _, _, _, events, *_ = message
         outcome = self._outcome
         outcome.last_index = max(outcome.last_index, index)
+        outcome.answered += 1
         outcome.rejected += sum(1 for event in events if event[0] == REJECTED)
         self._record(self._ended(seq, now))
         if not self.is_over:

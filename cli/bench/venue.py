@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 from raftbook.client import Client
@@ -62,11 +63,18 @@ class Venue:
 
 
 @contextmanager
-def venue(node_count: int, *, settlement: str, python: str = sys.executable) -> Iterator[Venue]:
+def venue(
+    node_count: int,
+    *,
+    settlement: str,
+    python: str = sys.executable,
+    bounds: Mapping[str, int] = MappingProxyType({}),
+) -> Iterator[Venue]:
     """A cluster in a temporary folder, with a leader; everything is gone afterwards.
 
     Args:
         settlement: of its one instrument, as in cluster.toml.
+        bounds: those of cluster.toml that are not as usual.
         python: the interpreter that runs the nodes.
 
     Raises:
@@ -96,6 +104,7 @@ def venue(node_count: int, *, settlement: str, python: str = sys.executable) -> 
         currencies=FIRST_CURRENCIES,
         secret_file=SECRET_NAME,
     )
+    text += "\n[bounds]\n" + "".join(f"{name} = {value}\n" for name, value in bounds.items())
     with LocalCluster("bench", text, None, python=python) as cluster:
         for node_id in cluster.node_ids:
             cluster.start(node_id)
