@@ -19,6 +19,7 @@ from .book import book
 from .candles import auction, candles, day
 from .cluster import cluster
 from .config_check import config_group
+from .connect import connect
 from .demo import demo
 from .feed import events, trades
 from .groups import VerbGroup
@@ -79,6 +80,7 @@ for _verb in (
     replay,
     bench,
     log,
+    connect,
     config_group,
     completion,
     version,

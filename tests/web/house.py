@@ -178,6 +178,81 @@ class House:
         return await waiter.answer
 
 
+class Talk:
+    """A WebSocket of a client; use it as an async context."""
+
+    def __init__(self, house: House, path: str, query: bytes = b"") -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._said.put_nowait({"type": "websocket.connect"})
+        self._scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": query,
+            "headers": [],
+            "subprotocols": [],
+            "client": ("127.0.0.1", 50_001),
+            "server": ("127.0.0.1", 8_001),
+            "state": {},
+        }
+        self._house = house
+        self._arrived = asyncio.Event()
+
+    async def __aenter__(self) -> "Talk":
+        run = self._house.app(self._scope, self._said.get, self._take)
+        self._task = asyncio.get_running_loop().create_task(run)
+        assert (await self._next())["type"] == "websocket.accept"
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._said.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await self._task
+
+    async def _take(self, message: Any) -> None:
+        self.sent.append(message)
+        self._arrived.set()
+
+    async def _next(self) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            while not self.sent:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.sent.pop(0)
+
+    def say(self, frame: str | bytes) -> None:
+        """One frame, exactly so."""
+        key = "text" if isinstance(frame, str) else "bytes"
+        self._said.put_nowait({"type": "websocket.receive", key: frame})
+
+    async def hear(self) -> Any:
+        """The next frame of the node, read."""
+        message = await self._next()
+        assert message["type"] == "websocket.send", message
+        return json.loads(message["text"])
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """One request and its answer."""
+        self.say(json.dumps({"id": 1, "method": method, "params": params}))
+        return await self.hear()
+
+    async def signed(self, method: str, account: str = "alice", **params: Any) -> Any:
+        """One request, signed as clients sign them."""
+        params |= {"apiKey": account, "timestamp": int(self._house.door.now * 1_000)}
+        words = {True: "true", False: "false"}
+        text = "&".join(
+            f"{name}={words[params[name]] if isinstance(params[name], bool) else params[name]}"
+            for name in sorted(params)
+        )
+        secret = self._house.secrets.get(account) or "anything"
+        params["signature"] = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        return await self.call(method, **params)
+
+
 class _Waiter:
     def __init__(self, answer: asyncio.Future[list[Any]]) -> None:
         self.answer = answer

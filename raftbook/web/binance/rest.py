@@ -10,7 +10,7 @@ import json
 import logging
 from typing import Any, Final
 
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from raftbook.web.binance.door import Door, Operation, retry_after_s
@@ -18,6 +18,7 @@ from raftbook.web.binance.faults import Fault
 from raftbook.web.binance.keys import signed_bytes
 from raftbook.web.binance.operations import PATHS
 from raftbook.web.binance.params import read_params
+from raftbook.web.headers import Direct, node_headers
 
 _log = logging.getLogger("raftbook.web")
 
@@ -30,7 +31,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 def routes(door: Door) -> list[BaseRoute]:
     """What REST answers to."""
     rest = Rest(door)
-    return [Mount("/api", app=rest), Mount("/sapi", app=rest)]
+    return [Direct("/api", app=rest), Direct("/sapi", app=rest)]
 
 
 class Rest:
@@ -65,6 +66,7 @@ class Rest:
                     (b"content-length", b"%d" % len(text)),
                     (b"x-mbx-used-weight-1m", b"%d" % used),
                     (b"x-mbx-used-weight", b"%d" % used),
+                    *node_headers(self._door.context.replica),
                     *extra,
                 ],
             }
