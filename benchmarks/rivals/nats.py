@@ -112,10 +112,10 @@ async def _measure(
     connection = await nats.connect(await _ready(running, urls), allow_reconnect=False)
     try:
         stream = connection.jetstream(publish_async_max_pending=in_flight)
-        messages = _messages(orders_per_call)
+        texts = messages(orders_per_call)
 
         async def send(caller: int, number: int) -> None:
-            acknowledged = await stream.publish_async(STREAM, messages[number % len(messages)])
+            acknowledged = await stream.publish_async(STREAM, texts[number % len(texts)])
             await acknowledged
 
         return await load.closed_loop(
@@ -125,7 +125,8 @@ async def _measure(
         await connection.close()
 
 
-def _messages(orders_per_call: int) -> list[bytes]:
+def messages(orders_per_call: int) -> list[bytes]:
+    """The orders, so many to a message."""
     orders = load.payloads()
     return [
         b",".join(orders[start : start + orders_per_call])

@@ -93,6 +93,10 @@ class Servers:
                 user=self.user,
             )
 
+    def wait(self, name: str) -> int:
+        """The exit code of a server that ends by itself."""
+        return self._running[name].wait(timeout=STOP_S)
+
     def check(self) -> None:
         """Raises when a server is no longer there, with what it said last."""
         for name, process in self._running.items():
