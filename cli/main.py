@@ -14,10 +14,12 @@ import click
 
 from .about import completion, version, version_option
 from .account import account, currency
+from .bench.command import bench
 from .book import book
 from .candles import auction, candles, day
 from .cluster import cluster
 from .config_check import config_group
+from .connect import connect
 from .demo import demo
 from .feed import events, trades
 from .groups import VerbGroup
@@ -76,7 +78,9 @@ for _verb in (
     currency,
     day,
     replay,
+    bench,
     log,
+    connect,
     config_group,
     completion,
     version,

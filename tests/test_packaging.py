@@ -15,9 +15,9 @@ def test_extra_and_group_dev_are_equal() -> None:
     assert PYPROJECT["dependency-groups"]["dev"] == extra
 
 
-def test_development_has_what_the_gateway_needs() -> None:
+def test_development_has_what_the_other_extras_have() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
-    assert set(extras["gateway"]) <= set(extras["dev"])
+    assert set(extras["gateway"]) | set(extras["clients"]) <= set(extras["dev"])
 
 
 def test_version_is_only_in_the_package() -> None:

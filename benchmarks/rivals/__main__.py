@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 
 from benchmarks.rivals import books, etcd, nats, postgres, raftbook_cluster, stock_pysyncobj
 from benchmarks.rivals.servers import Absent
+from raftbook_cli.bench.figures import environment
 
 Run = Callable[[float], dict[str, Any]]
 
@@ -69,15 +68,6 @@ def main(arguments: Sequence[str]) -> int:
         print(books_table(found[BOOKS]), file=sys.stderr)
     print(json.dumps(found, indent=2))
     return 1 if missing else 0
-
-
-def environment() -> dict[str, Any]:
-    """What the figures were taken on."""
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
 
 
 def measure(

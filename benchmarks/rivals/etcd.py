@@ -10,9 +10,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from benchmarks.processes import free_ports
 from benchmarks.rivals import load
-from benchmarks.rivals.servers import Servers, first_line, library, program, servers, version_of
+from benchmarks.rivals.servers import (
+    Servers,
+    first_line,
+    free_ports,
+    library,
+    program,
+    servers,
+    version_of,
+)
 
 NODES = 3
 CALLERS = 512

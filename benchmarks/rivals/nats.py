@@ -13,13 +13,13 @@ import contextlib
 import subprocess
 from typing import Any
 
-from benchmarks.processes import free_ports
 from benchmarks.rivals import load
 from benchmarks.rivals.servers import (
     Absent,
     Failed,
     Servers,
     first_line,
+    free_ports,
     library,
     program,
     servers,

@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 from typing import Any
 
-from benchmarks.processes import free_ports
 from benchmarks.rivals import load
 from benchmarks.rivals.servers import (
     Failed,
     Servers,
     first_line,
+    free_ports,
     library,
     plain_user,
     program,

@@ -1,68 +1,47 @@
 """raftbook itself, three nodes: the measure that every rival is set beside.
 
-The same closed loop as theirs, through all three nodes, each of which syncs every entry to disk and
-matches every order; the client is `AsyncClient`.
+The closed loop of `raftbook bench` through all three nodes, each of which syncs every entry to disk
+and matches every order; its load is written for the native protocol and packed beforehand.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
+import sys
+from dataclasses import replace
 from typing import Any
 
-from benchmarks.cluster import LONG_REQUESTS, SINGLE_ORDERS, Load, commands
-from benchmarks.processes import NODE_IDS, Nodes, cluster
-from benchmarks.rivals.load import closed_loop
+from benchmarks.cluster import LONG_REQUESTS, NODES, SINGLE_ORDERS
+from benchmarks.rivals.servers import Failed
 from raftbook import __version__
-from raftbook.client import AsyncClient
-from raftbook.core.build import KIND
+from raftbook_cli.bench.command import measure
+from raftbook_cli.bench.figures import Latencies
+from raftbook_cli.bench.generator import Load
 
 
 def run(seconds: float) -> dict[str, Any]:
     """One order to a request."""
-    return _run(seconds, SINGLE_ORDERS)
+    return _run(replace(SINGLE_ORDERS, seconds=seconds))
 
 
 def run_batched(seconds: float) -> dict[str, Any]:
     """A hundred orders to a request."""
-    return _run(seconds, LONG_REQUESTS)
+    return _run(replace(LONG_REQUESTS, seconds=seconds))
 
 
-def _run(seconds: float, load: Load) -> dict[str, Any]:
-    with cluster() as nodes:
-        found = asyncio.run(_measure(nodes, seconds, load))
-    found["settings"] = {
-        "nodes": len(NODE_IDS),
-        "durability": "each node syncs its journal before an entry counts",
-        "orders_per_call": load.per_request,
-        "calls_in_flight": load.clients * load.in_flight,
-        "client": f"AsyncClient, one process, {load.clients} connections spread over the nodes",
-        "core": KIND,
+def _run(load: Load) -> dict[str, Any]:
+    found = measure(load, NODES, "none", sys.executable, Latencies())
+    if found["errors"]:
+        raise Failed(f"requests without an answer: {found['errors']}")
+    return {
+        "orders_per_s": found["orders_per_s"],
+        "latency_ms": {name: found["latency_ms"][name] for name in ("p50", "p99")},
+        "settings": {
+            "nodes": NODES,
+            "durability": "each node syncs its journal before an entry counts",
+            "orders_per_call": load.per_request,
+            "calls_in_flight": load.clients * load.in_flight,
+            "client": f"raftbook bench, one process, {load.clients} connections to all nodes",
+            "core": found["environment"]["core"],
+        },
+        "version": f"raftbook {__version__}",
     }
-    found["version"] = f"raftbook {__version__}"
-    return found
-
-
-async def _measure(nodes: Nodes, seconds: float, load: Load) -> dict[str, Any]:
-    clients = [
-        AsyncClient([nodes.address(NODE_IDS[number % 3])], account="bench", timeout_s=30)
-        for number in range(load.clients)
-    ]
-    chance = random.Random(7)
-    requests = [commands(chance, load.per_request) for _ in range(50)]
-
-    async def send(caller: int, number: int) -> None:
-        await clients[caller % load.clients].request(requests[number % len(requests)])
-
-    try:
-        for client in clients:
-            await client.connect()
-        return await closed_loop(
-            send,
-            callers=load.clients * load.in_flight,
-            orders_per_call=load.per_request,
-            seconds=seconds,
-        )
-    finally:
-        for client in clients:
-            await client.close()

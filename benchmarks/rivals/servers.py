@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -141,3 +142,12 @@ def plain_user(*names: str) -> str | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
     raise Absent(f"root may not run this server, and none of the users {', '.join(names)} exists")
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]

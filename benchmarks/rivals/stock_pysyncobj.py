@@ -18,9 +18,8 @@ from subprocess import PIPE
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.processes import free_ports
 from benchmarks.rivals.load import percentiles_ms
-from benchmarks.rivals.servers import Failed, version_of
+from benchmarks.rivals.servers import Failed, free_ports, version_of
 
 NODES = 3
 IN_FLIGHT = 4_800

@@ -6,15 +6,18 @@ routes, and is named in PARTS; what it answers is its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from raftbook.replica.replica import Replica
 from raftbook.web import cluster, health, live, market_view
+from raftbook.web.binance import front
 from raftbook.web.context import WebContext
+from raftbook.web.headers import Direct, node_headers
 
 Part = Callable[[WebContext], list[BaseRoute]]
 
@@ -23,6 +26,7 @@ PARTS: Final[tuple[Part, ...]] = (
     cluster.routes,
     market_view.routes,
     live.routes,
+    front.routes,
 )
 """Asked in order: a route of an earlier part hides an equal one of a later part."""
 
@@ -30,35 +34,28 @@ PARTS: Final[tuple[Part, ...]] = (
 def make_app(context: WebContext) -> ASGIApp:
     """The whole application of one node."""
     routes = [route for part in PARTS for route in part(context)]
-    return NodeHeaders(Starlette(routes=routes), context)
+    direct = {route.path.strip("/"): route.app for route in routes if isinstance(route, Direct)}
+    return NodeHeaders(Starlette(routes=routes), direct, context.replica)
 
 
 class NodeHeaders:
-    """Says with every HTTP answer which node gave it, and how much that node knew.
+    """Says with every HTTP answer which node gave it, and how much that node knew."""
 
-    X-Raftbook-Leader is empty while no leader is known.
-    """
-
-    def __init__(self, app: ASGIApp, context: WebContext) -> None:
-        self._app = app
-        self._replica = context.replica
-        self._node = (b"x-raftbook-node", str(context.replica.node_id).encode())
+    def __init__(self, app: ASGIApp, direct: Mapping[str, ASGIApp], replica: Replica) -> None:
+        self._app, self._direct, self._replica = app, direct, replica
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        app = self._direct.get(scope["path"].split("/", 2)[1] if "/" in scope["path"] else "")
+        if app is not None:
+            await app(scope, receive, send)
+            return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                raft = self._replica.raft
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    self._node,
-                    (b"x-raftbook-leader", b"%d" % raft.leader_id if raft.leader_id else b""),
-                    (b"x-raftbook-term", b"%d" % raft.term),
-                    (b"x-raftbook-applied", b"%d" % raft.applied_index),
-                ]
+                message["headers"] = [*message.get("headers", ()), *node_headers(self._replica)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

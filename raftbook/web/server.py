@@ -16,11 +16,15 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from raftbook.web.gathering import Gathering
+from raftbook.web.websocket import WebSocketProtocol
+
 HEAD_BYTES_MAX: Final = 16 << 10
 """Request line and headers of one request: a listing of many symbols is the longest there is."""
 WEBSOCKET_BYTES_MAX: Final = 64 << 10
 """One message of a client."""
 PING_S: Final = 20.0
+PONG_S: Final = 60.0
 """How often a WebSocket is asked for a sign, and how long it has for it."""
 GOODBYE_S: Final = 1
 """How long requests under way may take when the node stops."""
@@ -60,10 +64,10 @@ class WebServer:
         config = uvicorn.Config(
             app,
             http=bound,
-            ws="websockets-sansio",
+            ws=WebSocketProtocol,
             ws_max_size=WEBSOCKET_BYTES_MAX,
             ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
+            ws_ping_timeout=PONG_S,
             ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
@@ -132,7 +136,7 @@ async def _bound_sockets(host: str, port: int) -> list[socket.socket]:
 class _Connection(HttpToolsProtocol):
     """One connection, held to the bounds that uvicorn does not know.
 
-    A request has `request_timeout_s` from its first byte to its last, and for taking its answer.
+    A request has `request_timeout_s` to arrive whole; an answer, `idle_timeout_s` to be taken.
     """
 
     bounds: WebBounds
@@ -144,24 +148,24 @@ class _Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Gathering(transport, self.loop))
         if len(self.connections) > self.bounds.connections_max:
-            transport.write(_CROWDED)
-            transport.close()
+            self.transport.write(_CROWDED)
+            self.transport.close()
             return
-        self._give_time()
+        self._give_time(self.bounds.request_timeout_s)
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
         if self._is_in_head:
             self._head_bytes += len(data)
-            if self._timer is None:
-                self._give_time()
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > HEAD_BYTES_MAX:
+        if self._head_bytes > HEAD_BYTES_MAX:
             self.transport.write(_TOO_LONG)
             self.transport.close()
+        elif self._timer is None and (self._head_bytes or not self._is_in_head):
+            self._give_time(self.bounds.request_timeout_s)
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -175,7 +179,7 @@ class _Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._give_time()
+        self._give_time(self.bounds.idle_timeout_s)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -189,9 +193,8 @@ class _Connection(HttpToolsProtocol):
         self._take_time_back()
         super().handle_websocket_upgrade()
 
-    def _give_time(self) -> None:
+    def _give_time(self, wait_s: float) -> None:
         self._take_time_back()
-        wait_s = self.bounds.request_timeout_s
         self._timer = self.loop.call_later(wait_s, self.transport.abort)
 
     def _take_time_back(self) -> None:
