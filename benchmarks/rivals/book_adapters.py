@@ -192,7 +192,10 @@ def pyorderbook() -> tuple[str, Replay]:
 
 
 def fastlob() -> tuple[str, Replay]:
-    """fastlob of PyPI, which says that the name is not meant; its log is turned off."""
+    """fastlob of PyPI, which says that the name is not meant; its log is turned off.
+
+    It takes a cancel of an order that was matched for one of an order that rests, and may raise.
+    """
     book = library("fastlob")
     logging.getLogger("[bench]").setLevel(logging.CRITICAL)
 

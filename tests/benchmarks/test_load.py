@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from benchmarks.rivals.load import closed_loop, orders, payloads, percentiles_ms
 
 
@@ -68,4 +69,4 @@ def test_percentiles_of_a_hundred_and_of_none() -> None:
 
 def test_everybody_gets_the_same_orders() -> None:
     assert orders(2) == orders(3)[:2]
-    assert payloads(1) == [b'{"symbol":"BTC-USD","side":2,"qty":2,"price":10002}']
+    assert payloads(1) == [b'{"symbol":"BTC-USD","side":2,"qty":2,"price":10005}']

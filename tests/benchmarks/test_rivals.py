@@ -1,39 +1,45 @@
 """Each rival in small, on servers of its own; skipped, and said so, where it is not installed."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from benchmarks.rivals import etcd, nats, postgres, servers, stock_pysyncobj
-from benchmarks.rivals.__main__ import RIVALS
+from benchmarks.rivals.__main__ import RIVALS, Run
 from benchmarks.rivals.servers import Absent, Failed
 
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_rival_answers_and_leaves_nothing(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, own_temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = _measured(RIVALS[name], tmp_path, monkeypatch)
+    monkeypatch.setattr(stock_pysyncobj, "IN_FLIGHT", 50)
+    monkeypatch.setattr(etcd, "CALLERS", 50)
+    monkeypatch.setattr(nats, "IN_FLIGHT", 50)
+    monkeypatch.setattr(postgres, "CONNECTIONS", 4)
+    found = _measured(RIVALS[name])
     assert found["orders_per_s"] > 0
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert found["settings"]["orders_per_call"] == (100 if name.endswith("-batch") else 1)
     assert found["version"]
-    assert list(tmp_path.iterdir()) == []
+    assert list(own_temporary.iterdir()) == []
 
 
-def _measured(
-    run: Callable[[float], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
-    tmp_path.chmod(0o755)  # a server that is not root passes through it
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for module in (etcd, nats):
-        monkeypatch.setattr(module, "START_S", 60.0)
-    monkeypatch.setattr(stock_pysyncobj, "IN_FLIGHT", 50)
-    monkeypatch.setattr(postgres, "CONNECTIONS", 4)
+@pytest.fixture
+def own_temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary directories are made; unlike tmp_path, servers that are not root reach it."""
+    with TemporaryDirectory(prefix="raftbook-rivals-") as directory:
+        Path(directory).chmod(0o755)
+        monkeypatch.setattr("tempfile.tempdir", directory)
+        yield Path(directory)
+
+
+def _measured(run: Run) -> dict[str, Any]:
     try:
-        return run(0.4)
+        return run(1.0)
     except Absent as error:
         pytest.skip(str(error))
 
