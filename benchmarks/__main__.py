@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: core, bounds, stages, cluster, stock, or all; prints JSON."""
+"""`python -m benchmarks [NAME ...]`: those in _ALL, all when none is named; prints JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from benchmarks import bounds, cluster, core, stages, stock
+from benchmarks import bounds, cluster, core, growth, recovery, stages, stock
 from raftbook.core.build import KIND
 
 _ALL = {
@@ -15,6 +15,8 @@ _ALL = {
     "bounds": bounds.run,
     "stages": stages.run,
     "cluster": cluster.run,
+    "recovery": recovery.run,
+    "growth": growth.run,
     "stock": stock.run,
 }
 

@@ -43,6 +43,7 @@ _TYPES: Final = {
     OrderType.STOP_LIMIT: "stop limit order",
     OrderType.IF_TOUCHED: "market-if-touched order",
     OrderType.LIMIT_IF_TOUCHED: "limit-if-touched order",
+    OrderType.MARKET_TO_LIMIT: "market-to-limit order",
 }
 _PHASES: Final = {
     Phase.PRE_OPEN: "Orders gather before the opening; nothing trades.",
@@ -292,7 +293,10 @@ class Words:
         return f"What it showed was spent; {what}: {self._stands()}."
 
     def _repriced(self, event: Event, before: str) -> str:
-        asked, price = self._price(event[3]), self._price(event[2][6])
+        price = self._price(event[2][6])
+        if event[3] is None:
+            return f"It became a limit order at {price}."
+        asked = self._price(event[3])
         assert event[2][4][3] == PostOnly.REPRICE, "only such an order is repriced"
         return f"At {asked} it would have taken; as post-only it was put to {price} instead."
 

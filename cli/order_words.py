@@ -25,6 +25,7 @@ ORDER_TYPES: Final = {
     "stop-limit": OrderType.STOP_LIMIT,
     "touched": OrderType.IF_TOUCHED,
     "limit-touched": OrderType.LIMIT_IF_TOUCHED,
+    "market-to-limit": OrderType.MARKET_TO_LIMIT,
 }
 TIMES_IN_FORCE: Final = {
     "gtc": TimeInForce.GTC,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.config import ClusterConfig, NodeAddress
 from raftbook.gateway.native import ClientServer
+from raftbook.node_peers import PeerWatch
 
 if TYPE_CHECKING:
     from raftbook.web.server import WebServer
@@ -49,6 +50,9 @@ def make_web_server(
     from raftbook.web.context import WebContext
     from raftbook.web.server import WebBounds, WebServer
 
+    peers = PeerWatch(
+        address.node_id, lambda: list(describe()["members"]), cluster_id=config.cluster_id
+    )
     context = WebContext(
         config,
         clients.replica,
@@ -59,6 +63,8 @@ def make_web_server(
         cluster_secret=cluster_secret,
         secrets=secrets,
         wall_ns=wall_ns,
+        peers=peers,
+        on_close=[peers.close],
     )
     timings = config.timings
     bounds = WebBounds(

@@ -74,7 +74,7 @@ class OrderRequest:
         qty: in base; must be a whole number of lots. None with a quote_qty.
         price: in quote; must be a whole number of ticks; None is an order without a limit.
         ord_type: None is LIMIT with a price and MARKET without; with a stop price or a trail
-            STOP_LIMIT and STOP.
+            STOP_LIMIT and STOP. MARKET_TO_LIMIT must be named.
         time_in_force: None is GTD with an expire time, IOC for a market order, else GTC.
         post_only: True or `PostOnly.REJECT` refuses rather than trades at once,
             `PostOnly.REPRICE` moves the price behind the market.
@@ -189,7 +189,8 @@ class OrderResult:
         poss_dup: it had taken effect before this attempt; this is the original result.
         trades: its trades while the command was carried out, in order.
         price: its limit price then; None without one.
-        repriced: a post-only order got another price than the one that was asked for.
+        repriced: a post-only order got another price than the one that was asked for, or a
+            market-to-limit order its price.
         triggered: it waited for a stop price, which was reached at once.
         stop_leg: of a pair of which one ends the other, the order that waits; this is the other.
         replaced: of a cancel-replace, what became of the order it replaces.

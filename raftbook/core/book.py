@@ -23,6 +23,7 @@ from raftbook.core.ledger import Ledger
 from raftbook.core.matching import Matcher
 from raftbook.core.stops import Stops
 from raftbook.core.types import (
+    OrderType,
     Phase,
     PostOnly,
     Reject,
@@ -33,6 +34,7 @@ from raftbook.core.walks import available
 
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
+_TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _GTC: Final = int(TimeInForce.GTC)
 _FOK: Final = int(TimeInForce.FOK)
 _AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
@@ -40,6 +42,9 @@ _REPRICE: Final = int(PostOnly.REPRICE)
 _FOK_CANNOT_FILL: Final = int(Reject.FOK_CANNOT_FILL)
 _MIN_QTY_NOT_MET: Final = int(Reject.MIN_QTY_NOT_MET)
 _FILL_LIMIT: Final = int(Reject.FILL_LIMIT)
+_NO_LIQUIDITY: Final = int(Reject.NO_LIQUIDITY)
+_PRICE_COLLAR: Final = int(Reject.PRICE_COLLAR)
+_PRICE_BAND: Final = int(Reject.PRICE_BAND)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 
 
@@ -96,6 +101,9 @@ class Book(Matcher):
         elif price is None and self.is_call:
             events.append((ACCEPTED, 0, terms))
             self.at_auction[terms[0]] = order
+        elif kind[1] == _TO_LIMIT:
+            events.append((ACCEPTED, 0, terms))
+            self._take_best(order, makers, events)
         elif kind[3] == _REPRICE and not self.is_call and self._would_take(kind, price):
             events.append((ACCEPTED, 0, terms))
             order.terms = self.repriced(terms)
@@ -115,6 +123,38 @@ class Book(Matcher):
                 self.enter(order, events)
                 if kind[2] == _AT_AUCTION:
                     self.at_auction[terms[0]] = order
+
+    def _take_best(self, order: Order, makers: Ladder, events: list[Event]) -> None:
+        """Let a market-to-limit order become a limit order at the best opposite price, and take."""
+        best = makers.best
+        if best is None:
+            self._end_rest(order, _NO_LIQUIDITY, events)
+        elif best.key < self._market_bound(order.terms[4][0]):
+            self._end_rest(order, _PRICE_COLLAR, events)
+        elif not self.admits(best.price):
+            self._end_rest(order, _PRICE_BAND, events)
+        else:
+            self._limit_at(order, best.price, events)
+            self._sweep(order, makers, best.key, events)
+
+    def _limit_at(self, order: Order, price: int, events: list[Event]) -> None:
+        """Give an order without limit price one."""
+        terms = order.terms
+        order.terms = (*terms[:6], price, *terms[7:])
+        events.append((REPRICED, 0, order.terms, None))
+        if self.ledger is not None:
+            self.ledger.fit(order)
+
+    def end_gathering(self, order: Order, price: int | None, events: list[Event]) -> None:
+        """What an auction left of a market-to-limit order rests at its price, None for none."""
+        if price is None:
+            self.expire(order, _NO_LIQUIDITY, events)
+        elif not self.admits(price):
+            self.expire(order, _PRICE_BAND, events)
+        else:
+            del self.at_auction[order.terms[0]]
+            self._limit_at(order, price, events)
+            self._rest(order, events)
 
     def _would_take(self, kind: tuple[int, ...], price: int) -> bool:
         return self.crosses(is_buy=kind[0] == _BUY, price=price)

@@ -22,6 +22,7 @@ from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
 from raftbook.core.stops import Stops, trailed
 from raftbook.core.types import (
+    OrderType,
     Phase,
     Side,
 )
@@ -29,7 +30,7 @@ from raftbook.core.walks import cost
 
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
-
+_TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _NO_BOUND: Final = -(2**64)
 """Below every ladder key: a market order without a collar crosses every price."""
@@ -152,6 +153,10 @@ class BookState:
         best = (self.asks if is_buy else self.bids).best
         return best is not None and best.key >= (-price if is_buy else price)
 
+    def admits(self, price: int) -> bool:
+        """Whether a limit order may have this price: range and static band."""
+        return self.price_floor <= price <= self.price_ceiling
+
     def reference_price(self) -> int | None:
         """What a market order's collar is measured from: the last trade, else the terms' own."""
         return self.terms.reference_price if self.last_price is None else self.last_price
@@ -213,6 +218,9 @@ class BookState:
         collar, reference = self.terms.collar, self.reference_price()
         if self.is_call:
             notional = self.price_ceiling * qty
+        elif kind[1] == _TO_LIMIT:
+            best = self.asks.best
+            notional = 0 if best is None else max(best.price, 0) * qty
         elif collar is None:
             bound = self.bound_of(kind[0], None)
             notional = cost(account, kind[4], self.asks, bound=bound, qty=qty)

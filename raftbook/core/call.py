@@ -13,10 +13,11 @@ from raftbook.core.auction import Clearing, clearing
 from raftbook.core.book import Book
 from raftbook.core.events import PHASE_CHANGED, UNCROSSED, Event
 from raftbook.core.ladder import Ladder, Order
-from raftbook.core.types import Phase, Reject, Side
+from raftbook.core.types import OrderType, Phase, Reject, Side
 
 _BUY: Final = int(Side.BUY)
 _SELL: Final = int(Side.SELL)
+_TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _TIME_IS_UP: Final = int(Reject.TIME_IS_UP)
 CALLS: Final = frozenset((int(Phase.PRE_OPEN), int(Phase.AUCTION)))
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
@@ -77,7 +78,10 @@ def uncross(book: Book, events: list[Event]) -> None:
         price, volume, imbalance = found
         events.append((UNCROSSED, book.feed_seq, book.symbol, price, volume, imbalance))
     for order in _left_at_auction(book):
-        book.expire(order, _TIME_IS_UP, events)
+        if order.terms[4][1] == _TO_LIMIT:
+            book.end_gathering(order, None if found is None else found.price, events)
+        else:
+            book.expire(order, _TIME_IS_UP, events)
     book.at_auction.clear()
 
 

@@ -40,6 +40,7 @@ NO_CONDITIONS: Final = tuple(OrderConditions())
 
 _MARKET: Final = int(OrderType.MARKET)
 _LIMIT: Final = int(OrderType.LIMIT)
+_TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _GTD: Final = int(TimeInForce.GTD)
 _IOC: Final = int(TimeInForce.IOC)
 TRIGGERED_TYPES: Final = frozenset(
@@ -53,8 +54,10 @@ TRIGGERED_TYPES: Final = frozenset(
         ),
     )
 )
-MARKET_TYPES: Final = frozenset(map(int, (OrderType.MARKET, OrderType.STOP, OrderType.IF_TOUCHED)))
-"""Types without a limit price."""
+MARKET_TYPES: Final = frozenset(
+    map(int, (OrderType.MARKET, OrderType.STOP, OrderType.IF_TOUCHED, OrderType.MARKET_TO_LIMIT))
+)
+"""Types that are entered without a limit price."""
 TRAILING_TYPES: Final = frozenset(map(int, (OrderType.STOP, OrderType.STOP_LIMIT)))
 RESTING_TIMES: Final = frozenset(map(int, (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)))
 """What may stay in the book in continuous trading."""
@@ -73,7 +76,7 @@ def _combinations() -> dict[tuple[int, ...], tuple[int, ...]]:
             int(TimeInForce.AT_AUCTION),
         ),
     }
-    for ord_type in TRIGGERED_TYPES:
+    for ord_type in (*TRIGGERED_TYPES, _TO_LIMIT):
         times_of[ord_type] = tuple(sorted(RESTING_TIMES))
     allowed: dict[tuple[int, ...], tuple[int, ...]] = {}
     for side in Side:

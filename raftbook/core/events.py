@@ -26,7 +26,7 @@ does not see, else the instrument's dense count of public events.
     ENGINE_VERSION_SET  engine version now in force                               no
     TRIGGERED        terms, stop price that was reached                           no
     REFILLED         terms, shown_qty, leaves_qty                                 yes
-    REPRICED         terms, price that was asked for                              no
+    REPRICED         terms, price that was asked for (None: it had no limit)      no
     AUCTION_TRADE    as TRADE, with the buy order as maker and the sell order
                      as taker                                                     yes
     UNCROSSED        symbol, price or None, volume, imbalance                     yes

@@ -46,8 +46,9 @@ def export_order(order: Order) -> Value:
 
 
 def restore_order(order: Order, value: Value) -> None:
-    """Set on an order what `export_order` told."""
-    order.session_id, order.entered_ns, order.closed_ns, order.held, order.fee_units, part = value
+    """Set on an order what `export_order` told, which stands behind the four parts of format 1."""
+    _, _, _, _, order.session_id, order.entered_ns, closed_ns, held, fee_units, part = value
+    order.closed_ns, order.held, order.fee_units = closed_ns, held, fee_units
     if part is not None:
         order.special = special = Special(part[0])
         _, special.shown_qty, special.stop_price, special.best_price, special.arrival = part
@@ -240,7 +241,7 @@ def restore_agenda(exchange: Exchange, value: Value) -> None:
     past = {order_id for _, order_id in ended}
     for account in exchange.accounts.values():
         for order in account.orders.values():
-            if order.leaves_qty:
+            if order.leaves_qty and (len(order.terms) > 7 or order.terms[4][2] == _DAY):
                 _restore_links(exchange, order, is_past=order.terms[0] in past)
     agenda.day_orders.sort(key=_order_id)
     for account_name, reason, names, last_order_id, current, ids, *criteria in jobs:

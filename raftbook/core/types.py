@@ -29,6 +29,8 @@ class OrderType(IntEnum):
     IF_TOUCHED = 5
     """A market order once the market has come to it: a buy when last <= stop."""
     LIMIT_IF_TOUCHED = 6
+    MARKET_TO_LIMIT = 7
+    """Takes at the best opposite price alone; what is left is a limit order at that price."""
 
 
 class TimeInForce(IntEnum):

@@ -34,6 +34,7 @@ _BUY: Final = int(Side.BUY)
 _SIDES: Final = tuple(int(side) for side in Side)
 _MARKET: Final = int(OrderType.MARKET)
 _LIMIT: Final = int(OrderType.LIMIT)
+_TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _GTC: Final = int(TimeInForce.GTC)
 _AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
 _REPRICE: Final = int(PostOnly.REPRICE)
@@ -258,7 +259,8 @@ def placed_reject(
         return code
     if account.open_count + room > account.open_orders_max:
         return Reject.OPEN_ORDER_LIMIT
-    if book.resting_count >= book.orders_max and kind[1] == _LIMIT and kind[2] not in _IMMEDIATE:
+    may_rest = kind[1] in (_LIMIT, _TO_LIMIT) and kind[2] not in _IMMEDIATE
+    if may_rest and book.resting_count >= book.orders_max:
         return Reject.BOOK_FULL
     if kind[1] in TRIGGERED_TYPES and book.stops is not None:
         if len(book.stops) >= book.limits.stops_max:
@@ -292,7 +294,7 @@ def _placed_price_reject(
         code = _price_reject(book, price)
         if code:
             return code
-    elif kind[1] == _MARKET and book.terms.collar is not None and not book.is_call:
+    elif kind[1] in (_MARKET, _TO_LIMIT) and book.terms.collar is not None and not book.is_call:
         if book.reference_price() is None:
             return Reject.NO_REFERENCE_PRICE
     if kind[1] not in TRIGGERED_TYPES:

@@ -6,9 +6,11 @@ themselves. Must not know how entries were agreed on.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -120,15 +122,16 @@ class Machine:
             ProtocolError: the payload is no state, or not the one that was digested.
         """
         try:
-            state, members = _parts(unpack(payload))
-            exchange = restore_state(self._genesis, state)
-            membership = None if members is None else read_membership(members, index)
+            with _collector_paused():
+                state, members = _parts(unpack(payload))
+                exchange = restore_state(self._genesis, state)
+                membership = None if members is None else read_membership(members, index)
+                found = state_digest(exchange)
         except EngineTooOld as error:
             raise UnsupportedVersion(str(error)) from error
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
                 TypeError, ValueError) as error:  # fmt: skip
             raise ProtocolError(f"the snapshot holds no state: {error!r}") from error
-        found = state_digest(exchange)
         if found != expected_state_digest:
             raise ProtocolError(f"the snapshot's state digest is {found}, not the recorded one")
         self.exchange = exchange
@@ -167,3 +170,15 @@ def _read_entry(index: int, payload: bytes) -> Entry:
 
 def _event_count(replies: Iterable[Reply]) -> int:
     return sum(len(reply[4]) for reply in replies)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No look for reference cycles while millions of objects are made that live long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -14,13 +14,20 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from raftbook.replica.replica import Replica
+from raftbook.web import cluster, health, live, market_view
 from raftbook.web.binance import front
 from raftbook.web.context import WebContext
 from raftbook.web.headers import Direct, node_headers
 
 Part = Callable[[WebContext], list[BaseRoute]]
 
-PARTS: Final[tuple[Part, ...]] = (front.routes,)
+PARTS: Final[tuple[Part, ...]] = (
+    health.routes,
+    cluster.routes,
+    market_view.routes,
+    live.routes,
+    front.routes,
+)
 """Asked in order: a route of an earlier part hides an equal one of a later part."""
 
 

@@ -145,8 +145,9 @@ class Ledger:
         line = self.lines[terms.order_id] = Line(terms, terms.order_qty)
         line.rests = event[1] > 0
         ord_type, time_in_force = terms.kind[1:3]
+        in_call = self.phases.get(terms.symbol) in (Phase.PRE_OPEN, Phase.AUCTION)
         line.stands_by = ord_type in WAITING or (
-            ord_type == OrderType.MARKET and time_in_force == TimeInForce.AT_AUCTION
+            ord_type in (OrderType.MARKET, OrderType.MARKET_TO_LIMIT) and in_call
         )
         if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or line.stands_by:
             assert not line.rests, f"an order that cannot rest rests: {event}"
@@ -264,6 +265,10 @@ class Ledger:
         line = self.lines[terms[0]]
         assert not feed_seq and not line.rests and asked == line.terms.price, event
         assert (*terms[:6], *terms[7:]) == _without_price(line.terms), event
+        if asked is None:
+            assert terms[4][1] == OrderType.MARKET_TO_LIMIT, event
+            line.terms, line.stands_by = OrderTerms(*terms), False
+            return
         gain = terms[6] - asked
         assert gain < 0 if terms[4][0] == Side.BUY else gain > 0, event
         line.terms = OrderTerms(*terms)

@@ -99,6 +99,10 @@ class OrderTalk:
                 order["expire_time_ns"] = self.expire(choose)
         elif sort in ("post", "reprice"):
             order["post_only"] = PostOnly.REJECT if sort == "post" else PostOnly.REPRICE
+        elif sort == "to_limit":
+            price = None
+            order["ord_type"] = OrderType.MARKET_TO_LIMIT
+            self._times(choose, order)
         elif sort in ("market", "market_fok", "market_auction", "quote"):
             price = None
             order["ord_type"] = OrderType.MARKET

@@ -32,7 +32,7 @@ _KINDS = ("new",) * 20 + ("cancel",) * 3 + ("amend",) * 7 + ("oco",) * 3 + ("can
 _OTHERS = ("mass", "mass", "attach", "session", "key", "copy", "kill", "odd", "odd", "odd", "junk")
 _SORTS = ("gtc",) * 6 + ("ioc", "fok", "day", "gtd", "post", "reprice", "market", "market_fok")
 STOPS = ("stop", "stop_limit", "touch", "touch_limit", "trail", "trail_limit")
-_FINE = ("iceberg", "iceberg", "min", "min_ioc", "quote", "quote")
+_FINE = ("iceberg", "iceberg", "min", "min_ioc", "quote", "quote", "to_limit")
 
 EVERYTHING = Profile(_KINDS + _OTHERS, _SORTS + STOPS + _FINE + ("at_auction", "market_auction"))
 STOPPING = Profile(
@@ -51,7 +51,7 @@ SLICING = Profile(
 CALLING = Profile(
     ("new",) * 14 + ("amend",) * 4 + ("cancel", "oco", "cancel_replace", "mass"),
     ("gtc",) * 6
-    + ("at_auction", "market_auction") * 3
+    + ("at_auction", "market_auction", "to_limit") * 3
     + ("iceberg", "iceberg", "stop", "trail", "min", "ioc", "post", "gtd"),
     symbols=("A", "A", "F", "F", "K", "Q"),
     accounts=("a", "b", "d", "a", "b", "d", "op", "op"),

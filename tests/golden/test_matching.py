@@ -15,8 +15,15 @@ def test_the_market_says_what_the_transcript_says(path: Path) -> None:
     check_or_rewrite(path)
 
 
-def test_refusals_come_in_their_order_of_precedence() -> None:
-    check_or_rewrite(HERE / "rejects.txt")
+@pytest.mark.parametrize("name", ["rejects.txt", "rejects_whole.txt"])
+def test_refusals_come_in_their_order_of_precedence(name: str) -> None:
+    check_or_rewrite(HERE / name)
+
+
+def test_a_word_that_is_not_understood_is_an_error() -> None:
+    for line in ("buy B1 5 @ 100 soon", "buy B1 5", "sell S1 5 @ 100 trail x", "bust", "wait 5"):
+        with pytest.raises((AssertionError, ValueError)):
+            play(f"market whole\n\n{line}\n")
 
 
 def test_a_changed_answer_is_noticed() -> None:

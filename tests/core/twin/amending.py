@@ -8,8 +8,9 @@ from raftbook.core import events as e
 from raftbook.core.conditions import OrderConditions
 from raftbook.core.types import Phase, Reject
 from raftbook.core.types import TimeInForce as Tif
+from tests.core.twin.base import price_reject
 from tests.core.twin.entering import Entering
-from tests.core.twin.judging import price_reject, trail_fits
+from tests.core.twin.judging import trail_fits
 from tests.core.twin.state import BOOK, CALL, NOWHERE, STOPS, TwinOrder
 
 

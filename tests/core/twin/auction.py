@@ -1,9 +1,11 @@
 """Call auctions: the price by brute force over every tick, then who trades with whom."""
 
 from raftbook.core import events as e
+from raftbook.core.types import OrderType as Type
 from raftbook.core.types import Phase, Reject, Side
 from raftbook.core.types import TimeInForce as Tif
-from tests.core.twin.state import CALL, TwinOrder, reaches
+from tests.core.twin.base import price_reject
+from tests.core.twin.state import CALL, NOWHERE, TwinOrder, reaches
 from tests.core.twin.stops import Stops
 
 Interest = list[tuple[int | None, int]]
@@ -92,7 +94,7 @@ class Auction(Stops):
             self.auction_trade(buy, sell, qty, price)
             left -= qty
         self.public(symbol, e.UNCROSSED, symbol, price, volume, imbalance)
-        self.expire_auction_orders(symbol)
+        self.end_gathering(symbol, price)
 
     def auction_trade(self, buy: TwinOrder, sell: TwinOrder, qty: int, price: int) -> None:
         fee = self.instruments[buy.symbol].terms.maker_fee
@@ -100,12 +102,22 @@ class Auction(Stops):
             order.shown = min(order.conditions.display_qty, order.leaves - qty)
         self.tell_trade(e.AUCTION_TRADE, buy, sell, qty, price, (fee, fee))
 
-    def expire_auction_orders(self, symbol: str) -> None:
+    def end_gathering(self, symbol: str, price: int | None) -> None:
+        """What was for this auction alone: buys, then sells; without limit price first, by id."""
         for side in (Side.BUY, Side.SELL):
             mine = [o for o in self.open_orders() if (o.symbol, o.side) == (symbol, side)]
-            left = [o for o in mine if o.tif == Tif.AT_AUCTION]
+            left = [o for o in mine if o.tif == Tif.AT_AUCTION or o.where == CALL]
             for order in sorted(left, key=lambda o: (o.where != CALL, o.order_id)):
-                self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
+                if order.ord_type != Type.MARKET_TO_LIMIT:
+                    self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
+                elif price is None:
+                    self.end(order, e.EXPIRED, Reject.NO_LIQUIDITY)
+                elif price_reject(self.instruments[symbol].terms, price):
+                    self.end(order, e.EXPIRED, Reject.PRICE_BAND)
+                else:
+                    order.where = NOWHERE
+                    self.limit_at(order, price)
+                    self.rest(order)
 
     def begin_call(self, symbol: str, until_ns: int, then: int) -> None:
         self.change_phase(symbol, Phase.AUCTION)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.events import Event
+from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase, Reject, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
@@ -215,3 +216,13 @@ class Base:
         if self.instruments[order.symbol].in_call():
             times.append(Tif.AT_AUCTION)
         return order.price is not None and order.tif in times
+
+
+def price_reject(terms: InstrumentTerms, price: int) -> int:
+    if price < terms.price_min or price > terms.price_max:
+        return Reject.BAD_PRICE
+    if terms.band_low is not None and price < terms.band_low:
+        return Reject.PRICE_BAND
+    if terms.band_high is not None and price > terms.band_high:
+        return Reject.PRICE_BAND
+    return Reject.NONE

@@ -1,11 +1,11 @@
 """Why a new order is refused: the first of a long list of reasons."""
 
-from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType as Type
 from raftbook.core.types import Phase, PostOnly, Reject, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.auction import Auction
+from tests.core.twin.base import price_reject
 from tests.core.twin.state import RESTING, SECOND, STOPPED, WITHOUT_LIMIT, TwinAccount, Wish
 
 PLAIN_KINDS = {
@@ -34,6 +34,7 @@ def goes_together(wish: Wish) -> bool:
     times = {
         Type.LIMIT: (*RESTING, Tif.IOC, Tif.FOK, Tif.AT_AUCTION),
         Type.MARKET: (Tif.IOC, Tif.FOK, Tif.AT_AUCTION),
+        Type.MARKET_TO_LIMIT: RESTING,
         **dict.fromkeys(STOPPED, RESTING),
     }
     return (
@@ -47,16 +48,6 @@ def goes_together(wish: Wish) -> bool:
         and (wish.expire_time_ns != 0) == (wish.tif == Tif.GTD)
         and (not wish.quote_qty or (wish.ord_type == Type.MARKET and wish.tif == Tif.IOC))
     )
-
-
-def price_reject(terms: InstrumentTerms, price: int) -> int:
-    if price < terms.price_min or price > terms.price_max:
-        return Reject.BAD_PRICE
-    if terms.band_low is not None and price < terms.band_low:
-        return Reject.PRICE_BAND
-    if terms.band_high is not None and price > terms.band_high:
-        return Reject.PRICE_BAND
-    return Reject.NONE
 
 
 class Judging(Auction):
@@ -130,8 +121,9 @@ class Judging(Auction):
     def new_price_reject(self, wish: Wish) -> int:
         terms = self.instruments[wish.symbol].terms
         reference = self.reference(wish.symbol)
-        if wish.ord_type == Type.MARKET:
-            if wish.tif != Tif.AT_AUCTION and terms.collar is not None and reference is None:
+        if wish.ord_type in (Type.MARKET, Type.MARKET_TO_LIMIT):
+            in_call = self.instruments[wish.symbol].in_call()
+            if not in_call and terms.collar is not None and reference is None:
                 return Reject.NO_REFERENCE_PRICE
         elif wish.price is not None:
             if reason := price_reject(terms, wish.price):
@@ -169,7 +161,8 @@ class Judging(Auction):
         own_limit = self.accounts[name].open_orders_max
         if mine >= self.limits.open_orders_max or (own_limit and mine >= own_limit):
             return Reject.OPEN_ORDER_LIMIT
-        if wish.ord_type == Type.LIMIT and wish.tif in (*RESTING, Tif.AT_AUCTION):
+        may_rest = wish.ord_type in (Type.LIMIT, Type.MARKET_TO_LIMIT)
+        if may_rest and wish.tif in (*RESTING, Tif.AT_AUCTION):
             resting = self.queue(wish.symbol, Side.BUY) + self.queue(wish.symbol, Side.SELL)
             if len(resting) >= self.limits.book_orders_max:
                 return Reject.BOOK_FULL

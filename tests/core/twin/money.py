@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.types import OrderType as Type
 from raftbook.core.types import Reject, Settlement, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
@@ -101,13 +102,20 @@ class Money(Base):
             return wish.price, 0
         if wish.stop_price is not None or wish.trail_unit:
             return self.stop_of_wish(wish), 0
-        if wish.tif == Tif.AT_AUCTION:
-            terms = self.instruments[wish.symbol].terms
-            return min(terms.price_max, BIG if terms.band_high is None else terms.band_high), 0
+        if wish.tif == Tif.AT_AUCTION or self.instruments[wish.symbol].in_call():
+            return self.highest_price(wish.symbol), 0
+        if wish.ord_type == Type.MARKET_TO_LIMIT:
+            met = self.crossing(wish.symbol, wish.side, None)
+            return (max(met[0].price, 0), 0) if met else (None, 0)
         limit = self.taker_limit(wish.symbol, wish.side, None)
         if wish.quote_qty or limit is None:
             return None, self.would_pay(account, wish, limit)
         return limit, 0
+
+    def highest_price(self, symbol: str) -> int:
+        """The highest that a limit order may have."""
+        terms = self.instruments[symbol].terms
+        return min(terms.price_max, BIG if terms.band_high is None else terms.band_high)
 
     def would_pay(self, account: str, wish: Wish, limit: int | None) -> int:
         """Tick-lots that a market order would pay now."""

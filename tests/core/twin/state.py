@@ -21,7 +21,7 @@ price, or, a market order AT_AUCTION, beside the book."""
 
 RESTING = (Tif.DAY, Tif.GTC, Tif.GTD)
 STOPPED = (Type.STOP, Type.STOP_LIMIT, Type.IF_TOUCHED, Type.LIMIT_IF_TOUCHED)
-WITHOUT_LIMIT = (Type.MARKET, Type.STOP, Type.IF_TOUCHED)
+WITHOUT_LIMIT = (Type.MARKET, Type.STOP, Type.IF_TOUCHED, Type.MARKET_TO_LIMIT)
 
 
 @dataclass
