@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.config import ClusterConfig, NodeAddress
 from raftbook.gateway.native import ClientServer
+from raftbook.node_peers import PeerWatch
 
 if TYPE_CHECKING:
     from raftbook.web.server import WebServer
@@ -29,6 +30,7 @@ def make_web_server(
     clients: ClientServer,
     *,
     describe: Callable[[], dict[str, Any]],
+    cluster_secret: bytes,
     secrets: Mapping[str, str | None],
     wall_ns: Callable[[], int],
 ) -> WebServer | None:
@@ -48,6 +50,12 @@ def make_web_server(
     from raftbook.web.context import WebContext
     from raftbook.web.server import WebBounds, WebServer
 
+    peers = PeerWatch(
+        address.node_id,
+        lambda: list(describe()["members"]),
+        cluster_id=config.cluster_id,
+        commit_index=lambda: clients.replica.raft.commit_index,
+    )
     context = WebContext(
         config,
         clients.replica,
@@ -55,8 +63,11 @@ def make_web_server(
         clients.feed,
         clients,
         describe=describe,
+        cluster_secret=cluster_secret,
         secrets=secrets,
         wall_ns=wall_ns,
+        peers=peers,
+        on_close=[peers.close],
     )
     timings = config.timings
     bounds = WebBounds(

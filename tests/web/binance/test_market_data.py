@@ -378,7 +378,7 @@ def test_weight_is_counted_for_each_address_and_minute(tmp_path: Path) -> None:
 
 def test_who_asks_for_too_much_is_told_when_to_come_back(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
-        weights: Any = house.app._direct["api"]._door.weights  # type: ignore[attr-defined]
+        weights: Any = house.app._app._direct["api"]._door.weights  # type: ignore[attr-defined]
         weights.weight_max = 50
         await weighed(house)
         await weighed(house)
