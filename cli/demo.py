@@ -1,6 +1,6 @@
 """`raftbook demo`: a cluster, a market, a dead leader, and proof that nothing was lost.
 
-Owns the story and its verdict. Must not know processes (`demo_cluster.py`), traders (`bots.py`) or
+Owns the story and its verdict. Must not know processes (`local_cluster.py`), traders (`bots.py`) or
 the layout (`demo_screen.py`).
 """
 
@@ -120,7 +120,7 @@ def demo(
     if 0 < seconds < SECONDS_MIN:
         raise click.UsageError(f"--seconds must be at least {SECONDS_MIN}, or 0 for no end")
     # Loads Raft, which no other verb of a plain client needs.
-    from .demo_cluster import DemoCluster
+    from .demo_cluster import demo_cluster
     from .demo_proof import search_journals
 
     # Whoever ends the demo politely gets the same clean end as with Ctrl-C.
@@ -129,7 +129,7 @@ def demo(
     screen, tally = Screen(), Tally()
     began = time.monotonic()
     try:
-        with DemoCluster(node_count, names, directory) as cluster:
+        with demo_cluster(node_count, names, directory) as cluster:
             show = _Show(cluster, names, screen, tally, seed=seed, opens_page=not no_browser)
             asyncio.run(show.run(began, seconds))
             story = show.story

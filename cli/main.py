@@ -14,6 +14,7 @@ import click
 
 from .about import completion, version, version_option
 from .account import account, currency
+from .bench.command import bench
 from .book import book
 from .candles import auction, candles, day
 from .cluster import cluster
@@ -79,6 +80,7 @@ for _verb in (
     currency,
     day,
     replay,
+    bench,
     log,
     connect,
     config_group,

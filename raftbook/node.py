@@ -342,6 +342,7 @@ class Node:
             self.address,
             server,
             describe=self._describe,
+            cluster_secret=self._secret,
             secrets=self._account_secrets(),
             wall_ns=time.time_ns,
         )

@@ -30,6 +30,7 @@ def make_web_server(
     clients: ClientServer,
     *,
     describe: Callable[[], dict[str, Any]],
+    cluster_secret: bytes,
     secrets: Mapping[str, str | None],
     wall_ns: Callable[[], int],
 ) -> WebServer | None:
@@ -62,6 +63,7 @@ def make_web_server(
         clients.feed,
         clients,
         describe=describe,
+        cluster_secret=cluster_secret,
         secrets=secrets,
         wall_ns=wall_ns,
         peers=peers,

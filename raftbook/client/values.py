@@ -18,6 +18,7 @@ from raftbook.core.events import Event
 from raftbook.core.types import (
     OrderType,
     OrdStatus,
+    PegReference,
     PostOnly,
     SelfTradePrevention,
     Side,
@@ -74,7 +75,7 @@ class OrderRequest:
         qty: in base; must be a whole number of lots. None with a quote_qty.
         price: in quote; must be a whole number of ticks; None is an order without a limit.
         ord_type: None is LIMIT with a price and MARKET without; with a stop price or a trail
-            STOP_LIMIT and STOP.
+            STOP_LIMIT and STOP. MARKET_TO_LIMIT must be named.
         time_in_force: None is GTD with an expire time, IOC for a market order, else GTC.
         post_only: True or `PostOnly.REJECT` refuses rather than trades at once,
             `PostOnly.REPRICE` moves the price behind the market.
@@ -88,6 +89,9 @@ class OrderRequest:
         expire_time_ns: when a GTD order ends, nanoseconds since 1970 UTC.
         quote_qty: what a market order spends (buy) or brings in (sell), in quote; counts in whole
             units of tick_size x lot_size, what is over is left out.
+        peg: "primary", "market" or "midpoint" (or a `PegReference`): the price follows the best
+            price of the own side, of the other side, or the middle, and `price` is its limit.
+        peg_offset: what is added to that, in quote; may be negative.
     """
 
     symbol: str
@@ -106,6 +110,8 @@ class OrderRequest:
     min_qty: Amount | None = None
     expire_time_ns: int = 0
     quote_qty: Amount | None = None
+    peg: PegReference | str | None = None
+    peg_offset: Amount | None = None
 
 
 class Conditions(TypedDict, total=False):
@@ -118,6 +124,8 @@ class Conditions(TypedDict, total=False):
     min_qty: Amount | None
     expire_time_ns: int
     quote_qty: Amount | None
+    peg: PegReference | str | None
+    peg_offset: Amount | None
 
 
 class Changes(TypedDict, total=False):
@@ -189,7 +197,8 @@ class OrderResult:
         poss_dup: it had taken effect before this attempt; this is the original result.
         trades: its trades while the command was carried out, in order.
         price: its limit price then; None without one.
-        repriced: a post-only order got another price than the one that was asked for.
+        repriced: a post-only order got another price than the one that was asked for, or a
+            market-to-limit order its price.
         triggered: it waited for a stop price, which was reached at once.
         stop_leg: of a pair of which one ends the other, the order that waits; this is the other.
         replaced: of a cancel-replace, what became of the order it replaces.

@@ -34,6 +34,7 @@ class WebContext:
     Attributes:
         clients: the native client port: barriers, waits for an index, fresh request_seqs, turns.
         describe: the parts of a status that only the composition root knows.
+        cluster_secret: what the nodes share.
         secrets: account secret by name, of cluster.toml; None where there is none.
         wall_ns: the node's wall clock: for what a client calls "now", never for what happened.
         peers: the other members; None where nobody asks them.
@@ -46,6 +47,7 @@ class WebContext:
     feed: FeedHistory
     clients: ClientServer
     describe: Callable[[], dict[str, Any]]
+    cluster_secret: bytes
     secrets: Mapping[str, str | None]
     wall_ns: Callable[[], int]
     peers: Peers | None = None

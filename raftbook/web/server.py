@@ -17,12 +17,14 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from raftbook.web.gathering import Gathering
+from raftbook.web.websocket import WebSocketProtocol
 
 HEAD_BYTES_MAX: Final = 16 << 10
 """Request line and headers of one request: a listing of many symbols is the longest there is."""
 WEBSOCKET_BYTES_MAX: Final = 64 << 10
 """One message of a client."""
 PING_S: Final = 20.0
+PONG_S: Final = 60.0
 """How often a WebSocket is asked for a sign, and how long it has for it."""
 GOODBYE_S: Final = 1
 """How long requests under way may take when the node stops."""
@@ -62,10 +64,10 @@ class WebServer:
         config = uvicorn.Config(
             app,
             http=bound,
-            ws="websockets-sansio",
+            ws=WebSocketProtocol,
             ws_max_size=WEBSOCKET_BYTES_MAX,
             ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
+            ws_ping_timeout=PONG_S,
             ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",

@@ -28,11 +28,18 @@ class Profile(NamedTuple):
     )
 
 
-_KINDS = ("new",) * 20 + ("cancel",) * 3 + ("amend",) * 7 + ("oco",) * 3 + ("cancel_replace",) * 3
+_KINDS = (
+    ("new",) * 20
+    + ("cancel",) * 3
+    + ("amend",) * 7
+    + ("oco",) * 3
+    + ("cancel_replace",) * 3
+    + ("peg",) * 2
+)
 _OTHERS = ("mass", "mass", "attach", "session", "key", "copy", "kill", "odd", "odd", "odd", "junk")
 _SORTS = ("gtc",) * 6 + ("ioc", "fok", "day", "gtd", "post", "reprice", "market", "market_fok")
 STOPS = ("stop", "stop_limit", "touch", "touch_limit", "trail", "trail_limit")
-_FINE = ("iceberg", "iceberg", "min", "min_ioc", "quote", "quote")
+_FINE = ("iceberg", "iceberg", "min", "min_ioc", "quote", "quote", "to_limit")
 
 EVERYTHING = Profile(_KINDS + _OTHERS, _SORTS + STOPS + _FINE + ("at_auction", "market_auction"))
 STOPPING = Profile(
@@ -51,7 +58,7 @@ SLICING = Profile(
 CALLING = Profile(
     ("new",) * 14 + ("amend",) * 4 + ("cancel", "oco", "cancel_replace", "mass"),
     ("gtc",) * 6
-    + ("at_auction", "market_auction") * 3
+    + ("at_auction", "market_auction", "to_limit") * 3
     + ("iceberg", "iceberg", "stop", "trail", "min", "ioc", "post", "gtd"),
     symbols=("A", "A", "F", "F", "K", "Q"),
     accounts=("a", "b", "d", "a", "b", "d", "op", "op"),
@@ -77,7 +84,28 @@ LISTING = Profile(
     accounts=("op", "op", "op", "a", "b", "a", "b", "d"),
     venue=("instrument",) * 12 + ("money", "money", "phase", "call", "bust", "account"),
 )
+UNCROSSING = Profile(
+    ("new",) * 30 + ("cancel", "amend", "cancel_replace", "mass", "peg", "oco"),
+    ("gtc",) * 3 + ("at_auction", "market_auction", "to_limit") * 2 + ("iceberg", "day", "gtd"),
+    symbols=("A", "A", "A", "F"),
+    accounts=("a", "b", "d", "f", "a", "b", "d", "f", "a", "b", "d", "f", "op"),
+    venue=("phase", "call", "call", "phase", "roll"),
+)
+PEGGING = Profile(
+    ("peg",) * 9
+    + ("new",) * 9
+    + ("cancel",) * 3
+    + ("amend",) * 3
+    + ("cancel_replace", "mass", "oco"),
+    ("gtc",) * 9
+    + ("ioc", "ioc", "market", "post", "reprice", "iceberg", "stop", "to_limit", "gtd"),
+    symbols=("A", "A", "B", "F", "K", "Q"),
+    modes=(0, 0, 0, 0, 2, 4),
+    venue=("phase", "phase", "call", "call", "money", "bust", "roll", "instrument"),
+)
 PROFILES = {
+    "uncrossing": UNCROSSING,
+    "pegging": PEGGING,
     "everything": EVERYTHING,
     "stopping": STOPPING,
     "slicing": SLICING,

@@ -67,6 +67,7 @@ class House:
             self.door.server.feed,
             self.door.server,
             describe=lambda: {"cluster": "test"},
+            cluster_secret=b"the secret of this cluster",
             secrets=self.secrets,
             wall_ns=lambda: int(self.door.now * 1e9),
         )

@@ -78,7 +78,7 @@ class Door:
         self.context = context
         self.desk = Desk(context)
         self.markets = Markets(context.queries)
-        self.listen_keys = ListenKeys()
+        self.listen_keys = ListenKeys(context.cluster_secret)
         self.tickers = Tickers()
         self.weights = Weights(context.config.bounds.http_weight_per_minute_max)
 

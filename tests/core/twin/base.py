@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.events import Event
+from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase, Reject, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
@@ -161,7 +162,7 @@ class Base:
         return stp != Stp.NONE and self.are_one(account, maker.account)
 
     def phase_reject(self, symbol: str) -> int:
-        return {
+        reason = {
             Phase.PRE_OPEN: Reject.NONE,
             Phase.AUCTION: Reject.NONE,
             Phase.CONTINUOUS: Reject.NONE,
@@ -169,6 +170,14 @@ class Base:
             Phase.CANCEL_ONLY: Reject.PHASE_FORBIDS,
             Phase.CLOSED: Reject.INSTRUMENT_CLOSED,
         }[Phase(self.instruments[symbol].phase)]
+        if reason == Reject.NONE and self.instruments[symbol].auction is not None:
+            return Reject.PHASE_FORBIDS
+        return reason
+
+    def auctions(self) -> list[str]:
+        """Instruments whose auction was begun and is not over, the eldest first."""
+        begun = [(i.auction.began, s) for s, i in self.instruments.items() if i.auction is not None]
+        return [symbol for _, symbol in sorted(begun)]
 
     # ------------------------------------------------------------------------- joining and ending
 
@@ -215,3 +224,13 @@ class Base:
         if self.instruments[order.symbol].in_call():
             times.append(Tif.AT_AUCTION)
         return order.price is not None and order.tif in times
+
+
+def price_reject(terms: InstrumentTerms, price: int) -> int:
+    if price < terms.price_min or price > terms.price_max:
+        return Reject.BAD_PRICE
+    if terms.band_low is not None and price < terms.band_low:
+        return Reject.PRICE_BAND
+    if terms.band_high is not None and price > terms.band_high:
+        return Reject.PRICE_BAND
+    return Reject.NONE

@@ -8,6 +8,7 @@ from raftbook.core import events as e
 from raftbook.core.types import OrderType as Type
 from raftbook.core.types import PostOnly, Reject
 from raftbook.core.types import TimeInForce as Tif
+from tests.core.twin.base import price_reject
 from tests.core.twin.judging import Judging
 from tests.core.twin.state import CALL, STOPPED, TwinOrder, TwinSession, Wish
 
@@ -109,6 +110,9 @@ class Entering(Judging):
             if not or_place:
                 return self.refuse(command, Reject.CANCEL_FAILED)
             reason = self.why_not_new(session.account, wish)
+        elif self.instruments[old.symbol].auction is not None:
+            self.private(e.CANCEL_REJECTED, int(Reject.PHASE_FORBIDS), command)
+            return self.refuse(command, Reject.CANCEL_FAILED)
         else:
             kept = self.keep_the_market()
             self.end(old, e.CANCELED, Reject.NONE)
@@ -154,6 +158,8 @@ class Entering(Judging):
         terms = (*ids, wish.kind(), qty, wish.price)
         if conditions != (None, 0, 0, 0, 0, 0, 0, 0):
             terms = (*terms, conditions)
+        if wish.peg is not None:
+            terms = (*terms[:6], None, conditions, (*wish.peg, wish.price))
         order = TwinOrder(terms, qty, session.session_id, self.day)
         if self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)
@@ -173,7 +179,7 @@ class Entering(Judging):
         )
         if order.ord_type in STOPPED:
             self.wait(order)
-        elif in_call and order.ord_type == Type.MARKET:
+        elif in_call and order.ord_type in (Type.MARKET, Type.MARKET_TO_LIMIT):
             order.where = CALL
             order.joined = self.tick()
         elif self.can_stay(order) and not order.conditions.min_qty and (in_call or not crosses):
@@ -190,6 +196,8 @@ class Entering(Judging):
             nothing = not self.crossing(order.symbol, order.side, None)
             reason = Reject.NO_LIQUIDITY if nothing else Reject.PRICE_COLLAR
             return self.end(order, e.EXPIRED, reason)
+        if order.ord_type == Type.MARKET_TO_LIMIT:
+            return self.take_the_best(order)
         wanted = order.order_qty if order.tif == Tif.FOK else order.conditions.min_qty
         if wanted:
             limit = self.taker_limit(order.symbol, order.side, order.price)
@@ -214,3 +222,16 @@ class Entering(Judging):
         else:
             self.run(order)
         return None
+
+    def take_the_best(self, order: TwinOrder) -> None:
+        """A market-to-limit order takes at the best price that is there, and rests at it."""
+        limit = self.taker_limit(order.symbol, order.side, None)
+        if not self.crossing(order.symbol, order.side, None):
+            return self.end(order, e.EXPIRED, Reject.NO_LIQUIDITY)
+        if not self.crossing(order.symbol, order.side, limit):
+            return self.end(order, e.EXPIRED, Reject.PRICE_COLLAR)
+        price = self.crossing(order.symbol, order.side, None)[0].price
+        if price_reject(self.instruments[order.symbol].terms, price):
+            return self.end(order, e.EXPIRED, Reject.PRICE_BAND)
+        self.limit_at(order, price)
+        return self.run(order)

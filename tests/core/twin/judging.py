@@ -1,11 +1,12 @@
 """Why a new order is refused: the first of a long list of reasons."""
 
-from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType as Type
+from raftbook.core.types import PegReference as Peg
 from raftbook.core.types import Phase, PostOnly, Reject, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.auction import Auction
+from tests.core.twin.base import price_reject
 from tests.core.twin.state import RESTING, SECOND, STOPPED, WITHOUT_LIMIT, TwinAccount, Wish
 
 PLAIN_KINDS = {
@@ -27,6 +28,9 @@ def goes_together(wish: Wish) -> bool:
     waits = wish.stop_price is not None
     if wish.stp not in list(Stp) or wish.post_only not in list(PostOnly):
         return False
+    if wish.peg is not None:
+        is_timed = (wish.expire_time_ns != 0) == (wish.tif == Tif.GTD)
+        return wish.peg[0] in list(Peg) and wish.tif in RESTING and is_timed
     if wish.plain and (wish.ord_type, wish.tif, wish.post_only) not in PLAIN_KINDS:
         return False
     if wish.of_oco and not stopped:
@@ -34,6 +38,7 @@ def goes_together(wish: Wish) -> bool:
     times = {
         Type.LIMIT: (*RESTING, Tif.IOC, Tif.FOK, Tif.AT_AUCTION),
         Type.MARKET: (Tif.IOC, Tif.FOK, Tif.AT_AUCTION),
+        Type.MARKET_TO_LIMIT: RESTING,
         **dict.fromkeys(STOPPED, RESTING),
     }
     return (
@@ -47,16 +52,6 @@ def goes_together(wish: Wish) -> bool:
         and (wish.expire_time_ns != 0) == (wish.tif == Tif.GTD)
         and (not wish.quote_qty or (wish.ord_type == Type.MARKET and wish.tif == Tif.IOC))
     )
-
-
-def price_reject(terms: InstrumentTerms, price: int) -> int:
-    if price < terms.price_min or price > terms.price_max:
-        return Reject.BAD_PRICE
-    if terms.band_low is not None and price < terms.band_low:
-        return Reject.PRICE_BAND
-    if terms.band_high is not None and price > terms.band_high:
-        return Reject.PRICE_BAND
-    return Reject.NONE
 
 
 class Judging(Auction):
@@ -107,6 +102,9 @@ class Judging(Auction):
             return Reject.BAD_SIDE
         if not goes_together(wish) or (wish.quote_qty and instrument.terms.price_min < 1):
             return Reject.UNSUPPORTED_COMBINATION
+        if wish.peg is not None and wish.side == Side.BUY and wish.price is None:
+            if self.settles(wish.symbol):
+                return Reject.UNSUPPORTED_COMBINATION
         if instrument.in_call() and wish.tif in (Tif.IOC, Tif.FOK):
             return Reject.IOC_IN_AUCTION
         if not instrument.in_call() and wish.tif == Tif.AT_AUCTION:
@@ -130,8 +128,9 @@ class Judging(Auction):
     def new_price_reject(self, wish: Wish) -> int:
         terms = self.instruments[wish.symbol].terms
         reference = self.reference(wish.symbol)
-        if wish.ord_type == Type.MARKET:
-            if wish.tif != Tif.AT_AUCTION and terms.collar is not None and reference is None:
+        if wish.ord_type in (Type.MARKET, Type.MARKET_TO_LIMIT):
+            in_call = self.instruments[wish.symbol].in_call()
+            if not in_call and terms.collar is not None and reference is None:
                 return Reject.NO_REFERENCE_PRICE
         elif wish.price is not None:
             if reason := price_reject(terms, wish.price):
@@ -169,12 +168,17 @@ class Judging(Auction):
         own_limit = self.accounts[name].open_orders_max
         if mine >= self.limits.open_orders_max or (own_limit and mine >= own_limit):
             return Reject.OPEN_ORDER_LIMIT
-        if wish.ord_type == Type.LIMIT and wish.tif in (*RESTING, Tif.AT_AUCTION):
+        may_rest = wish.ord_type in (Type.LIMIT, Type.MARKET_TO_LIMIT)
+        if may_rest and wish.tif in (*RESTING, Tif.AT_AUCTION):
             resting = self.queue(wish.symbol, Side.BUY) + self.queue(wish.symbol, Side.SELL)
             if len(resting) >= self.limits.book_orders_max:
                 return Reject.BOOK_FULL
         if wish.ord_type in STOPPED:
             if len(self.stops_of(wish.symbol)) >= self.limits.stops_max:
+                return Reject.TOO_MANY
+        if wish.peg is not None:
+            pegged = [o for o in self.open_orders() if o.is_pegged and o.symbol == wish.symbol]
+            if len(pegged) >= self.limits.pegs_max:
                 return Reject.TOO_MANY
         return Reject.NONE
 

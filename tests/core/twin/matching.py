@@ -134,6 +134,13 @@ class Matching(Money):
         else:
             self.end(order, e.EXPIRED, Reject.NO_LIQUIDITY)
 
+    def limit_at(self, order: TwinOrder, price: int) -> None:
+        """An order without limit price becomes one with it."""
+        order.terms = (*order.terms[:6], price, *order.terms[7:])
+        order.hold_price, order.hold_amount = price, 0
+        self.hold(order)
+        self.private(e.REPRICED, order.terms, None)
+
     def rest(self, order: TwinOrder) -> None:
         self.join(order)
         told = [order.terms, order.leaves]
