@@ -8,6 +8,7 @@ from typing import Final
 from raftbook.config import AccountConfig, render_config
 from raftbook.config_template import FIRST_BALANCES
 
+from .demo_page import VISITOR
 from .init import SECRET_NAME, free_nodes
 from .local_cluster import LocalCluster
 
@@ -31,6 +32,7 @@ def demo_cluster(node_count: int, account_names: list[str], directory: Path | No
     """
     accounts = [
         AccountConfig("demo", operator=True, balances=FIRST_BALANCES),
+        AccountConfig(VISITOR, balances=FIRST_BALANCES),
         *(AccountConfig(name, balances=FIRST_BALANCES) for name in account_names),
     ]
     nodes = free_nodes(node_count)

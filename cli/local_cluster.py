@@ -6,6 +6,7 @@ what they are used for.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import signal
@@ -48,7 +49,7 @@ class LocalCluster:
         Raises:
             CommandFailed: the folder holds a cluster already, or cannot be written.
         """
-        self._purpose, self._python = purpose, python
+        self._purpose, self._python = purpose, os.path.abspath(python)
         self._is_temporary = directory is None
         self.directory = (
             Path(tempfile.mkdtemp(prefix=f"raftbook-{purpose}-"))
@@ -91,6 +92,7 @@ class LocalCluster:
                     "--config",
                     str(self.config.path),
                 ],
+                cwd=self.directory,  # not where the sources of another build may stand
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -33,6 +33,7 @@ from .order import order
 from .outcomes import MEANINGS, ExitCode, judge
 from .output.printer import say
 from .replay import replay
+from .top import top
 
 _COMPLETING = "_RAFTBOOK_COMPLETE"
 
@@ -73,6 +74,7 @@ for _verb in (
     auction,
     events,
     feed,
+    top,
     instrument,
     account,
     currency,

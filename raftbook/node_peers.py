@@ -31,12 +31,19 @@ class PeerWatch:
 
     Args:
         members: rows with `node_id`, `host` and `client_port` of all members.
+        commit_index: as far as this node knows now.
     """
 
     def __init__(
-        self, own_id: int, members: Callable[[], list[Status]], *, cluster_id: str
+        self,
+        own_id: int,
+        members: Callable[[], list[Status]],
+        *,
+        cluster_id: str,
+        commit_index: Callable[[], int],
     ) -> None:
         self._own_id, self._members, self._cluster_id = own_id, members, cluster_id
+        self._commit_index = commit_index
         self._said: dict[int, tuple[float, Status]] = {}
         self._clients: dict[int, tuple[tuple[str, int], AsyncClient]] = {}
         self._looked_at = 0.0
@@ -99,12 +106,15 @@ class PeerWatch:
             )
             self._clients[node_id] = (address, client)
         client = self._clients[node_id][1]
+        commit_index = self._commit_index()
         try:
             status = await client.status()
         except RaftbookError:
             return  # it is silent, which the age of its last word says
         if status.get("cluster_id") == self._cluster_id:
-            self._said[node_id] = (time.monotonic(), status)
+            # What was committed when it was asked, it should have: all later is no lag of its own.
+            lag = max(0, commit_index - int(status["applied_index"]))
+            self._said[node_id] = (time.monotonic(), {**status, "lag": lag})
 
     async def _drop(self, node_ids: Any) -> None:
         for node_id in node_ids:

@@ -51,7 +51,10 @@ def make_web_server(
     from raftbook.web.server import WebBounds, WebServer
 
     peers = PeerWatch(
-        address.node_id, lambda: list(describe()["members"]), cluster_id=config.cluster_id
+        address.node_id,
+        lambda: list(describe()["members"]),
+        cluster_id=config.cluster_id,
+        commit_index=lambda: clients.replica.raft.commit_index,
     )
     context = WebContext(
         config,

@@ -79,10 +79,11 @@ class Candle:
 
     @classmethod
     def of(cls, row: tuple[int, ...]) -> Candle:
-        """The candle of a row."""
+        """The candle of a row; its sums may be text, see `snapshot_parts`."""
         candle = cls(row[0], row[1])
-        _, _, candle.high, candle.low, candle.close, candle.qty, candle.notional, *rest = row
-        candle.count, candle.taker_qty, candle.taker_notional = rest
+        _, _, candle.high, candle.low, candle.close, *sums = row
+        candle.qty, candle.notional, candle.count = int(sums[0]), int(sums[1]), sums[2]
+        candle.taker_qty, candle.taker_notional = int(sums[3]), int(sums[4])
         return candle
 
 

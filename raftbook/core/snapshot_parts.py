@@ -1,8 +1,9 @@
 """What engine version 2 added to the state, as values: the last part of each value of format 2.
 
-Owns what of it is state and its order. Balances are written as text, since they are the only
-numbers that no rule keeps within 64 bits. The links between orders (pairs, stops, expiries) are
-made again from what the orders say of themselves.
+Owns what of it is state and its order. Balances are written as text, since no rule keeps them
+within 64 bits. A codec may do the same with any number that is too large for it, so whatever can
+grow or reach beyond 64 bits is read as `int(it)`: sums over orders, and prices that trail. The
+links between orders (pairs, stops, expiries) are made again from what the orders say of themselves.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def export_order(order: Order) -> Value:
 def restore_order(order: Order, value: Value) -> None:
     """Set on an order what `export_order` told, which stands behind the four parts of format 1."""
     _, _, _, _, order.session_id, order.entered_ns, closed_ns, held, fee_units, part = value
-    order.closed_ns, order.held, order.fee_units = closed_ns, held, fee_units
+    order.closed_ns, order.held, order.fee_units = closed_ns, int(held), int(fee_units)
     if part is not None:
         order.special = special = Special(part[0])
-        _, special.shown_qty, special.stop_price, special.best_price, special.arrival = part
+        _, special.shown_qty, stop_price, special.best_price, special.arrival = part
+        special.stop_price = None if stop_price is None else int(stop_price)
 
 
 # -- accounts ------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ def restore_account(exchange: Exchange, account: Account, value: Value) -> None:
         balance = account.balances[currency] = Balance()
         balance.available, balance.held = int(available), int(held)
     for key, currency, amount, available in transfers:
-        account.transfers[key] = (currency, amount, available)
+        account.transfers[key] = (currency, amount, int(available))
     account.readers = dict.fromkeys(readers)
     for key, secret in api_keys:
         account.api_keys[key] = secret

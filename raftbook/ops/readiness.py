@@ -13,6 +13,8 @@ from raftbook.replica.replica import Replica
 
 BEHIND_MAX: Final = 1_000
 """Entries known to be committed and not applied here: about a second of a busy market."""
+SILENT_TIMEOUTS: Final = 3
+"""A leader is silent after so many election timeouts: another one would be there by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,16 @@ class Obstacle:
 
     name: str
     sentence: str
+
+
+def known_leader(replica: Replica) -> int | None:
+    """Who leads as far as this node may say: a follower goes on naming a leader that is gone until
+    another one tells it so, but one that is silent for long leads nobody."""
+    raft = replica.raft
+    if raft.is_leader or raft.leader_id is None:
+        return raft.leader_id
+    patience_ms = SILENT_TIMEOUTS * raft.timings.election_max_s * 1_000
+    return None if replica.age_ms() > patience_ms else raft.leader_id
 
 
 def obstacles(replica: Replica, *, age_max_s: float) -> tuple[Obstacle, ...]:
@@ -34,7 +46,7 @@ def obstacles(replica: Replica, *, age_max_s: float) -> tuple[Obstacle, ...]:
         sentence = f"fenced ({fence.kind}) at entry {fence.index}: {fence.reason}"
         return (Obstacle("fenced", sentence),)
     found: list[Obstacle] = []
-    if raft.leader_id is None:
+    if known_leader(replica) is None:
         sentence = f"no leader is known in term {raft.term}: orders are not taken"
         found.append(Obstacle("no_leader", sentence))
     age_ms = replica.age_ms()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,6 +57,8 @@ class Machine:
         membership: the members as of the last applied entry; None before the founding.
         recent: the last applied entries, eldest first; bounded by entries and by events.
         read_ahead: what of the coming entries need not be read from their bytes.
+        watchers: called with each entry right after it took effect, in the same turn, to read the
+            state as of it. Nothing may be said of it before the turn's sync, and none may raise.
     """
 
     def __init__(self, genesis: Genesis, *, entries_kept: int) -> None:
@@ -66,6 +68,7 @@ class Machine:
         self.membership: Membership | None = None
         self.recent: deque[Applied] = deque()
         self.read_ahead = ReadAhead()
+        self.watchers: list[Callable[[Applied], None]] = []
         self._events_kept = 0
         self._digests: OrderedDict[int, str] = OrderedDict()
 
@@ -81,6 +84,8 @@ class Machine:
             replies = self.exchange.apply(entry)
             applied = Applied(index, term, self.exchange.moment.time_ns, replies)
             self._remember(applied)
+            for watcher in self.watchers:
+                watcher(applied)
         elif payload[:1] == MEMBERSHIP:
             self.membership = read_payload(payload, index)
         self._digests[index] = self.exchange.digest.value()

@@ -1,9 +1,9 @@
 """One replica: everything a node does in one turn, in the only order that is safe.
 
-Owns the turn: take messages, gather requests, step Raft, sync the journal once, and only then let
-anything leave: messages to peers, answers to clients. So nothing is said that is not on disk,
-at one sync for however many orders a turn carries (F3). Clock, log, snapshots and network come from
-outside; a simulation runs this class as it is.
+Owns the turn: take messages, gather requests, step Raft, let a leader's appends go, sync the
+journal once, and only then let anything else leave: messages to peers, answers to clients. So
+nothing is claimed that is not on disk, at one sync for however many orders a turn carries (F3).
+Clock, log, snapshots and network come from outside; a simulation runs this class as it is.
 """
 
 from __future__ import annotations
@@ -399,6 +399,7 @@ class Replica:
         self._answers.refuse(self._proposer.expire(self._clock()))
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
+        self._send_appends()
         self._measured_sync()
         raft.synced()
         self._send()
@@ -414,10 +415,29 @@ class Replica:
         if self._log.sync():
             self.meter.sync.observe(self._clock() - began)
 
+    def _send_appends(self) -> None:
+        """Let a leader's entries leave before its own sync: its followers' disks work meanwhile.
+
+        An append claims nothing of this disk, and one that a power cut outruns is like one that the
+        leader sent and lost: the followers may have an entry that it has not. What counts this
+        disk in is the commit, which needs an answer to the append; that is read in a later turn,
+        after this one's sync. The leader's own term and vote were synced before it asked for votes.
+        """
+        if not (self.raft.is_leader and self._log.dirty):
+            return
+        for peer_id, messages in self._outbox.items():
+            count = 0
+            while count < len(messages) and messages[count]["type"] == "append":
+                count += 1
+            if count:
+                self._links.send(peer_id, messages[:count])
+                del messages[:count]
+
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, defaultdict(list)
         for peer_id, messages in outbox.items():
-            self._links.send(peer_id, messages)
+            if messages:
+                self._links.send(peer_id, messages)
 
     def _look_at_members(self) -> None:
         """Tell who must know that the members changed; what was sent to them has left."""

@@ -14,19 +14,22 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from raftbook.replica.replica import Replica
-from raftbook.web import cluster, health, live, market_view
+from raftbook.web import cluster, health, live, market_view, page
 from raftbook.web.binance import front
 from raftbook.web.context import WebContext
 from raftbook.web.headers import Direct, node_headers
+from raftbook.web.origins import MemberOrigins
 
 Part = Callable[[WebContext], list[BaseRoute]]
 
 PARTS: Final[tuple[Part, ...]] = (
+    front.routes,
     health.routes,
     cluster.routes,
     market_view.routes,
     live.routes,
     front.routes,
+    page.routes,
 )
 """Asked in order: a route of an earlier part hides an equal one of a later part."""
 
@@ -35,7 +38,8 @@ def make_app(context: WebContext) -> ASGIApp:
     """The whole application of one node."""
     routes = [route for part in PARTS for route in part(context)]
     direct = {route.path.strip("/"): route.app for route in routes if isinstance(route, Direct)}
-    return NodeHeaders(Starlette(routes=routes), direct, context.replica)
+    app = NodeHeaders(Starlette(routes=routes), direct, context.replica)
+    return MemberOrigins(app, context)
 
 
 class NodeHeaders:

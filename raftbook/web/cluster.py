@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from raftbook.ops.readiness import known_leader
 from raftbook.web.context import WebContext
 
 Row = dict[str, Any]
@@ -36,13 +37,17 @@ def cluster_document(context: WebContext, said: Mapping[int, Row]) -> Row:
         said: what other members said of themselves just now, by node_id.
     """
     own = context.queries.answer("status", {}, None)
-    statuses = {**said, own["node_id"]: own}
+    # What a member said before this node lost it is old news, however young.
+    there = {row["node_id"] for row in own["members"] if row["connected"]}
+    statuses = {each: said[each] for each in said if each in there} | {own["node_id"]: own}
     rows = [_row(member, statuses.get(member["node_id"]), own) for member in own["members"]]
     commit_index = max(int(status["commit_index"]) for status in statuses.values())
     for row in rows:
-        applied_index = row["applied_index"]
-        row["lag"] = None if applied_index is None else max(0, commit_index - applied_index)
-    leader_id = own["leader_id"]
+        if row["lag"] is None and row["applied_index"] is not None:
+            row["lag"] = max(0, own["commit_index"] - row["applied_index"])
+    for row in rows:
+        row["agrees"] = _agrees(context, row)
+    leader_id = known_leader(context.replica)
     voters = [row for row in rows if row["voter"]]
     quorum = len(voters) // 2 + 1
     following = [row for row in voters if _follows(row, leader_id)]
@@ -77,6 +82,7 @@ def _row(member: Row, status: Row | None, own: Row) -> Row:
         "leader_id": told.get("leader_id"),
         "commit_index": told.get("commit_index"),
         "applied_index": told.get("applied_index", member["match_index"]),
+        "lag": told.get("lag"),
         "snapshot_index": told.get("snapshot_index"),
         "digest": told.get("digest"),
         "digest_index": told.get("digest_index"),
@@ -89,6 +95,15 @@ def _row(member: Row, status: Row | None, own: Row) -> Row:
         "connected": is_own or member["connected"],
         "seen_ms_ago": 0 if is_own else member["seen_ms_ago"],
     }
+
+
+def _agrees(context: WebContext, row: Row) -> bool | None:
+    """Whether a member's digest is this node's at the same entry; None where this one cannot tell:
+    it has not come there yet, or does not keep it any more."""
+    if row["digest"] is None:
+        return None
+    digest = context.replica.machine.digest_at(row["digest_index"])
+    return None if digest is None else bool(digest == row["digest"])
 
 
 def _follows(row: Row, leader_id: int | None) -> bool:

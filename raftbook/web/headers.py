@@ -1,6 +1,7 @@
 """What every HTTP answer says of the node that gave it.
 
-Owns the names: X-Raftbook-Node, -Leader (empty while none is known), -Term and -Applied.
+Owns the names: X-Raftbook-Node, -Leader (empty while none is known), -Term and -Applied. An answer
+to what took effect in the log also has X-Raftbook-Entry; see `entry_mark.py`.
 """
 
 from __future__ import annotations

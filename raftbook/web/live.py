@@ -160,10 +160,14 @@ class LiveHub:
             "node_id": self._context.replica.node_id,
             "cluster": own["cluster"],
             "version": own["version"],
+            "wall_ms": self._context.wall_ns() // 1_000_000,
         }
         reader.tell("hello", live_frames.encode(hello))
         exchange = self._context.queries.exchange
-        reader.tell("instruments", live_frames.instruments_frame(exchange))
+        instruments = live_frames.instruments_frame(exchange)
+        reader.tell("instruments", instruments)
+        if not self._readers:
+            self._instruments = instruments
         self._readers.add(reader)
         self._begin(reader)
         reader.tell("cluster", self._cluster_frame())
@@ -205,6 +209,7 @@ class LiveHub:
             self._markets.pop(symbol, None)
             return None
         market = self._markets.get(symbol)
+        is_first = market is None  # then whoever asks is the only reader
         if market is None or market.book is not book:
             market = self._markets[symbol] = _Market(book)
         place = (book.feed_seq, book.resting_count)
@@ -213,13 +218,15 @@ class LiveHub:
             market.frame = live_frames.book_frame(
                 book, self._context.queries.applied_index, exchange.now_ns
             )
+        if is_first:
+            market.told = market.frame
         return market
 
     def _tell_market(self, symbol: str, readers: list[Reader]) -> None:
         market = self._market(symbol)
         if market is None:
             return
-        if not market.told:  # it is the first that is told of this instrument
+        if not market.told:  # another instrument has this name now
             for reader in readers:
                 self._begin(reader)
         elif market.frame is not market.told:

@@ -20,7 +20,7 @@ from raftbook.core.book import Book
 from raftbook.core.events import Event
 from raftbook.core.types import Phase, Reject, Side
 from raftbook.feed.messages import public_view, symbol_of
-from raftbook.gateway.arguments import INDEX_MAX, QueryError
+from raftbook.gateway.arguments import INDEX_MAX
 from raftbook.gateway.market_queries import levels
 from raftbook.ops.event_names import EVENT_NAMES
 from raftbook.replica.machine import Applied
@@ -70,13 +70,6 @@ def routes(context: WebContext) -> list[BaseRoute]:
             depth = _natural(request, "depth", 10, low=1, high=DEPTH_MAX)
         except BadRequest as error:
             return _refusal(400, "malformed", str(error))
-        if request.query_params.get("consistency") == "linearizable":
-            try:
-                await context.clients.barrier()
-            except QueryError as error:
-                return _refusal(503, error.code.name.lower(), str(error))
-            if symbol not in context.queries.exchange.books:
-                return _refusal(404, "unknown_instrument", f"{symbol!r} was deleted")
         return JSONResponse(book_document(context, symbol, depth), headers=_NO_STORE)
 
     async def log(request: Request) -> Response:

@@ -7,10 +7,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ccxt
     import ccxt.pro
-    from binance import AsyncClient, BinanceSocketManager, Client
+    from binance import AsyncClient, BinanceSocketManager, Client, DepthCacheManager
     from binance.error import ClientError
     from binance.exceptions import BinanceAPIException
     from binance.spot import Spot
+    from binance.ws.reconnecting_websocket import ReconnectingWebsocket
     from binance_sdk_spot.spot import ConfigurationRestAPI
     from binance_sdk_spot.spot import Spot as SdkSpot
 
@@ -21,6 +22,8 @@ __all__ = [
     "Client",
     "ClientError",
     "ConfigurationRestAPI",
+    "DepthCacheManager",
+    "ReconnectingWebsocket",
     "SdkSpot",
     "Spot",
     "ccxt",

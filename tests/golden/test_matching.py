@@ -1,4 +1,5 @@
-"""The transcripts of tests/golden/matching and the order of refusals, engine and twin alike."""
+"""The transcripts of tests/golden, engine and twin alike: each feature, the order of refusals, and
+worked examples that venues have published, with what is otherwise here."""
 
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from tests.golden.transcript import check_or_rewrite, play
 
 HERE = Path(__file__).parent
-TRANSCRIPTS = sorted((HERE / "matching").glob("*.txt"))
+TRANSCRIPTS = sorted((*(HERE / "matching").glob("*.txt"), *(HERE / "venues").glob("*.txt")))
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)

@@ -23,7 +23,7 @@ from raftbook.core import commands as c
 from raftbook.core.agenda import NEVER
 from raftbook.core.commands import Request
 from raftbook.core.events import Reply
-from raftbook.core.exchange import Exchange
+from raftbook.core.exchange import TIME_STEP_MAX_NS, Exchange
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
 from raftbook.core.versions import ENGINE_VERSION
@@ -307,18 +307,26 @@ def _all_requests(
 
 
 def _beginning(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
-    """What chance seldom brings: an instrument that is called, traded, closed and forgotten."""
-    terms = InstrumentTerms(*_in_capitals(LATER._replace(settlement=0)))
+    """What chance seldom brings: an account, and an instrument that is called, traded, closed and
+    forgotten."""
+    terms = InstrumentTerms(*_in_capitals(LATER._replace(settlement=0, qty_max=9)))
+    fills_max = exchange.limits.fills_max
     yield FIRST_TIME_NS, [(c.NO_SESSION, 1, (c.open_session("op", "first"),))]
     (session_id,) = exchange.sessions.by_id
     for number, command in enumerate(
         (
             c.create_currency("X", 4),
+            c.create_account("first", group="g"),
             c.list_instrument(terms, Phase.PRE_OPEN),
             c.place_order("C", Side.BUY, 2, 3, display_qty=1),
             c.place_order("C", Side.SELL, 1, None, ord_type=MARKET, time_in_force=AT_AUCTION),
             c.new_order("C", Side.SELL, 1, 1),
             c.set_phase("C", Phase.CONTINUOUS),
+            *(c.new_order("C", Side.SELL, 1, 1),) * (fills_max + 1),
+            c.new_order("C", Side.BUY, fills_max + 1, 1),
+            c.new_order("C", Side.BUY, 1, 1),
+            c.set_phase("C", Phase.HALTED),
+            c.set_phase("C", Phase.CANCEL_ONLY),
             c.set_phase("C", Phase.CLOSED),
             c.delete_instrument("C"),
             c.close_session(),
@@ -336,7 +344,9 @@ def _in_capitals(command: c.Command) -> c.Command:
 def _ending(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
     """All orders end, and time has nothing more to bring: so it may go on without a difference."""
     opening = (c.NO_SESSION, 1, (c.open_session("op", "last"),))
-    time_ns = exchange.now_ns
+    for _ in range(2):  # then a session that others do not use gives way, if it must
+        time_ns = exchange.now_ns + TIME_STEP_MAX_NS
+        yield time_ns, []
     yield time_ns, [opening]
     session_id = exchange.sessions.by_key["op", "last"].session_id
     yield time_ns, [(session_id, 1, (c.mass_cancel(account="*"), c.roll_day()))]

@@ -100,7 +100,7 @@ requests = st.lists(
 )
 STATUSES = {200, 400, 401, 404, 405, 409, 413, 429, 503, 504}
 many = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -23,6 +23,7 @@ from raftbook.replica.machine import Applied
 from raftbook.replica.proposer import names_no_session
 from raftbook.web.binance.faults import Fault, crowded, refused, unavailable, unknown_outcome
 from raftbook.web.context import WebContext
+from raftbook.web.entry_mark import ENTRY_INDEX
 from raftbook.wire.entry import pack_request
 
 SESSIONS_MAX: Final = 8
@@ -80,6 +81,7 @@ class Desk:
             outcome = await self._ask(session, commands)
             if outcome is None:
                 raise unavailable("The session of this node is gone; please try again.")
+        ENTRY_INDEX.set(outcome.entry_index)
         return outcome
 
     async def barrier(self) -> None:

@@ -18,6 +18,7 @@ from raftbook.web.binance.faults import Fault
 from raftbook.web.binance.keys import signed_bytes
 from raftbook.web.binance.operations import PATHS
 from raftbook.web.binance.params import read_params
+from raftbook.web.entry_mark import ENTRY_INDEX
 from raftbook.web.headers import Direct, node_headers
 
 _log = logging.getLogger("raftbook.web")
@@ -46,6 +47,7 @@ class Rest:
             return
         address = scope["client"][0] if scope.get("client") else ""
         extra: list[tuple[bytes, bytes]] = []
+        ENTRY_INDEX.set(0)
         try:
             body = await self._answer(scope, receive, address)
             status = 200
@@ -55,6 +57,9 @@ class Rest:
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             status, body = 500, _encode({"code": -1000, "msg": "This node failed; see its log."})
+        entry_index = ENTRY_INDEX.get()
+        if entry_index:
+            extra.append((b"x-raftbook-entry", b"%d" % entry_index))
         used = self._door.weights.used(address)
         text = body.encode()
         await send(

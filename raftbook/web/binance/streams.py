@@ -1,9 +1,9 @@
-"""Market streams: the WebSockets on which a client listens, and says to what.
+"""Streams: the WebSockets on which a client listens, and says to what.
 
 Owns a connection from its address to its end: the streams that the address names, what the client
 asks for later, and how much it may ask. What is told is `stream_hub.py`'s.
 
-    /ws  /ws/<stream>[/<stream>]...        bare updates
+    /ws  /ws/<stream>[/<stream>]...        bare updates; a listen key is a stream, too
     /stream  /stream?streams=<stream>/...  updates that name their stream
     /stream/ws/<number>                    as /ws; the number means nothing
 """
@@ -11,6 +11,7 @@ asks for later, and how much it may ask. What is told is `stream_hub.py`'s.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from raftbook.replica.answers import safely
-from raftbook.replica.replica import Replica
 from raftbook.web.binance.door import Door
 from raftbook.web.binance.stream_control import (
     INVALID_STREAM,
@@ -32,7 +32,9 @@ from raftbook.web.binance.stream_control import (
 from raftbook.web.binance.stream_hub import StreamHub
 from raftbook.web.binance.stream_names import StreamName, read_stream_name
 from raftbook.web.binance.stream_outbox import Outbox, Rounds
-from raftbook.web.websocket import POLICY, RESTART, text_frame, wire_of
+from raftbook.web.binance.stream_watch import StreamWatch
+from raftbook.web.binance.user_hub import UserHub
+from raftbook.web.websocket import NORMAL, POLICY, RESTART, text_frame, wire_of
 
 STREAMS_MAX: Final = 1_024
 """Of one connection, as at Binance."""
@@ -40,9 +42,7 @@ MESSAGES_PER_S: Final = 5
 """What a client may say, as at Binance; it may save up MESSAGES_BURST, which Binance does not say:
 a client that begins with twenty streams asks for them one by one."""
 MESSAGES_BURST: Final = 25
-INSTALLED: Final = "this node took over a newer state: begin anew"
-FENCED: Final = "this node takes no part: use another"
-STALE: Final = "this node has had no word of a leader for long: use another"
+EXPIRED: Final = "the listen key is good no longer"
 TOO_MANY_MESSAGES: Final = "too many messages: 5 a second"
 
 
@@ -68,10 +68,20 @@ class Throttle:
 class StreamConnection:
     """One client. A `stream_audience.Listener`."""
 
-    def __init__(self, hub: StreamHub, outbox: Outbox, *, is_combined: bool) -> None:
+    def __init__(
+        self,
+        hub: StreamHub,
+        users: UserHub,
+        account_of: Callable[[str], str | None],
+        outbox: Outbox,
+        *,
+        is_combined: bool,
+    ) -> None:
         self.is_combined = is_combined
-        self._hub, self._outbox = hub, outbox
+        self._hub, self._users, self._account_of = hub, users, account_of
+        self._outbox = outbox
         self._streams: dict[str, StreamName] = {}
+        self._keys: dict[str, _KeyStream] = {}  # by listen key
         self._throttle = Throttle(asyncio.get_running_loop().time)
 
     # -- what streams tell it ------------------------------------------------------------------
@@ -82,15 +92,22 @@ class StreamConnection:
     def end(self, code: int, reason: str) -> None:
         self._outbox.finish(code, reason)
 
+    def look_at_keys(self, now_ms: int) -> None:
+        """Say goodbye if one of its listen keys is good no longer."""
+        for key, stream in self._keys.items():
+            if self._account_of(key) is None:
+                told = {"e": "listenKeyExpired", "E": now_ms, "listenKey": key}
+                stream.hear_event(json.dumps(told, separators=(",", ":")))
+                self.end(NORMAL, EXPIRED)
+                return
+
     # -- what its client says ------------------------------------------------------------------
 
     def open(self, names: Iterable[str]) -> None:
         """Listen to what the address names."""
-        wanted = self._read(names)
-        if isinstance(wanted, str):
-            self._outbox.end(POLICY, wanted)
-            return
-        self._listen(wanted)
+        refusal = self._listen(names, lambda: None)
+        if refusal:
+            self._outbox.end(POLICY, refusal)
 
     def say(self, text: str | None) -> None:
         """A frame of the client; None for one that is no text."""
@@ -105,145 +122,139 @@ class StreamConnection:
     def closed(self) -> None:
         """The connection is gone."""
         self._outbox.give_up()
-        for name in self._streams.values():
-            self._hub.remove(name, self)
-        self._streams.clear()
+        self._leave(list(self._streams) + list(self._keys))
 
     def _answer(self, request: ControlRequest) -> None:
         if request.method == "SUBSCRIBE":
-            wanted = self._read(request.names)
-            if isinstance(wanted, str):
-                self._send(error_answer(2, wanted, request.id))
-                return
-            self._send(result_answer(None, request.id))
-            self._listen(wanted)
+            done = result_answer(None, request.id)
+            refusal = self._listen(request.names, lambda: self._send(done))
+            if refusal:
+                self._send(error_answer(2, refusal, request.id))
             return
         result: Any = None
         if request.method == "UNSUBSCRIBE":
-            for text in request.names:
-                name = self._streams.pop(text, None)
-                if name is not None:
-                    self._hub.remove(name, self)
+            self._leave(request.names)
         elif request.method == "LIST_SUBSCRIPTIONS":
-            result = list(self._streams)
+            result = [*self._streams, *self._keys]
         elif request.method == "GET_PROPERTY":
             result = self.is_combined
         else:
             self.is_combined = request.combined
         self._send(result_answer(result, request.id))
 
-    def _read(self, names: Iterable[str]) -> list[StreamName] | str:
-        """The streams of these names that are new to it, or what is wrong with them."""
-        wanted: dict[str, StreamName] = {}
+    def _listen(self, names: Iterable[str], confirm: Callable[[], None]) -> str:
+        """Listen to all of these, confirmed before the first update, or to none; why not."""
+        streams: dict[str, StreamName] = {}
+        keys: dict[str, _KeyStream] = {}
         for text in names:
+            if text in self._streams or text in self._keys:
+                continue
             name = read_stream_name(text)
-            if name is None or not self._hub.is_known(name):
+            account = None if name is not None else self._account_of(text)
+            if name is not None and self._hub.is_known(name):
+                streams[text] = name
+            elif account is not None:
+                keys[text] = _KeyStream(self, text, account)
+            else:
                 return INVALID_STREAM
-            if text not in self._streams:
-                wanted[text] = name
-        if len(self._streams) + len(wanted) > STREAMS_MAX:
+        if len(self._streams) + len(streams) + len(self._keys) + len(keys) > STREAMS_MAX:
             return TOO_MANY_STREAMS
-        return list(wanted.values())
-
-    def _listen(self, names: list[StreamName]) -> None:
-        for name in names:
-            self._streams[name.text] = name
+        confirm()
+        self._streams |= streams
+        self._keys |= keys
+        for name in streams.values():
             self._hub.add(name, self)
+        for stream in keys.values():
+            self._users.add(stream.account, stream)
+        return ""
+
+    def _leave(self, names: Iterable[str]) -> None:
+        for text in names:
+            name, stream = self._streams.pop(text, None), self._keys.pop(text, None)
+            if name is not None:
+                self._hub.remove(name, self)
+            if stream is not None:
+                self._users.remove(stream.account, stream)
 
     def _send(self, answer: str) -> None:
         self._outbox.put(text_frame(answer.encode()))
 
 
-def routes(door: Door) -> list[BaseRoute]:
+class _KeyStream:
+    """What a listen key lets a connection hear. A `user_hub.UserListener`."""
+
+    def __init__(self, connection: StreamConnection, key: str, account: str) -> None:
+        self._connection, self._key, self.account = connection, key, account
+
+    def hear_event(self, event: str) -> None:
+        if self._connection.is_combined:
+            event = f'{{"stream":"{self._key}","data":{event}}}'
+        self._connection.hear(text_frame(event.encode()))
+
+    def end(self, code: int, reason: str) -> None:
+        self._connection.end(code, reason)
+
+
+def routes(door: Door, users: UserHub, watch: StreamWatch) -> list[BaseRoute]:
     """Where streams are."""
     context = door.context
     hub = StreamHub(context.replica, context.queries, context.feed, door.markets, door.tickers)
-    bounds = context.clients.bounds
-    listeners = StreamDoor(
-        hub,
-        context.replica,
-        bytes_max=bounds.buffer_bytes_max,
-        age_max_s=bounds.read_age_max_s,
-    )
-    context.on_close.append(hub.close)
-    context.on_close.append(listeners.close)
-    return listeners.routes()
+    streams = StreamDoor(door, hub, users, watch)
+    watch.over(streams, users)
+    context.on_close.extend((hub.close, watch.close))
+    return [
+        WebSocketRoute("/stream", streams.combined),
+        WebSocketRoute("/stream/ws", streams.bare),
+        WebSocketRoute("/stream/ws/{names:path}", streams.bare),
+        WebSocketRoute("/ws", streams.bare),
+        WebSocketRoute("/ws/{names:path}", streams.bare),
+    ]
 
 
 class StreamDoor:
-    """Takes connections, and ends all of them when this node is not the one to listen to.
+    """Takes connections. A `stream_watch.Ward`."""
 
-    Args:
-        bytes_max: what may wait for one of them.
-        age_max_s: without word of a leader for so long, others may know more.
-    """
-
-    def __init__(
-        self, hub: StreamHub, replica: Replica, *, bytes_max: int, age_max_s: float
-    ) -> None:
-        self._hub, self._replica = hub, replica
-        self._bytes_max, self._age_max_s = bytes_max, age_max_s
+    def __init__(self, door: Door, hub: StreamHub, users: UserHub, watch: StreamWatch) -> None:
+        self._door, self._hub, self._users, self._watch = door, hub, users, watch
+        self._bytes_max = door.context.clients.bounds.buffer_bytes_max
         self._rounds = Rounds()
         self._connections: set[StreamConnection] = set()
-        self._looking: asyncio.TimerHandle | None = None
-        replica.on_installed.append(lambda: self._end_all(INSTALLED))
-        replica.on_fenced.append(lambda: self._end_all(FENCED))
+        door.listen_keys.on_ended.append(lambda key: self.look())
 
-    def close(self) -> None:
-        """The node stops; the server ends the connections."""
-        if self._looking is not None:
-            self._looking.cancel()
+    def has_listeners(self) -> bool:
+        return bool(self._connections)
 
-    def _end_all(self, reason: str) -> None:
+    def look(self) -> None:
+        for connection in list(self._connections):
+            connection.look_at_keys(self._door.now_ms())
+
+    def end_all(self, reason: str) -> None:
         for connection in list(self._connections):
             safely(connection.end, RESTART, reason)
 
-    def _look_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._looking = loop.call_later(self._age_max_s, self._look)
-
-    def _look(self) -> None:
-        """Let nobody wait in vain. To begin anew here is allowed all the same: while nobody leads,
-        no node is any newer, and who listens must not be turned away by all of them."""
-        self._looking = None
-        if self._replica.age_ms() > self._age_max_s * 1_000:
-            self._end_all(STALE)
-        elif self._connections:
-            self._look_later()
-
-    def routes(self) -> list[BaseRoute]:
-        """See the head of this file."""
-        return [
-            WebSocketRoute("/stream", self._combined),
-            WebSocketRoute("/stream/ws", self._bare),
-            WebSocketRoute("/stream/ws/{names:path}", self._bare),
-            WebSocketRoute("/ws", self._bare),
-            WebSocketRoute("/ws/{names:path}", self._bare),
-        ]
-
-    async def _bare(self, websocket: WebSocket) -> None:
+    async def bare(self, websocket: WebSocket) -> None:
+        """Updates as they are. A number in the address is no stream, but how ccxt tells its
+        connections apart."""
         path = str(websocket.path_params.get("names", ""))
         names = [name for name in path.split("/") if name and not name.isdecimal()]
         await self._serve(websocket, names, is_combined=False)
 
-    async def _combined(self, websocket: WebSocket) -> None:
+    async def combined(self, websocket: WebSocket) -> None:
+        """Updates that name their stream."""
         names = [name for name in websocket.query_params.get("streams", "").split("/") if name]
         await self._serve(websocket, names, is_combined=True)
 
     async def _serve(self, websocket: WebSocket, names: list[str], *, is_combined: bool) -> None:
         await websocket.accept()
-        client = websocket.client
-        address = "unknown" if client is None else f"{client.host}:{client.port}"
-        outbox = Outbox(wire_of(websocket.scope), self._rounds, address, self._bytes_max)
-        if self._replica.fence is not None:
-            outbox.end(RESTART, FENCED)
-        connection = StreamConnection(self._hub, outbox, is_combined=is_combined)
+        connection, outbox = self._connection(websocket, is_combined=is_combined)
         self._connections.add(connection)
-        if self._looking is None:
-            self._look_later()
+        self._watch.begin()
         try:
-            if not outbox.is_over:
+            refusal = self._watch.refusal
+            if refusal is None:
                 connection.open(names)
+            else:
+                outbox.end(RESTART, refusal)
             while True:
                 message = await websocket.receive()
                 if message["type"] == "websocket.disconnect":
@@ -253,3 +264,19 @@ class StreamDoor:
         finally:
             self._connections.discard(connection)
             connection.closed()
+
+    def _connection(
+        self, websocket: WebSocket, *, is_combined: bool
+    ) -> tuple[StreamConnection, Outbox]:
+        client = websocket.client
+        address = "unknown" if client is None else f"{client.host}:{client.port}"
+        outbox = Outbox(wire_of(websocket.scope), self._rounds, address, self._bytes_max)
+        connection = StreamConnection(
+            self._hub, self._users, self._account_of, outbox, is_combined=is_combined
+        )
+        return connection, outbox
+
+    def _account_of(self, key: str) -> str | None:
+        """Whose listen key it is."""
+        account = self._door.listen_keys.account_of(key, self._door.now_ms())
+        return account if account in self._door.exchange.accounts else None

@@ -22,6 +22,7 @@ from raftbook.web.binance.keys import signed_text
 from raftbook.web.binance.operations import METHODS
 from raftbook.web.binance.params import json_text, params_of_json
 from raftbook.web.binance.rest import encode
+from raftbook.web.websocket import wire_of
 
 _log = logging.getLogger("raftbook.web")
 
@@ -95,6 +96,11 @@ class ApiConnection:
             self._outbox.put_nowait(None)
             return
         self._outbox.put_nowait(text)
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection, whether its client reads or not."""
+        self._is_over = True
+        wire_of(self._socket.scope).end(code, reason)
 
     async def _write(self) -> None:
         try:

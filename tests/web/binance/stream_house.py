@@ -10,12 +10,16 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from raftbook.core import commands as c
 from raftbook.web.app import make_app
+from raftbook.web.binance import streams
+from raftbook.web.binance.listen_keys import ListenKeys
+from raftbook.web.binance.user_hub import UserHub
 from raftbook.web.context import WebContext
 from raftbook.web.server import WebBounds, WebServer
 from raftbook.wire import client_messages as m
@@ -26,11 +30,31 @@ WAIT_S = 20.0
 
 
 class House:
-    """The node, its port, and somebody who trades."""
+    """The node, its port, and somebody who trades.
 
-    def __init__(self, door: Door, server: WebServer, context: WebContext) -> None:
-        self.door, self.server, self.context = door, server, context
+    Attributes:
+        keys, users: of the node.
+        later_ms: how far its wall clock is ahead of Raft's.
+    """
+
+    server: WebServer
+    keys: ListenKeys
+    users: UserHub
+
+    def __init__(self, door: Door, context: WebContext) -> None:
+        self.door, self.context = door, context
+        self.later_ms = 0
         self._seq = 0
+
+    @property
+    def now_ms(self) -> int:
+        return self.context.wall_ns() // 10**6
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for the node."""
+        async with asyncio.timeout(WAIT_S):
+            while not is_so():
+                await asyncio.sleep(0.01)
 
     async def trader(self) -> None:
         """Open a session of alice."""
@@ -93,12 +117,24 @@ class Client:
         return self.socket.close_code or 0, self.socket.close_reason or "", heard
 
 
+def _noted(house: House) -> Callable[..., streams.StreamDoor]:
+    """Lets the test see the parts of the door."""
+    make = streams.StreamDoor
+
+    def made(door: Any, hub: Any, users: Any, watch: Any) -> streams.StreamDoor:
+        house.keys, house.users = door.listen_keys, users
+        return make(door, hub, users, watch)
+
+    return made
+
+
 def in_the_house(
     folder: Path,
     scene: Callable[[House], Awaitable[None]],
     *,
     buffer_bytes_max: int = 1 << 20,
     read_age_max_s: float = 60.0,
+    secrets: dict[str, str | None] | None = None,
 ) -> None:
     """Play a scene; whatever goes wrong in a task of the node fails it."""
 
@@ -111,13 +147,15 @@ def in_the_house(
             clients=door.server,
             describe=dict,
             cluster_secret=b"the secret of this cluster",
-            secrets={},
-            wall_ns=lambda: int(door.now * 1e9),
+            secrets=secrets or {},
+            wall_ns=lambda: int(door.now * 1e9) + house.later_ms * 10**6,
         )
-        app = make_app(context)
+        house = House(door, context)
+        with patch.object(streams, "StreamDoor", _noted(house)):
+            app = make_app(context)
         server = WebServer(app, WebBounds(400, 5.0, 60.0), on_close=context.on_close)
         await server.start("127.0.0.1", 0)
-        house = House(door, server, context)
+        house.server = server
         await house.trader()
         try:
             await scene(house)

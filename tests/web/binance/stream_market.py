@@ -19,6 +19,7 @@ from raftbook.web.binance.history import Tickers
 from raftbook.web.binance.markets import Markets
 from raftbook.web.binance.stream_hub import StreamHub
 from raftbook.web.binance.stream_names import StreamName, read_stream_name
+from raftbook.web.binance.user_hub import UserHub
 from tests.feed.complete_market import GENESIS, CompleteMarket
 
 
@@ -41,9 +42,12 @@ class Node:
         self.feed = FeedHistory(kept)
         self.waiting: list[Waiting] = []
         self._listeners: list[Callable[[Applied], None]] = []
+        self._watchers: list[Callable[[Applied], None]] = []
         self._raft = SimpleNamespace(applied_index=0)
         self.replica: Any = SimpleNamespace(
-            machine=SimpleNamespace(exchange=self.exchange, recent=deque()),
+            machine=SimpleNamespace(
+                exchange=self.exchange, recent=deque(), watchers=self._watchers
+            ),
             raft=self._raft,
             node_id=node_id,
             age_ms=lambda: 0,
@@ -55,6 +59,8 @@ class Node:
             self.replica, self.queries, self.feed, self.markets, Tickers(), self._later
         )
 
+        self.users = UserHub(self.replica, self.markets, lambda: None)
+
     def _later(self, delay_s: float, call: Callable[[], None]) -> Waiting:
         self.waiting.append(Waiting(delay_s, call))
         return self.waiting[-1]
@@ -65,6 +71,8 @@ class Node:
         for entry in entries:
             replies = self.exchange.apply(entry)
             told.append(Applied(entry.index, 1, self.exchange.now_ns, replies))
+            for watcher in self._watchers:
+                watcher(told[-1])
             self._raft.applied_index = entry.index
         for applied in told:
             self.feed.add(applied.index, applied.time_ns, applied.replies)
@@ -106,6 +114,25 @@ class Ear:
         assert self.ended is None
         self.frames.append(frame)
         self.heard.append(json.loads(payload_of(frame)))
+
+    def end(self, code: int, reason: str) -> None:
+        self.ended = (code, reason)
+
+    def take(self) -> list[Any]:
+        """What was heard since the last call."""
+        heard, self.heard = self.heard, []
+        return heard
+
+
+class UserEar:
+    """A listener to one account that remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.ended: tuple[int, str] | None = None
+
+    def hear_event(self, event: str) -> None:
+        self.heard.append(json.loads(event))
 
     def end(self, code: int, reason: str) -> None:
         self.ended = (code, reason)

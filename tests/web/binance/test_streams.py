@@ -11,14 +11,8 @@ from raftbook.core import commands as c
 from raftbook.core.types import Side
 from raftbook.replica.fences import FenceKind
 from raftbook.web.binance.stream_outbox import SLOW
-from raftbook.web.binance.streams import (
-    FENCED,
-    INSTALLED,
-    MESSAGES_BURST,
-    STALE,
-    STREAMS_MAX,
-    TOO_MANY_MESSAGES,
-)
+from raftbook.web.binance.stream_watch import FENCED, INSTALLED, STALE
+from raftbook.web.binance.streams import MESSAGES_BURST, STREAMS_MAX, TOO_MANY_MESSAGES
 from raftbook.web.websocket import WebSocketProtocol
 from tests.web.binance.stream_house import House, in_the_house
 
