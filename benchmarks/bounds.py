@@ -17,7 +17,7 @@ from raftbook.core.commands import Command, Entry
 from raftbook.core.exchange import Exchange
 from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state, restore_state
-from raftbook.core.types import OrderType, Phase, Side, TimeInForce
+from raftbook.core.types import OrderType, PegReference, Phase, Side, TimeInForce
 
 BATCH = 1_000
 GROWTH = (10, 1_000, 100_000, 1_000_000)
@@ -67,7 +67,10 @@ def run() -> dict[str, Any]:
             "a page of a mass cancel": _mass_cancel(),
             "a page of expiries": _expiries(),
             "triggers_max stops that fire one after another": _cascade(),
-            "an auction of 20,000 orders": _auction(),
+            "an auction of 20,000 orders at 300 prices": _auction(10_000, 300),
+            "the dearest page of an auction of 100,000 orders": _auction(50_000, 300),
+            "the same at 20,000 prices": _auction(50_000, 20_000),
+            "pegs_page pegged orders that move": _pegs(),
             "FOK: a dry run over 100,000 orders": _dry_run(),
         },
         "microseconds_an_order_by_resting_orders": {resting: _probe(resting) for resting in GROWTH},
@@ -112,16 +115,30 @@ def _cascade() -> float:
     return desk.milliseconds(lambda: desk.say(c.new_order(SYMBOL, Side.BUY, 1, 10_000)))
 
 
-def _auction() -> float:
+def _auction(pairs: int, prices: int) -> float:
+    """The dearest of the entries that an auction takes."""
     desk = Desk()
     desk.say(c.set_phase(SYMBOL, Phase.AUCTION))
     orders = [
-        c.new_order(SYMBOL, side, 1 + n % 7, 10_000 + n % 300)
-        for n in range(10_000)
+        c.new_order(SYMBOL, side, 1 + n % 7, 10_000 + n % prices)
+        for n in range(pairs)
         for side in (Side.BUY, Side.SELL)
     ]
     desk.say_all(orders)
-    return desk.milliseconds(lambda: desk.say(c.set_phase(SYMBOL, Phase.CONTINUOUS)))
+    dearest = desk.milliseconds(lambda: desk.say(c.set_phase(SYMBOL, Phase.CONTINUOUS)))
+    while desk.exchange.is_unfinished:
+        dearest = max(dearest, desk.milliseconds(lambda: desk.entry(())))
+    return dearest
+
+
+def _pegs() -> float:
+    desk = Desk()
+    desk.say(c.new_order(SYMBOL, Side.BUY, 1, 10_000), c.new_order(SYMBOL, Side.SELL, 1, 20_000))
+    count = desk.exchange.limits.pegs_page
+    pegs = [c.place_peg(SYMBOL, Side.BUY, 1, PegReference.PRIMARY, offset=-n) for n in range(count)]
+    desk.say_all(pegs[: count // 2])
+    desk.say_all(pegs[count // 2 :])
+    return desk.milliseconds(lambda: desk.say(c.new_order(SYMBOL, Side.BUY, 1, 15_000)))
 
 
 def _dry_run() -> float:

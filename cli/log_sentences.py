@@ -12,10 +12,11 @@ from raftbook.client.rejects import explain_reject, reject_name
 from raftbook.client.values import InstrumentSpec
 from raftbook.core import events as e
 from raftbook.core.book import Book
-from raftbook.core.conditions import NO_CONDITIONS, OrderConditions
+from raftbook.core.conditions import NO_CONDITIONS, OrderConditions, PegTerms
 from raftbook.core.events import Event
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     Reject,
@@ -44,6 +45,12 @@ _TYPES: Final = {
     OrderType.IF_TOUCHED: "market-if-touched order",
     OrderType.LIMIT_IF_TOUCHED: "limit-if-touched order",
     OrderType.MARKET_TO_LIMIT: "market-to-limit order",
+    OrderType.PEGGED: "pegged order",
+}
+_PEGS: Final = {
+    PegReference.PRIMARY: "the best price of its own side",
+    PegReference.MARKET: "the best price of the other side",
+    PegReference.MIDPOINT: "the middle of the best prices",
 }
 _PHASES: Final = {
     Phase.PRE_OPEN: "Orders gather before the opening; nothing trades.",
@@ -179,6 +186,8 @@ class Words:
             reasons = [self._stands(), self._facing(), self._passed()]
         elif book.stops is not None and terms[0] in book.stops.by_id:
             reasons = [self._waits()]
+        elif len(terms) > 8:
+            reasons = ["there is no price at which it may stand, so it waits"]
         else:
             reasons = ["it stands beside the book until the auction"]
         if book.phase != Phase.CONTINUOUS:
@@ -200,6 +209,8 @@ class Words:
         elif conditions.trail_unit:
             unit = "basis points" if conditions.trail_unit == TrailUnit.BASIS_POINTS else "ticks"
             text += f" It waits, trailing the last price by {conditions.trail_offset} {unit}."
+        if len(terms) > 8:
+            text += self._follows(PegTerms(*terms[8]))
         if conditions.display_qty:
             text += f" It shows {self._qty(conditions.display_qty)} at a time."
         if event[1]:
@@ -209,8 +220,17 @@ class Words:
             text += f" {why}, so it joined the book: {self._stands()}."
         return text
 
+    def _follows(self, peg: PegTerms) -> str:
+        limit = (
+            "" if peg.limit_price is None else f", no further than {self._price(peg.limit_price)}"
+        )
+        offset = f" and {self._price(peg.offset)}" if peg.offset else ""
+        return f" It follows {_PEGS[PegReference(peg.reference)]}{offset}{limit}."
+
     def _rested(self, event: Event, before: str) -> str:
         what = f"{self._qty(event[3])} joined the book at {self._price(event[2][6])}"
+        if len(event[2]) > 8:
+            return f"Following its reference, {what}: {self._stands()}."
         return f"What was left, {what}: {self._stands()}."
 
     def _traded(self, event: Event, before: str) -> str:
@@ -293,6 +313,8 @@ class Words:
         return f"What it showed was spent; {what}: {self._stands()}."
 
     def _repriced(self, event: Event, before: str) -> str:
+        if event[1]:
+            return f"It left its place at {self._price(event[3])}, for what it follows moved."
         price = self._price(event[2][6])
         if event[3] is None:
             return f"It became a limit order at {price}."

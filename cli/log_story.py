@@ -112,7 +112,13 @@ class _Search:
         return terms[2] == self._client_id and self._account in (None, terms[1])
 
 
-_CLIENT_ID_AT = {c.NEW_ORDER: 7, c.PLACE_ORDER: 7, c.PLACE_OCO: 8, c.CANCEL_REPLACE: 10}
+_CLIENT_ID_AT = {
+    c.NEW_ORDER: 7,
+    c.PLACE_ORDER: 7,
+    c.PLACE_OCO: 8,
+    c.PLACE_PEG: 6,
+    c.CANCEL_REPLACE: 10,
+}
 
 
 def _client_id_of(command: Any) -> Any:

@@ -39,6 +39,7 @@ _COMMAND_NAMES: Final = {
     c.MASS_CANCEL: "mass_cancel",
     c.CANCEL_REPLACE: "cancel_replace",
     c.PLACE_OCO: "place_oco",
+    c.PLACE_PEG: "place_peg",
     c.OPEN_SESSION: "open_session",
     c.CLOSE_SESSION: "close_session",
     c.ATTACH_SESSION: "attach_session",
@@ -104,10 +105,10 @@ _AFTER_TERMS: Final[dict[int, tuple[str, ...]]] = {
     e.RESTATED: ("cum_qty", "leaves_qty", "prevented_qty", "was_resting", "shown_qty"),
     e.TRIGGERED: ("reached_price",),
     e.REFILLED: ("shown_qty", "leaves_qty"),
-    e.REPRICED: ("asked_price",),
+    e.REPRICED: ("asked_price", "leaves_qty"),
 }
 """What stands behind the terms; shown_qty only where an iceberg has one."""
-_ORDER_COMMANDS: Final = frozenset((c.NEW_ORDER, c.PLACE_ORDER, c.PLACE_OCO))
+_ORDER_COMMANDS: Final = frozenset((c.NEW_ORDER, c.PLACE_ORDER, c.PLACE_OCO, c.PLACE_PEG))
 _TOLD_FIRST: Final = (
     "symbol",
     "side",
@@ -127,6 +128,7 @@ _ABOUT_ONE_INSTRUMENT: Final = frozenset(
         c.NEW_ORDER,
         c.PLACE_ORDER,
         c.PLACE_OCO,
+        c.PLACE_PEG,
         c.SET_PHASE,
         c.CREATE_INSTRUMENT,
         c.LIST_INSTRUMENT,

@@ -12,10 +12,11 @@ from enum import IntEnum
 from typing import Any, Final
 
 from raftbook.client.values import InstrumentSpec
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import OrderConditions, PegTerms
 from raftbook.core.instrument import InstrumentTerms, terms_error
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     SelfTradePrevention,
@@ -38,7 +39,9 @@ _ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
     "then": Phase,
 }
 _LOTS: Final = frozenset(("order_qty", "display_qty", "min_qty"))
-_TICKS: Final = frozenset(("price", "stop_price", "stop_limit_price", "price_low", "price_high"))
+_TICKS: Final = frozenset(
+    ("price", "stop_price", "stop_limit_price", "price_low", "price_high", "limit_price")
+)
 _YES_OR_NO: Final = frozenset(("or_place", "cancel_on_disconnect", "is_operator", "on", "enabled"))
 
 
@@ -81,7 +84,7 @@ def term_text(name: str, value: Any, spec: InstrumentSpec) -> Any:
 
 def order_document(terms: Sequence[Any], instruments: Instruments) -> Named:
     """The terms of an order, named."""
-    order_id, account, client_order_id, symbol, kind, qty, price, *conditions = terms
+    order_id, account, client_order_id, symbol, kind, qty, price, *more = terms
     spec = instruments.get(symbol)
     document = {
         "order_id": order_id,
@@ -91,8 +94,13 @@ def order_document(terms: Sequence[Any], instruments: Instruments) -> Named:
         **_kind(kind),
         **amounts(spec, order_qty=qty, price=price),
     }
-    if conditions:
-        document |= _conditions(OrderConditions(*conditions[0]), spec)
+    if more:
+        document |= _conditions(OrderConditions(*more[0]), spec)
+    if len(more) > 1:
+        peg = PegTerms(*more[1])
+        said = {"peg_reference": peg.reference, "peg_offset": peg.offset}
+        for name, value in {**said, "limit_price": peg.limit_price}.items():
+            document |= said_as(name, value, spec, said)
     return document
 
 
@@ -135,6 +143,10 @@ def said_as(name: str, value: Any, spec: InstrumentSpec | None, said: Named) -> 
         return {name: name_of(TrailUnit, value) if value else None}
     if name == "trail_offset":
         return _trail(said.get("trail_unit"), value, spec)
+    if name == "peg_reference":
+        return {name: name_of(PegReference, value)}
+    if name == "peg_offset":
+        return {name: value if spec is None else f"{spec.price(value):f}"}
     if name == "quote_qty":
         return _quote(value, spec)
     if name in _LOTS or name in _TICKS:

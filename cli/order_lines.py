@@ -40,6 +40,7 @@ from raftbook.core.types import (
 from .amounts import parse_decimal
 from .order_words import (
     ORDER_TYPES,
+    PEGS,
     STP_MODES,
     TIMES_IN_FORCE,
     check_order,
@@ -64,6 +65,8 @@ _ORDER_FIELDS: Final = frozenset(
         "min_qty",
         "expires",
         "quote",
+        "peg",
+        "peg_offset",
     }
 )
 _PAIR_FIELDS: Final = _ORDER_FIELDS | {"oco", "stop_limit", "stop_client_order_id"}
@@ -125,7 +128,8 @@ def new_order_command(order: OrderRequest, instruments: Mapping[str, InstrumentS
         command = order_command(order, instruments)
     except Unfit as error:
         raise EdgeReject(error.code, order) from None
-    _check_sizes(order, command[5], command[6])
+    lots, ticks = command[4:6] if command[0] == c.PLACE_PEG else command[5:7]
+    _check_sizes(order, lots, ticks)
     return command
 
 
@@ -295,6 +299,8 @@ def _order_of_line(line: Mapping[str, Any], default_symbol: str) -> OrderRequest
         min_qty=_amount(line, "min_qty"),
         expire_time_ns=_time(line),
         quote_qty=quote,
+        peg=_choice(line, "peg", PEGS),
+        peg_offset=_amount(line, "peg_offset"),
         **_trail(line),
     )
 

@@ -161,6 +161,9 @@ def wishes(command: Command) -> list[tuple[Any, ...]]:
     if kind == c.PLACE_OCO:
         limit, stop = pair_fields(command)
         return [_wish(*limit), _wish(*stop)]
+    if kind == c.PLACE_PEG:
+        symbol, side, tif, qty, limit, name, *peg, _ = fields
+        return [(name, symbol, (side, int(OrderType.PEGGED), tif, 0, 0), qty, limit, *peg)]
     if kind == c.NEW_ORDER:
         fields += [None, 0, 0, 0, 0, 0, 0]
     return [_wish(*fields)]
@@ -190,6 +193,9 @@ def _wish(*fields: Any) -> tuple[Any, ...]:
 def _wish_of_terms(terms: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same of an order that was accepted."""
     _, _, name, symbol, kind, qty, price, *rest = terms
+    if len(rest) > 1:
+        reference, offset, limit = rest[1]
+        return (name, symbol, tuple(kind), qty, limit, reference, offset)
     stop_price, unit, offset, display, min_qty, expire_ns, quote_qty, _ = (
         rest[0] if rest else NO_CONDITIONS
     )

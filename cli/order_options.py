@@ -22,6 +22,7 @@ from .order_once import SESSION_KEY_PREFIX
 from .order_results import result_document, result_text
 from .order_words import (
     ORDER_TYPES,
+    PEGS,
     POST_ONLY,
     STP_MODES,
     TIMES_IN_FORCE,
@@ -42,8 +43,8 @@ class NewOrderCommand(click.Command):
     word."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for arg in args:
-            if _NEGATIVE.match(arg):
+        for arg, before in zip(args, ["", *args], strict=False):
+            if _NEGATIVE.match(arg) and before != "--peg-offset":
                 raise click.UsageError(f"QTY[@PRICE] {arg[:60]!r}: quantity is not positive", ctx)
         # An option with a value that may be left out would swallow the next argument.
         plain = ["--post-only=reject" if arg == "--post-only" else arg for arg in args]
@@ -136,6 +137,24 @@ def rest_options(verb: Verb) -> Verb:
     )
 
 
+def peg_options(verb: Verb) -> Verb:
+    """What the price of an order follows."""
+    return _decorated(
+        verb,
+        (
+            click.option(
+                "--peg",
+                type=click.Choice(tuple(PEGS)),
+                help="Follow the best price of the own side (primary), of the other side (market) "
+                "or the middle; @PRICE is its limit then. Never takes.",
+            ),
+            click.option(
+                "--peg-offset", type=DECIMAL, help="Add this to what it follows: 0.01 or -0.01."
+            ),
+        ),
+    )
+
+
 def kind_options(verb: Verb) -> Verb:
     """What sort of order it is."""
     return _decorated(
@@ -160,7 +179,7 @@ def kind_options(verb: Verb) -> Verb:
 
 def order_options(verb: Verb) -> Verb:
     """Everything about a new order but its instrument, side and amount."""
-    return network_options(kind_options(trigger_options(rest_options(verb))))
+    return network_options(kind_options(trigger_options(rest_options(peg_options(verb)))))
 
 
 def order_of_options(
@@ -203,6 +222,8 @@ def order_of_options(
             min_qty=options.get("min_qty"),
             expire_time_ns=options["expires"] or 0,
             quote_qty=quote,
+            peg=PEGS[options["peg"]] if options.get("peg") else None,
+            peg_offset=options.get("peg_offset"),
             **trail_fields(options["trail"]),
         )
         if checked:

@@ -164,6 +164,7 @@ def view_document(view: OrderView) -> dict[str, Any]:
         "quote_qty": decimal_or_none(view.quote_qty),
         "expire_time": _time(view.expire_time_ns),
         "oco_order_id": view.oco_order_id or None,
+        **_peg(view),
         "entered": _time(view.entered_ns),
         "closed": _time(view.closed_ns),
         "session_id": view.session_id or None,
@@ -172,6 +173,14 @@ def view_document(view: OrderView) -> dict[str, Any]:
 
 def _trail(view: OrderView) -> str | None:
     return f"{view.trail_bps}bp" if view.trail_bps is not None else decimal_or_none(view.trail)
+
+
+def _peg(view: OrderView) -> dict[str, str | None]:
+    """What a pegged order follows; nothing of another order."""
+    if view.peg is None:
+        return {}
+    offset, limit = decimal_or_none(view.peg_offset), decimal_or_none(view.limit_price)
+    return {"peg": view.peg, "peg_offset": offset, "limit_price": limit}
 
 
 def _time(time_ns: int) -> str | None:

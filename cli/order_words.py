@@ -11,10 +11,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from raftbook.client.prepare import order_type_of, time_in_force_of
+from raftbook.client.prepare import check_peg, order_type_of, time_in_force_of
 from raftbook.client.values import OrderRequest
-from raftbook.core.conditions import MARKET_TYPES, TRAILING_TYPES, TRIGGERED_TYPES
-from raftbook.core.types import OrderType, PostOnly, SelfTradePrevention, TimeInForce
+from raftbook.core.conditions import (
+    MARKET_TYPES,
+    RESTING_TIMES,
+    TRAILING_TYPES,
+    TRIGGERED_TYPES,
+)
+from raftbook.core.types import (
+    OrderType,
+    PegReference,
+    PostOnly,
+    SelfTradePrevention,
+    TimeInForce,
+)
 
 from .amounts import parse_decimal
 
@@ -26,6 +37,11 @@ ORDER_TYPES: Final = {
     "touched": OrderType.IF_TOUCHED,
     "limit-touched": OrderType.LIMIT_IF_TOUCHED,
     "market-to-limit": OrderType.MARKET_TO_LIMIT,
+}
+PEGS: Final = {
+    "primary": PegReference.PRIMARY,
+    "market": PegReference.MARKET,
+    "mid": PegReference.MIDPOINT,
 }
 TIMES_IN_FORCE: Final = {
     "gtc": TimeInForce.GTC,
@@ -103,6 +119,9 @@ def check_order(order: OrderRequest) -> None:
     Raises:
         ValueError: fields that do not go together; says which.
     """
+    if order.peg is not None or order.peg_offset is not None:
+        _check_peg(order)
+        return
     ord_type = order_type_of(order)
     name = next(word for word, known in ORDER_TYPES.items() if known == ord_type)
     if ord_type in MARKET_TYPES and order.price is not None:
@@ -110,13 +129,26 @@ def check_order(order: OrderRequest) -> None:
     if ord_type not in MARKET_TYPES and order.price is None:
         raise ValueError(f"a {name} order needs a price")
     _check_trigger(order, ord_type, name)
+    _check_expiry(order)
+    if order.quote_qty is not None and ord_type != OrderType.MARKET:
+        raise ValueError("an amount to spend is for market orders")
+
+
+def _check_peg(order: OrderRequest) -> None:
+    if order.peg is None:
+        raise ValueError("a distance from a peg needs one: give --peg")
+    check_peg(order)
+    _check_expiry(order)
+    if time_in_force_of(order) not in RESTING_TIMES:
+        raise ValueError("a pegged order rests: its time in force is gtc, day or gtd")
+
+
+def _check_expiry(order: OrderRequest) -> None:
     time_in_force = time_in_force_of(order)
     if time_in_force == TimeInForce.GTD and not order.expire_time_ns:
         raise ValueError("gtd needs an expiry: give --expires")
     if order.expire_time_ns and time_in_force != TimeInForce.GTD:
         raise ValueError("an expiry is for gtd orders")
-    if order.quote_qty is not None and ord_type != OrderType.MARKET:
-        raise ValueError("an amount to spend is for market orders")
 
 
 def _check_trigger(order: OrderRequest, ord_type: OrderType, name: str) -> None:

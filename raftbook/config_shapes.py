@@ -167,6 +167,13 @@ class Bounds:
     currencies_max: int = _new_bound(1_000, 100_000, "currencies")
     api_keys_max: int = _new_bound(16, 1_000, "API keys of one account")
     drop_copies_max: int = _new_bound(16, 1_000, "accounts that may read the reports of one")
+    auction_page: int = _new_bound(
+        10_000, 1_000_000, "trades of an auction in one entry; it goes on with the next"
+    )
+    pegs_max: int = _new_bound(1_000, 10_000, "pegged orders of one instrument")
+    pegs_page: int = _new_bound(
+        1_000, 10_000, "pegged orders of one instrument that move in one entry"
+    )
     # The feed.
     feed_events_kept: int = _bounded(
         20_000, 1, 10_000_000, "feed events of one instrument, for subscribers that resume"

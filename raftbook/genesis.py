@@ -77,6 +77,9 @@ def _limits(bounds: Bounds) -> Limits:
         currencies_max=bounds.currencies_max,
         api_keys_max=bounds.api_keys_max,
         drop_copies_max=bounds.drop_copies_max,
+        auction_page=bounds.auction_page,
+        pegs_max=bounds.pegs_max,
+        pegs_page=bounds.pegs_page,
     )
 
 

@@ -237,6 +237,9 @@ def test_defaults_are_those_of_the_design() -> None:
         currencies_max=1_000,
         api_keys_max=16,
         drop_copies_max=16,
+        auction_page=10_000,
+        pegs_max=1_000,
+        pegs_page=1_000,
         peer_buffer_bytes_max=64 * 1024 * 1024,
         client_buffer_bytes_max=16 * 1024 * 1024,
     )

@@ -17,6 +17,7 @@ from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     PostOnly,
     Reject,
     Side,
@@ -75,6 +76,8 @@ def order_type_of(order: OrderRequest) -> OrderType:
     """The type that was named, else what follows from the prices that are given."""
     if order.ord_type is not None:
         return order.ord_type
+    if order.peg is not None:
+        return OrderType.PEGGED
     is_limit = order.price is not None
     if order.stop_price is not None or order.trail is not None or order.trail_bps is not None:
         return OrderType.STOP_LIMIT if is_limit else OrderType.STOP
@@ -98,6 +101,8 @@ def order_command(order: OrderRequest, specs: Mapping[str, InstrumentSpec]) -> C
         TypeError, ValueError: the program wrote what is no amount or no side.
     """
     spec = known_instrument(order.symbol, specs)
+    if order.peg is not None or order.peg_offset is not None:
+        return _peg_command(order, spec)
     ord_type, time_in_force = order_type_of(order), time_in_force_of(order)
     mode = PostOnly(int(order.post_only))
     plain: dict[str, Any] = {
@@ -121,6 +126,58 @@ def order_command(order: OrderRequest, specs: Mapping[str, InstrumentSpec]) -> C
     if is_plain:
         return c.new_order(order.symbol, side, qty, price, post_only=bool(mode), **plain)
     return c.place_order(order.symbol, side, qty, price, post_only=mode, **plain, **conditions)
+
+
+def _peg_command(order: OrderRequest, spec: InstrumentSpec) -> Command:
+    reference = peg_reference(order.peg)
+    check_peg(order)
+    return c.place_peg(
+        order.symbol,
+        Side[side_name(order.side)],
+        _quantity(order, spec),
+        reference,
+        offset=0 if order.peg_offset is None else ticks_of(order.peg_offset, spec),
+        limit_price=None if order.price is None else ticks_of(order.price, spec),
+        time_in_force=time_in_force_of(order),
+        expire_time_ns=order.expire_time_ns,
+        client_order_id=order.client_order_id,
+    )
+
+
+def peg_reference(peg: PegReference | str | None) -> PegReference:
+    """What a pegged order follows.
+
+    Raises:
+        ValueError: it is no reference, or there is none.
+    """
+    if isinstance(peg, PegReference):
+        return peg
+    names = {each.name.lower(): each for each in PegReference}
+    if peg not in names:
+        raise ValueError(f"a peg is one of {', '.join(names)}, not {peg!r}")
+    return names[peg]
+
+
+def check_peg(order: OrderRequest) -> None:
+    """Refuse what a pegged order cannot have.
+
+    Raises:
+        ValueError: says what.
+    """
+    given = {
+        "stop price": order.stop_price,
+        "trail": order.trail if order.trail_bps is None else order.trail_bps,
+        "displayed quantity": order.display_qty,
+        "minimum quantity": order.min_qty,
+        "amount to spend": order.quote_qty,
+        "post-only": order.post_only or None,
+        "self-trade mode": order.self_trade_prevention or None,
+    }
+    for what, value in given.items():
+        if value is not None:
+            raise ValueError(f"a pegged order never takes and shows itself whole: it has no {what}")
+    if order_type_of(order) != OrderType.PEGGED:
+        raise ValueError("a pegged order has no other type")
 
 
 def _quantity(order: OrderRequest, spec: InstrumentSpec) -> int:
@@ -237,6 +294,8 @@ def pair_command(
         raise ValueError("a pair needs a qty and a price")
     if order.min_qty is not None or order.quote_qty is not None:
         raise ValueError("a pair has no min_qty and no quote_qty")
+    if order.peg is not None or order.peg_offset is not None:
+        raise ValueError("no order of a pair is pegged")
     unit, offset = trail_of(order.trail, order.trail_bps, spec)
     return c.place_oco(
         order.symbol,

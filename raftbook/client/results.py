@@ -314,6 +314,8 @@ class _Progress:
             self._end(event, OrdStatus.EXPIRED)
         elif kind == e.REPRICED:
             self.terms, self.repriced = about, True
+        elif kind == e.RESTED:
+            self.terms = about  # a pegged order stands somewhere now
         elif kind == e.TRIGGERED:
             self.triggered = True
 
@@ -351,6 +353,8 @@ def new_order_fields(command: Command) -> tuple[str, int, int, str] | None:
     any other. Of a pair it is the limit order's."""
     if command[0] in (c.NEW_ORDER, c.PLACE_ORDER):
         return command[1], command[2], command[5], command[7]
+    if command[0] == c.PLACE_PEG:
+        return command[1], command[2], command[4], command[6]
     if command[0] == c.CANCEL_REPLACE:
         return command[4], command[5], command[8], command[10]
     if command[0] == c.PLACE_OCO:

@@ -18,6 +18,7 @@ from raftbook.core.events import Event
 from raftbook.core.types import (
     OrderType,
     OrdStatus,
+    PegReference,
     PostOnly,
     SelfTradePrevention,
     Side,
@@ -88,6 +89,9 @@ class OrderRequest:
         expire_time_ns: when a GTD order ends, nanoseconds since 1970 UTC.
         quote_qty: what a market order spends (buy) or brings in (sell), in quote; counts in whole
             units of tick_size x lot_size, what is over is left out.
+        peg: "primary", "market" or "midpoint" (or a `PegReference`): the price follows the best
+            price of the own side, of the other side, or the middle, and `price` is its limit.
+        peg_offset: what is added to that, in quote; may be negative.
     """
 
     symbol: str
@@ -106,6 +110,8 @@ class OrderRequest:
     min_qty: Amount | None = None
     expire_time_ns: int = 0
     quote_qty: Amount | None = None
+    peg: PegReference | str | None = None
+    peg_offset: Amount | None = None
 
 
 class Conditions(TypedDict, total=False):
@@ -118,6 +124,8 @@ class Conditions(TypedDict, total=False):
     min_qty: Amount | None
     expire_time_ns: int
     quote_qty: Amount | None
+    peg: PegReference | str | None
+    peg_offset: Amount | None
 
 
 class Changes(TypedDict, total=False):

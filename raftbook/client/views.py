@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from raftbook.client.units import InstrumentSpec, average_price, phase_name, side_name
 from raftbook.core import events as e
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import OrderConditions, PegTerms
 from raftbook.core.types import (
     OrderType,
     OrdStatus,
+    PegReference,
     PostOnly,
     SelfTradePrevention,
     Side,
@@ -147,12 +148,12 @@ class OrderView:
     """One own order as a node had it, open or closed and still remembered.
 
     Attributes:
-        price: None for an order without a limit.
+        price: None for an order without a limit; of a pegged order where it stands now.
         ord_status: NEW or PARTIALLY_FILLED while it is open; closed, FILLED or, whatever ended the
             rest of it, CANCELED.
         avg_price: None if nothing traded.
         post_only: whether it must not take; `reprice`: whether it would rather move.
-        waiting: whether it waits for its stop price.
+        waiting: whether it waits for its stop price, or pegged for a price to stand at.
         stop_price: at which it fires: where it stands now, if it waits; else what was asked for,
             None for a trailing one that no longer waits and for all that never wait.
         trail: distance of a trailing stop in quote; trail_bps: the same in basis points.
@@ -160,6 +161,8 @@ class OrderView:
         display_qty, min_qty, quote_qty: as it was entered; None for what was not asked for.
         expire_time_ns: of a GTD order, else 0.
         oco_order_id: the order that ends with this one, 0 for none.
+        peg: name of the `PegReference` that it follows; peg_offset: what is added to that, in
+            quote; limit_price: the limit of such an order.
         entered_ns, closed_ns: logical time; closed_ns is 0 while it is open, both are where they
             are not remembered.
         held: money held for it, in minor units: of quote for a buy, of base for a sell.
@@ -197,6 +200,9 @@ class OrderView:
     closed_ns: int = 0
     held: int = 0
     session_id: int = 0
+    peg: str | None = None
+    peg_offset: Decimal | None = None
+    limit_price: Decimal | None = None
 
     @classmethod
     def from_wire(
@@ -237,6 +243,7 @@ class OrderView:
                 reprice=kind.post_only == PostOnly.REPRICE,
                 waiting=bool(value.get("waiting", False)),
                 **_conditions(terms.conditions, value.get("stop_price"), spec),
+                **_peg(terms.peg, spec),
                 shown_qty=spec.qty(value.get("shown_qty", leaves if resting else 0)),
                 held=int(value.get("held", 0)),
                 **{name: value.get(name, 0) for name in _KEPT},
@@ -269,6 +276,18 @@ def _conditions(
         "quote_qty": spec.notional(conditions.quote_qty) if conditions.quote_qty else None,
         "expire_time_ns": conditions.expire_time_ns,
         "oco_order_id": conditions.oco_order_id,
+    }
+
+
+def _peg(fields: Sequence[Any] | None, spec: InstrumentSpec) -> dict[str, Any]:
+    """What a pegged order follows; nothing for another order."""
+    if fields is None:
+        return {}
+    peg = PegTerms(*fields)
+    return {
+        "peg": PegReference(peg.reference).name,
+        "peg_offset": spec.price(peg.offset),
+        "limit_price": None if peg.limit_price is None else spec.price(peg.limit_price),
     }
 
 

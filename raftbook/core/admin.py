@@ -25,6 +25,7 @@ from raftbook.core.events import (
 )
 from raftbook.core.form import form_error
 from raftbook.core.ledger import DECIMALS_MAX
+from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session
 from raftbook.core.types import INT64_MAX, Reject
 
@@ -300,3 +301,4 @@ def roll_day(exchange: Exchange, session: Session, command: Command, events: lis
         return
     events.append((DAY_ROLLED, 0, exchange.agenda.roll_day()))
     end_days(exchange, events)
+    follow_all(exchange, events)

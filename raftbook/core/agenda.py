@@ -88,6 +88,9 @@ class Agenda:
         day: how many days were rolled.
         calls: instruments whose call ends at a time, by symbol.
         stopped: instruments in which stops wait for the next entry, in order.
+        uncrossing: instruments whose auction goes on in the next entry, in the order they began.
+        following: instruments in which pegged orders wait for the next entry to move.
+        is_pegged: whether there ever was a pegged order, as far as this object lives.
     """
 
     __slots__ = (
@@ -98,10 +101,13 @@ class Agenda:
         "day_orders",
         "ended_day",
         "expiries",
+        "following",
+        "is_pegged",
         "leases",
         "mass_cancels",
         "next_ns",
         "stopped",
+        "uncrossing",
     )
 
     def __init__(self) -> None:
@@ -113,6 +119,9 @@ class Agenda:
         self.leases: dict[int, int] = {}
         self.calls: dict[str, int] = {}
         self.stopped: dict[str, None] = {}
+        self.uncrossing: dict[str, None] = {}
+        self.following: dict[str, None] = {}
+        self.is_pegged = False
         self.day = 0
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN
@@ -157,7 +166,7 @@ class Agenda:
 
     def plan(self, now_ns: int) -> None:
         """Find out when something is due next; now_ns and earlier is unfinished work."""
-        if self.mass_cancels or self.ended_day or self.stopped:
+        if self.mass_cancels or self.ended_day or self.stopped or self.following or self.uncrossing:
             self.next_ns = 0
             return
         times = [NEVER, *self.leases.values(), *self.calls.values()]

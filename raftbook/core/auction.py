@@ -1,13 +1,15 @@
 """The price of a call auction: a pure question about two lists of wishes.
 
-Owns the rule of docs/MATCHING.md "Price"; the slow twin of the tests walks every tick instead.
-Knows nothing of orders and books.
+Owns the rule of docs/MATCHING.md "Price"; the slow twin of the tests walks every tick instead; and
+what is kept of an auction while it goes on. Knows nothing of books.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from raftbook.core.ladder import Order
 
 Wish = tuple[int, int]
 """(limit price in ticks, lots)"""
@@ -19,6 +21,25 @@ class Clearing(NamedTuple):
     price: int
     volume: int
     imbalance: int
+
+
+class Uncrossing:
+    """An auction under way: its price is found, and it trades page by page.
+
+    Attributes:
+        found: what it does in all, None when nothing trades.
+        left: lots that are still to trade.
+        is_told: whether its end was told, so that only orders are left that end with it.
+        ending: those orders, the next one last.
+    """
+
+    __slots__ = ("ending", "found", "is_told", "left")
+
+    def __init__(self, found: Clearing | None) -> None:
+        self.found = found
+        self.left = 0 if found is None else found.volume
+        self.is_told = False
+        self.ending: list[Order] = []
 
 
 class _Span(NamedTuple):

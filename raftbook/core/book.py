@@ -21,6 +21,7 @@ from raftbook.core.events import (
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.ledger import Ledger
 from raftbook.core.matching import Matcher
+from raftbook.core.pegs import Pegs
 from raftbook.core.stops import Stops
 from raftbook.core.types import (
     OrderType,
@@ -35,6 +36,7 @@ from raftbook.core.walks import available
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
 _TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
+_PEGGED: Final = int(OrderType.PEGGED)
 _GTC: Final = int(TimeInForce.GTC)
 _FOK: Final = int(TimeInForce.FOK)
 _AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
@@ -98,6 +100,9 @@ class Book(Matcher):
         if conditions.stop_price is not None or conditions.trail_unit:
             events.append((ACCEPTED, 0, terms))
             self.wait(order)
+        elif kind[1] == _PEGGED:
+            events.append((ACCEPTED, 0, terms))
+            self._peg(order)
         elif price is None and self.is_call:
             events.append((ACCEPTED, 0, terms))
             self.at_auction[terms[0]] = order
@@ -201,7 +206,7 @@ class Book(Matcher):
         stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
         left = self.limits.triggers_max
-        while self.phase == _CONTINUOUS and self.last_price is not None:
+        while self.is_trading() and self.last_price is not None:
             if self.symbol in self.agenda.stopped:
                 return
             stops.trail(self.last_price)
@@ -254,6 +259,38 @@ class Book(Matcher):
         if not reason:
             ledger.hold(order, amount)
         return reason
+
+    # -- pegged orders ----------------------------------------------------------------------------
+
+    def _peg(self, order: Order) -> None:
+        """Know a pegged order; it waits until `pegs.follow` finds out what it wants."""
+        if self.pegs is None:
+            self.pegs = Pegs()
+            self.agenda.is_pegged = True
+            self.judge()
+        self.pegs.add(order)
+
+    def step_aside(self, order: Order, events: list[Event]) -> None:
+        """Take a pegged order out of the book; it waits, without a price."""
+        terms = order.terms
+        (self.bids if terms[4][0] == _BUY else self.asks).remove(order)
+        self.resting_count -= 1
+        order.terms = (*terms[:6], None, *terms[7:])
+        self.feed_seq += 1
+        events.append((REPRICED, self.feed_seq, order.terms, terms[6], order.leaves_qty))
+
+    def step_in(self, order: Order, price: int, events: list[Event]) -> None:
+        """Let a pegged order that waits join the book at a price, or one tick behind orders that
+        stand in its way; where it may not stand, it waits on."""
+        terms = order.terms
+        is_buy = terms[4][0] == _BUY
+        best = (self.asks if is_buy else self.bids).best
+        if best is not None and self.crosses(is_buy=is_buy, price=price):
+            price = best.price - 1 if is_buy else best.price + 1
+            if not self.admits(price):
+                return
+        order.terms = (*terms[:6], price, *terms[7:])
+        self._rest(order, events)
 
     # -- amends -----------------------------------------------------------------------------------
 
@@ -327,6 +364,8 @@ class Book(Matcher):
             if leaves > was_leaves:
                 keeps = 0
                 self.at_auction[order_id] = self.at_auction.pop(order_id)
+            order.terms = terms
+        elif len(old) > 8:
             order.terms = terms
         else:
             stops, special = self.stops, order.special

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.agenda import Agenda
+from raftbook.core.auction import Uncrossing
 from raftbook.core.candles import Tape
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import OrderConditions, limit_of
 from raftbook.core.events import (
     Event,
 )
@@ -20,6 +21,7 @@ from raftbook.core.ladder import Ladder, Order
 from raftbook.core.ledger import Ledger
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
+from raftbook.core.pegs import Pegs
 from raftbook.core.stops import Stops, trailed
 from raftbook.core.types import (
     OrderType,
@@ -48,11 +50,13 @@ class BookState:
         tape: the last trades, and candles.
         resting_count: orders on both ladders.
         is_call: orders gather and nothing trades (phases PRE_OPEN and AUCTION).
-        is_odd: whether it is not simply trading (phase, money, stops): rules apply to its orders
-            that concern no other book's.
+        is_odd: whether it is not simply trading (phase, money, stops, pegs): rules apply to its
+            orders that concern no other book's.
         owes_auction: a call gathered orders, and no auction has been since.
+        uncrossing: the auction under way, for which nothing else may touch its orders.
         ledger: what settles its trades, None where no money moves.
         stops: orders that wait for a price, None until there is one.
+        pegs: pegged orders, None until there is one.
         at_auction: market orders for the auction by order_id, in order of arrival.
         call_until_ns: when logical time ends the call, 0 for a call without end; then call_then.
         busted: trades among the remembered ones that were undone.
@@ -79,6 +83,7 @@ class BookState:
         "notional_max",
         "orders_max",
         "owes_auction",
+        "pegs",
         "phase",
         "price_ceiling",
         "price_floor",
@@ -90,6 +95,7 @@ class BookState:
         "tape",
         "terms",
         "trade_id",
+        "uncrossing",
         "volatility_band",
     )
 
@@ -108,6 +114,7 @@ class BookState:
         self.phase = int(Phase.CONTINUOUS)
         self.is_call = False
         self.owes_auction = False
+        self.uncrossing: Uncrossing | None = None
         self.bids = Ladder(1)
         self.asks = Ladder(-1)
         self.feed_seq = 0
@@ -117,6 +124,7 @@ class BookState:
         self.orders_max = limits.book_orders_max
         self.tape = Tape(limits.trades_kept)
         self.stops: Stops | None = None
+        self.pegs: Pegs | None = None
         self.at_auction: dict[int, Order] = {}
         self.call_until_ns = 0
         self.call_then = int(Phase.CONTINUOUS)
@@ -143,8 +151,13 @@ class BookState:
 
     def judge(self) -> None:
         """Find out again whether it is odd, after phase, terms or stops have changed."""
-        is_trading = self.phase == _CONTINUOUS
-        self.is_odd = not is_trading or self.ledger is not None or self.stops is not None
+        is_trading = self.is_trading()
+        has_more = self.ledger is not None or self.stops is not None or self.pegs is not None
+        self.is_odd = not is_trading or has_more
+
+    def is_trading(self) -> bool:
+        """Whether orders that cross trade now: in CONTINUOUS, once its auction is over."""
+        return self.phase == _CONTINUOUS and self.uncrossing is None
 
     # -- questions --------------------------------------------------------------------------------
 
@@ -192,7 +205,7 @@ class BookState:
 
     def is_empty(self) -> bool:
         """Whether no order is open here, whether it rests, waits or gathers."""
-        return not (self.resting_count or self.stops or self.at_auction)
+        return not (self.resting_count or self.stops or self.pegs or self.at_auction)
 
     def trade(self, trade_id: int) -> Event | None:
         """A remembered trade, None for any other."""
@@ -233,7 +246,7 @@ class BookState:
         """What an order must hold, minor units, once it has these terms and this open quantity."""
         ledger = self.ledger
         assert ledger is not None, f"{self.symbol} does not settle"
-        side, price = terms[4][0], terms[6]
+        side, price = terms[4][0], limit_of(terms)
         if price is None and len(terms) > 7:
             conditions = OrderConditions(*terms[7])
             if conditions.trail_unit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from raftbook.core.auction import Clearing, clearing
+from raftbook.core.auction import Clearing, Uncrossing, clearing
 from raftbook.core.book import Book
 from raftbook.core.events import PHASE_CHANGED, UNCROSSED, Event
 from raftbook.core.ladder import Ladder, Order
@@ -24,8 +24,15 @@ _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _CLOSED: Final = int(Phase.CLOSED)
 
 
-def set_phase(book: Book, phase: int, events: list[Event]) -> None:
-    """Enter a phase. What a call has gathered trades when it ends in trading or for good."""
+def set_phase(book: Book, phase: int, room: int, events: list[Event]) -> int:
+    """Enter a phase. What a call has gathered trades when it ends in trading or for good.
+
+    Args:
+        room: trades, and orders that end, for which there is room in this entry.
+
+    Returns:
+        How much of the room was used.
+    """
     was_call = book.is_call
     book.phase = phase
     book.is_call = phase in CALLS
@@ -38,12 +45,16 @@ def set_phase(book: Book, phase: int, events: list[Event]) -> None:
     if book.is_call:
         book.owes_auction = True
     elif (phase == _CONTINUOUS and book.owes_auction) or (phase == _CLOSED and was_call):
-        uncross(book, events)
+        book.owes_auction = False
+        book.uncrossing = Uncrossing(indicative(book))
+        book.agenda.uncrossing[book.symbol] = None
+        return go_on_uncrossing(book, room, events)
+    return 0
 
 
 def begin_call(book: Book, until_ns: int, then: int, events: list[Event]) -> None:
     """Enter AUCTION; logical time ends it."""
-    set_phase(book, int(Phase.AUCTION), events)
+    set_phase(book, int(Phase.AUCTION), 0, events)
     book.call_until_ns = until_ns
     book.call_then = then
     book.agenda.calls[book.symbol] = until_ns
@@ -65,24 +76,37 @@ def indicative(book: Book) -> Clearing | None:
     )
 
 
-def uncross(book: Book, events: list[Event]) -> None:
-    """Trade everything that trades at the one price, and end what was for the auction alone."""
-    book.owes_auction = False
-    found = indicative(book)
-    if found is None:
+def go_on_uncrossing(book: Book, room: int, events: list[Event]) -> int:
+    """Trade what trades at the one price, then end what was for the auction alone; at most so much
+    of it as there is room for, the rest with the next entry. How much it was."""
+    auction = book.uncrossing
+    assert auction is not None, f"{book.symbol} has no auction to go on with"
+    used = _allocate(book, auction, room, events) if auction.left else 0
+    if not auction.left and not auction.is_told:
+        price, volume, imbalance = (None, 0, 0) if auction.found is None else auction.found
         book.feed_seq += 1
-        events.append((UNCROSSED, book.feed_seq, book.symbol, None, 0, 0))
-    else:
-        _allocate(book, found, events)
-        book.feed_seq += 1
-        price, volume, imbalance = found
         events.append((UNCROSSED, book.feed_seq, book.symbol, price, volume, imbalance))
-    for order in _left_at_auction(book):
-        if order.terms[4][1] == _TO_LIMIT:
-            book.end_gathering(order, None if found is None else found.price, events)
-        else:
-            book.expire(order, _TIME_IS_UP, events)
-    book.at_auction.clear()
+        auction.is_told = True
+        auction.ending = left_at_auction(book)
+    while auction.is_told and auction.ending and used < room:
+        used += 1
+        _end_gathering(book, auction, auction.ending.pop(), events)
+    if auction.left or auction.ending:
+        book.agenda.wake_at(0)
+    else:
+        book.at_auction.clear()
+        book.uncrossing = None
+        del book.agenda.uncrossing[book.symbol]
+    book.judge()
+    return used
+
+
+def _end_gathering(book: Book, auction: Uncrossing, order: Order, events: list[Event]) -> None:
+    if order.terms[4][1] != _TO_LIMIT:
+        book.expire(order, _TIME_IS_UP, events)
+    else:
+        found = auction.found
+        book.end_gathering(order, None if found is None else found.price, events)
 
 
 def _wishes(ladder: Ladder) -> Iterator[tuple[int, int]]:
@@ -105,27 +129,33 @@ def _queue(book: Book, side: int, price: int) -> Iterator[Order]:
         yield eldest
 
 
-def _allocate(book: Book, found: Clearing, events: list[Event]) -> None:
+def _allocate(book: Book, auction: Uncrossing, room: int, events: list[Event]) -> int:
+    """Trade as often as there is room for; how often that was."""
+    found = auction.found
+    assert found is not None, f"{auction.left} lots are left of no auction"
     buys, sells = _queue(book, _BUY, found.price), _queue(book, _SELL, found.price)
-    left = found.volume
+    used = 0
     buy, sell = next(buys), next(sells)
-    while True:
-        qty = min(left, buy.leaves_qty, sell.leaves_qty)
-        assert qty > 0, f"{left} of {found} are left and nobody trades"
+    while used < room:
+        qty = min(auction.left, buy.leaves_qty, sell.leaves_qty)
+        assert qty > 0, f"{auction.left} of {found} are left and nobody trades"
         book.trade_at_auction(buy, sell, price=found.price, qty=qty, events=events)
-        left -= qty
-        if not left:
-            return
+        used += 1
+        auction.left -= qty
+        if not auction.left:
+            break
         if not buy.leaves_qty:
             buy = next(buys)
         if not sell.leaves_qty:
             sell = next(sells)
+    return used
 
 
-def _left_at_auction(book: Book) -> list[Order]:
-    """What was for the auction alone: buys, then sells; market orders first, then by id."""
+def left_at_auction(book: Book) -> list[Order]:
+    """What was for the auction alone, the last one first: buys, then sells; without limit price
+    first, then by id."""
     left = [order for order in book.at_auction.values() if order.leaves_qty]
-    return sorted(left, key=_ending_order)
+    return sorted(left, key=_ending_order, reverse=True)
 
 
 def _ending_order(order: Order) -> tuple[int, bool, int]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from raftbook.core.agenda import NEVER, MassCancel
-from raftbook.core.call import set_phase
+from raftbook.core.call import go_on_uncrossing, set_phase
 from raftbook.core.events import MASS_CANCELED, SESSION_LAPSED, Event
 from raftbook.core.ladder import Order
+from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session
 from raftbook.core.types import Reject
 
@@ -24,28 +25,49 @@ _DISCONNECTED: Final = int(Reject.DISCONNECTED)
 
 def do_chores(exchange: Exchange, events: list[Event]) -> None:
     """Everything that is due now; `agenda.next_ns` says when there will be something again."""
-    agenda, now_ns = exchange.agenda, exchange.moment.time_ns
+    agenda = exchange.agenda
     agenda.next_ns = NEVER
-    before = list(agenda.stopped)
+    stopped = list(agenda.stopped)
+    room = _go_on_with_auctions(exchange, events)
+    if not agenda.uncrossing:  # nothing may end the orders of an auction but itself
+        _do_what_is_due(exchange, stopped, room, events)
+    agenda.following.clear()
+    follow_all(exchange, events)
+    agenda.plan(exchange.moment.time_ns)
+
+
+def _go_on_with_auctions(exchange: Exchange, events: list[Event]) -> int:
+    """Auctions under way, the eldest first; for how many more trades there is room."""
+    room = exchange.limits.auction_page
+    for symbol in list(exchange.agenda.uncrossing):
+        if room:
+            book = exchange.books[symbol]
+            room -= go_on_uncrossing(book, room, events)
+            if book.stops is not None:
+                book.fire_stops(events)
+    return room
+
+
+def _do_what_is_due(exchange: Exchange, stopped: list[str], room: int, events: list[Event]) -> None:
+    agenda, now_ns = exchange.agenda, exchange.moment.time_ns
     under_way = agenda.mass_cancels
     agenda.mass_cancels = []
     _end_leases(exchange, now_ns, events)
     younger, agenda.mass_cancels = agenda.mass_cancels, []
-    room = exchange.limits.cancel_page
+    page = exchange.limits.cancel_page
     for job in under_way:
-        if room:
-            room -= go_on(exchange, job, room, events)
+        if page:
+            page -= go_on(exchange, job, page, events)
         else:
             agenda.mass_cancels.append(job)
     agenda.mass_cancels += younger
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
-    _end_calls(exchange, now_ns, events)
-    for symbol in [each for each in exchange.books if each in before]:
+    _end_calls(exchange, now_ns, room, events)
+    for symbol in [each for each in exchange.books if each in stopped]:
         del agenda.stopped[symbol]
         if exchange.books[symbol].stops is not None:
             exchange.books[symbol].fire_stops(events)
-    agenda.plan(now_ns)
 
 
 # -- sessions ------------------------------------------------------------------------------------
@@ -82,7 +104,10 @@ def lapse(exchange: Exchange, session: Session, events: list[Event]) -> None:
 
 
 def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -> int:
-    """Cancel at most `room` orders; what is left goes on with the next entry. How many it were."""
+    """Cancel at most `room` orders, and none while an auction goes on; what is left goes on with
+    the next entry. How many it were."""
+    if exchange.agenda.uncrossing:
+        room = 0
     place = len(events)
     page: list[Order] = []
     while len(page) < room:
@@ -132,6 +157,9 @@ def _expire_due(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
 def end_days(exchange: Exchange, events: list[Event]) -> None:
     """Expire a page of the orders of days that were rolled."""
     ended = exchange.agenda.ended_day
+    if exchange.agenda.uncrossing:
+        exchange.agenda.wake_at(0)
+        return
     for _ in range(exchange.limits.expiries_page):
         while ended and not ended[-1].leaves_qty:
             ended.pop()
@@ -143,11 +171,14 @@ def end_days(exchange: Exchange, events: list[Event]) -> None:
         exchange.agenda.wake_at(0)
 
 
-def _end_calls(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
+def _end_calls(exchange: Exchange, now_ns: int, room: int, events: list[Event]) -> None:
+    """Calls that end, as long as their auctions find room; the others end with the next entry."""
     calls = exchange.agenda.calls
     due = sorted((until_ns, symbol) for symbol, until_ns in calls.items() if until_ns <= now_ns)
     for _, symbol in due:
+        if not room or exchange.agenda.uncrossing:
+            return
         book = exchange.books[symbol]
-        set_phase(book, book.call_then, events)
+        room -= set_phase(book, book.call_then, room, events)
         if book.stops is not None:
             book.fire_stops(events)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     SelfTradePrevention,
@@ -34,6 +35,7 @@ REPLACE_ORDER: Final = 5
 MASS_CANCEL: Final = 6
 CANCEL_REPLACE: Final = 7
 PLACE_OCO: Final = 8
+PLACE_PEG: Final = 9
 OPEN_SESSION: Final = 10
 CLOSE_SESSION: Final = 11
 ATTACH_SESSION: Final = 12
@@ -220,7 +222,12 @@ def cancel_replace(
 
     Args:
         or_place: enter the new order even if there was nothing to cancel any more.
+
+    Raises:
+        ValueError: the new order is of another kind.
     """
+    if order[0] not in (NEW_ORDER, PLACE_ORDER):
+        raise ValueError("a pegged order cannot be entered instead of another one")
     fields = order[1:] if order[0] == PLACE_ORDER else (*order[1:], None, 0, 0, 0, 0, 0, 0)
     return (CANCEL_REPLACE, order_id, client_order_id, int(or_place), *fields)
 
@@ -262,6 +269,33 @@ def place_oco(
         int(trail_unit),
         trail_offset,
         stop_client_order_id,
+    )
+
+
+def place_peg(
+    symbol: str,
+    side: Side,
+    order_qty: int,
+    reference: PegReference,
+    *,
+    offset: int = 0,
+    limit_price: int | None = None,
+    time_in_force: TimeInForce = TimeInForce.GTC,
+    expire_time_ns: int = 0,
+    client_order_id: str = "",
+) -> Command:
+    """A limit order that follows a reference; see `conditions.PegTerms`."""
+    return (
+        PLACE_PEG,
+        symbol,
+        int(side),
+        int(time_in_force),
+        order_qty,
+        limit_price,
+        client_order_id,
+        int(reference),
+        offset,
+        expire_time_ns,
     )
 
 

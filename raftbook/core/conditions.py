@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from raftbook.core.types import OrderType, PostOnly, SelfTradePrevention, Side, TimeInForce
+from raftbook.core.types import (
+    OrderType,
+    PegReference,
+    PostOnly,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
 
 
 class OrderConditions(NamedTuple):
@@ -36,11 +43,27 @@ class OrderConditions(NamedTuple):
     oco_order_id: int = 0
 
 
+class PegTerms(NamedTuple):
+    """What stands behind the conditions in the terms of a pegged order, whose price is where it
+    stands now.
+
+    Attributes:
+        reference: a `types.PegReference`.
+        offset: ticks that are added to it, for buys and sells alike.
+        limit_price: the highest price of a buy, the lowest of a sell; None for no limit.
+    """
+
+    reference: int
+    offset: int
+    limit_price: int | None
+
+
 NO_CONDITIONS: Final = tuple(OrderConditions())
 
 _MARKET: Final = int(OrderType.MARKET)
 _LIMIT: Final = int(OrderType.LIMIT)
 _TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
+_PEGGED: Final = int(OrderType.PEGGED)
 _GTD: Final = int(TimeInForce.GTD)
 _IOC: Final = int(TimeInForce.IOC)
 TRIGGERED_TYPES: Final = frozenset(
@@ -94,9 +117,32 @@ PLACEABLE: Final = _combinations()
 """As `validate.COMBINATIONS`: the value equals its key and is what the engine goes on with."""
 
 
+def _peggable() -> dict[tuple[int, ...], tuple[int, ...]]:
+    """The same of PLACE_PEG. What never takes needs neither post-only nor a self-trade mode."""
+    keys = [
+        (int(side), _PEGGED, time_in_force, int(PostOnly.NO), int(SelfTradePrevention.NONE))
+        for side in Side
+        for time_in_force in sorted(RESTING_TIMES)
+    ]
+    return {key: key for key in keys}
+
+
+PEGGABLE: Final = _peggable()
+REFERENCES: Final = frozenset(map(int, PegReference))
+
+
+def limit_of(terms: tuple[Any, ...]) -> int | None:
+    """The worst price at which an order may trade, None without one: its price, or that limit of a
+    pegged order which it never leaves."""
+    limit: int | None = terms[6] if len(terms) < 9 else terms[8][2]
+    return limit
+
+
 def go_together(kind: tuple[int, ...], price: Any, conditions: OrderConditions) -> bool:
     """Whether price and conditions fit the kind of order, whatever their numbers are."""
     ord_type, time_in_force = kind[1], kind[2]
+    if ord_type == _PEGGED:
+        return bool(conditions.expire_time_ns) == (time_in_force == _GTD)
     if (price is None) != (ord_type in MARKET_TYPES):
         return False
     trails = bool(conditions.trail_unit or conditions.trail_offset)

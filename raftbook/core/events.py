@@ -26,7 +26,9 @@ does not see, else the instrument's dense count of public events.
     ENGINE_VERSION_SET  engine version now in force                               no
     TRIGGERED        terms, stop price that was reached                           no
     REFILLED         terms, shown_qty, leaves_qty                                 yes
-    REPRICED         terms, price that was asked for (None: it had no limit)      no
+    REPRICED         terms, price that was asked for (None: it had no limit);
+                     of a pegged order that left its place: terms without price,
+                     price at which it stood, leaves_qty                          if it stood
     AUCTION_TRADE    as TRADE, with the buy order as maker and the sell order
                      as taker                                                     yes
     UNCROSSED        symbol, price or None, volume, imbalance                     yes
@@ -61,6 +63,9 @@ something to say, an event goes on behind what stands above:
 canceled_qty and prevented_qty are what this event took away; over all events of an order
 order_qty == cum_qty + leaves_qty + their sum (an amend starts the sum anew at its total).
 
+A pegged order has a ninth term (`conditions.PegTerms`), and its price changes with every RESTED and
+REPRICED: None while it waits.
+
 An order joins the book by an ACCEPTED with feed_seq > 0 (whole, at once; an iceberg shows its
 display_qty) or by a RESTED (what trading, an amend or a trigger left of it); REFILLED moves an
 iceberg to the back with its next slice. REPLACED with kept_priority reduces in place; without it
@@ -70,7 +75,7 @@ the order has left its old place, and trades and a RESTED may follow.
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import OrderConditions, PegTerms
 
 Event = tuple[Any, ...]
 
@@ -137,6 +142,7 @@ class OrderTerms(NamedTuple):
     order_qty: int
     price: int | None
     conditions: OrderConditions | None = None
+    peg: PegTerms | None = None
 
 
 Reply = tuple[int, int, int, int, list[Event], int]

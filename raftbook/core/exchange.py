@@ -41,6 +41,7 @@ from raftbook.core.instrument import InstrumentTerms, terms_error
 from raftbook.core.ledger import Money
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
+from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session, SessionTable
 from raftbook.core.types import Reject
 from raftbook.core.versions import FIRST_ENGINE_VERSION, refuse_engine_version
@@ -182,6 +183,7 @@ class Exchange:
         del self.books[book.symbol]
         self.agenda.calls.pop(book.symbol, None)
         self.agenda.stopped.pop(book.symbol, None)
+        self.agenda.following.pop(book.symbol, None)
         for account in self.accounts.values():
             gone = [order for order in account.closed if order.book is book]
             if gone:
@@ -372,6 +374,7 @@ class Exchange:
             session.renewed_ns = self.moment.time_ns
         elif session.cancels:
             lapse(self, session, events)
+            follow_all(self, events)
 
 
 def _close_session(
@@ -423,6 +426,7 @@ _HANDLERS: Final[dict[int | None, Handler]] = {
     **_FIRST_HANDLERS,
     c.PLACE_ORDER: orders.place_order,
     c.PLACE_OCO: orders.place_oco,
+    c.PLACE_PEG: orders.place_peg,
     c.REPLACE_ORDER: orders.replace_order,
     c.CANCEL_REPLACE: orders.cancel_replace,
     c.MASS_CANCEL: orders.mass_cancel,

@@ -9,7 +9,7 @@ from raftbook.core.book import Book
 from raftbook.core.conditions import RESTING_TIMES, TRIGGERED_TYPES
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Level, Order
-from raftbook.core.types import Phase, Settlement, Side, TimeInForce
+from raftbook.core.types import Settlement, Side, TimeInForce
 
 
 def check(exchange: Exchange) -> None:
@@ -31,12 +31,17 @@ def check(exchange: Exchange) -> None:
         assert newest <= exchange.last_order_id, "an order id beyond the counter"
     for order in open_orders.values():
         _check_order(exchange, order)
+    under_way = {each.symbol for each in exchange.books.values() if each.uncrossing is not None}
+    assert set(exchange.agenda.uncrossing) == under_way, f"{under_way} are not all that go on"
     _check_money(exchange, open_orders)
     _check_sessions(exchange)
 
 
 def _check_order(exchange: Exchange, order: Order) -> None:
     terms, special = order.terms, order.special
+    if len(terms) > 8:
+        pegs = order.book.pegs
+        assert pegs is not None and pegs.by_id.get(terms[0]) is order, f"{terms[0]} has no peg"
     assert terms[4][2] != TimeInForce.AT_AUCTION or terms[0] in order.book.at_auction, (
         f"order {terms[0]} is for the auction and does not gather"
     )
@@ -85,6 +90,11 @@ def _check_apart(book: Book) -> list[Order]:
         apart += book.stops
         wrong = [each for each in book.stops if each.terms[4][1] not in TRIGGERED_TYPES]
         assert not wrong, f"{wrong} wait for nothing"
+    if book.pegs is not None:
+        book.pegs.check()
+        apart += [order for order in book.pegs.by_id.values() if order.level is None]
+        standing = [order for order in book.pegs.by_id.values() if order.level is not None]
+        assert not standing or book.is_trading(), f"{book.symbol}: a peg is not parked"
     assert book.ledger is None or book.terms.settlement != Settlement.NONE, "a ledger too many"
     return apart
 
@@ -95,7 +105,7 @@ def _check_book(book: Book) -> list[Order]:
         *_check_ladder(book, book.asks, Side.SELL),
     ]
     bid, ask = book.bids.best, book.asks.best
-    if bid is not None and ask is not None and book.phase == Phase.CONTINUOUS:
+    if bid is not None and ask is not None and book.is_trading():
         assert bid.price < ask.price, f"{book.symbol} crossed: {bid.price} >= {ask.price}"
     assert book.resting_count == len(orders), f"{book.resting_count} counted, {len(orders)} rest"
     trades = book.tape.trades()
@@ -126,6 +136,8 @@ def _check_level(level: Level) -> list[Order]:
     total = sum(order.shown_qty() for order in orders)
     icebergs = sum(order.special is not None and order.special.display_qty > 0 for order in orders)
     assert level.icebergs == icebergs, f"level {level.price}: {level.icebergs} != {icebergs}"
+    pegs = sum(order.special is not None and order.special.is_pegged for order in orders)
+    assert level.pegs == pegs, f"level {level.price}: {level.pegs} pegs counted, {pegs} stand"
     assert level.qty == total, f"level {level.price}: qty {level.qty} != {total}"
     assert level.newest is orders[-1], f"level {level.price}: newest is not the last"
     older = None

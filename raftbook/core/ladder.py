@@ -27,9 +27,20 @@ class Special:
         best_price: of a trailing stop: the last price most in its favour so far.
         arrival: counts the instrument's stops; who came first fires first.
         sibling: the other order of an OCO pair while both are open.
+        is_pegged: whether its price follows others.
+        wanted: of a pegged order: the price it last moved for, None if it then had to wait.
     """
 
-    __slots__ = ("arrival", "best_price", "display_qty", "shown_qty", "sibling", "stop_price")
+    __slots__ = (
+        "arrival",
+        "best_price",
+        "display_qty",
+        "is_pegged",
+        "shown_qty",
+        "sibling",
+        "stop_price",
+        "wanted",
+    )
 
     def __init__(self, display_qty: int) -> None:
         self.display_qty = display_qty
@@ -38,6 +49,8 @@ class Special:
         self.best_price = 0
         self.arrival = 0
         self.sibling: Order | None = None
+        self.is_pegged = False
+        self.wanted: int | None = None
 
 
 class Order:
@@ -109,17 +122,17 @@ class Level:
     """All orders at one price: an intrusive queue, O(1) at both ends and in the middle.
 
     `qty` is the sum of what the market sees, `count` the number of orders, `icebergs` of those that
-    may hide something.
+    may hide something, `pegs` of those that are pegged.
     """
 
-    __slots__ = ("count", "eldest", "icebergs", "key", "newest", "price", "qty")
+    __slots__ = ("count", "eldest", "icebergs", "key", "newest", "pegs", "price", "qty")
 
     def __init__(self, key: int, price: int, order: Order) -> None:
         self.key = key
         self.price = price
         self.qty = order.leaves_qty
         self.count = 1
-        self.icebergs = 0
+        self.icebergs = self.pegs = 0
         self.eldest: Order | None = order
         self.newest: Order | None = order
 
@@ -163,7 +176,7 @@ class Ladder:
             if self.best is None or key > self.best.key:
                 self.best = level
             if order.special is not None:
-                self._count_iceberg(level, order, order.special)
+                self._count_special(level, order, order.special)
             return
         level = levels[key]
         newest = level.newest
@@ -173,10 +186,12 @@ class Ladder:
         level.count += 1
         level.qty += order.leaves_qty
         if order.special is not None:
-            self._count_iceberg(level, order, order.special)
+            self._count_special(level, order, order.special)
 
-    def _count_iceberg(self, level: Level, order: Order, special: Special) -> None:
-        """Take back what the market does not see of an order that was just appended."""
+    def _count_special(self, level: Level, order: Order, special: Special) -> None:
+        """Count an order that was just appended, and take back what the market does not see."""
+        if special.is_pegged:
+            level.pegs += 1
         if special.display_qty:
             level.icebergs += 1
             level.qty -= order.leaves_qty - special.shown_qty
@@ -228,6 +243,7 @@ class Ladder:
         else:
             level.qty -= order.shown_qty()
             level.icebergs -= bool(order.special.display_qty)
+            level.pegs -= order.special.is_pegged
 
     def check(self) -> None:
         """Assert that levels, keys and best agree."""

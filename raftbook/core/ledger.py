@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from raftbook.core.accounts import Account
+from raftbook.core.conditions import limit_of
 from raftbook.core.instrument import FEE_UNIT, InstrumentTerms
 from raftbook.core.ladder import Order
 from raftbook.core.types import INT64_MAX, Reject, Settlement, Side
@@ -137,7 +138,8 @@ class Ledger:
     def fit(self, order: Order) -> None:
         """Give back what an order with a limit price holds too much, after it has shrunk."""
         terms = order.terms
-        side, price, leaves = terms[4][0], terms[6], order.leaves_qty
+        price = terms[6] if len(terms) < 9 else limit_of(terms)
+        side, leaves = terms[4][0], order.leaves_qty
         if price is not None or side != _BUY:
             need = self.need(side, (price or 0) * leaves, leaves, order.fee_units)
             self.release(order, order.held - need)

@@ -35,3 +35,9 @@ class Limits(NamedTuple):
     """API keys of one account."""
     drop_copies_max: int = 16
     """Accounts that may read the reports of one."""
+    auction_page: int = 10_000
+    """Trades of an auction, and orders that it ends, in one entry; it goes on with the next."""
+    pegs_max: int = 1_000
+    """Pegged orders of one instrument, each of which may have to be looked at after a command."""
+    pegs_page: int = 1_000
+    """Pegged orders of one instrument that move in one entry; the others follow with the next."""

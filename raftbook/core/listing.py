@@ -22,6 +22,7 @@ from raftbook.core.events import (
     Event,
 )
 from raftbook.core.instrument import InstrumentTerms, terms_error
+from raftbook.core.pegs import follow
 from raftbook.core.sessions import Session
 from raftbook.core.types import Phase, Reject, Side
 
@@ -74,7 +75,7 @@ def list_instrument(
     book.feed_seq = 1
     events.append((INSTRUMENT_CREATED, 1, tuple(book.terms)))
     if command[-1] != Phase.CONTINUOUS:
-        enter_phase(book, command[-1], events)
+        enter_phase(book, command[-1], 0, events)
 
 
 def amend_instrument(
@@ -91,6 +92,9 @@ def amend_instrument(
     book.set_terms(terms, exchange.money.ledger(terms))
     book.feed_seq += 1
     events.append((INSTRUMENT_AMENDED, book.feed_seq, tuple(terms)))
+    if book.pegs is not None:
+        book.pegs.is_current = False
+        follow(book, events)
 
 
 def _amend_instrument_reject(exchange: Exchange, command: Command) -> int:
@@ -100,6 +104,8 @@ def _amend_instrument_reject(exchange: Exchange, command: Command) -> int:
     book = exchange.books.get(terms.symbol)
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
+    if book.uncrossing is not None:
+        return Reject.PHASE_FORBIDS
     old = book.terms
     if (old.base, old.quote, old.settlement) != (terms.base, terms.quote, terms.settlement):
         return Reject.AMEND_NOT_ALLOWED
@@ -138,9 +144,11 @@ def set_phase(exchange: Exchange, session: Session, command: Command, events: li
         refuse(command, code, events)
         return
     book = exchange.books[command[1]]
-    enter_phase(book, command[2], events)
+    enter_phase(book, command[2], book.limits.auction_page, events)
     if book.stops is not None:
         book.fire_stops(events)
+    if book.pegs is not None:
+        follow(book, events)
 
 
 def _phase_reject(exchange: Exchange, symbol: str, phase: int) -> int:
@@ -148,6 +156,8 @@ def _phase_reject(exchange: Exchange, symbol: str, phase: int) -> int:
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
     if phase not in (_PHASES if exchange.engine_version > 1 else _FIRST_PHASES):
+        return Reject.PHASE_FORBIDS
+    if book.uncrossing is not None:
         return Reject.PHASE_FORBIDS
     return Reject.INSTRUMENT_CLOSED if book.phase == Phase.CLOSED else 0
 
@@ -165,7 +175,10 @@ def call_auction(
     if code:
         refuse(command, code, events)
         return
-    begin_call(exchange.books[command[1]], command[2], command[3], events)
+    book = exchange.books[command[1]]
+    begin_call(book, command[2], command[3], events)
+    if book.pegs is not None:
+        follow(book, events)
 
 
 def bust_trade(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:

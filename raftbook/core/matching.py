@@ -23,6 +23,7 @@ from raftbook.core.events import (
     Event,
 )
 from raftbook.core.ladder import Ladder, Order, Special
+from raftbook.core.ledger import Ledger
 from raftbook.core.types import (
     Phase,
     Reject,
@@ -187,6 +188,8 @@ class Matcher(BookState):
         events.append(event)
         self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))
         if not maker.leaves_qty:
+            if special is not None and special.is_pegged:
+                self._forget_peg(maker)
             maker.account.close(maker)
         for order in (maker, taker):
             if order.special is not None and order.special.sibling is not None:
@@ -330,17 +333,25 @@ class Matcher(BookState):
     def _leave(self, order: Order) -> int:
         """Take an open order from where it stands: its feed_seq, 0 where the market saw nothing."""
         gathers = self.at_auction.pop(order.terms[0], None) is not None
+        special = order.special
+        is_pegged = special is not None and special.is_pegged
+        if is_pegged:
+            self._forget_peg(order)
         if order.level is not None:
             (self.bids if order.terms[4][0] == _BUY else self.asks).remove(order)
             self.resting_count -= 1
             self.feed_seq += 1
             return self.feed_seq
-        if not gathers:
-            assert self.stops is not None and order.special is not None, (
+        if not gathers and not is_pegged:
+            assert self.stops is not None and special is not None, (
                 f"order {order.terms[0]} is open and stands nowhere"
             )
-            self.stops.remove(order, order.special)
+            self.stops.remove(order, special)
         return 0
+
+    def _forget_peg(self, order: Order) -> None:
+        assert self.pegs is not None, f"order {order.terms[0]} is pegged, its book is not"
+        self.pegs.remove(order)
 
     def end_sibling(self, special: Special, events: list[Event]) -> None:
         """One of a pair traded, fired or was cancelled: the other one ends."""
@@ -376,10 +387,20 @@ class Matcher(BookState):
         self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))
         for order in (buy, sell):
             if not order.leaves_qty:
+                self.at_auction.pop(order.terms[0], None)
                 order.account.close(order)
+        if ledger is not None and buy.leaves_qty and buy.terms[6] is None:
+            self._hold_less(buy, ledger)
         for order in (buy, sell):
             if order.special is not None and order.special.sibling is not None:
                 self.end_sibling(order.special, events)
+
+    def _hold_less(self, buy: Order, ledger: Ledger) -> None:
+        """Give back what a buy without limit price holds too much, after it has traded."""
+        leaves = buy.leaves_qty
+        need = ledger.need(_BUY, self.price_ceiling * leaves, leaves, buy.fee_units)
+        if need < buy.held:
+            ledger.hold(buy, need)
 
     def _reduce_at_auction(self, order: Order, qty: int) -> None:
         level, special = order.level, order.special

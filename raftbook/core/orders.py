@@ -1,6 +1,6 @@
 """Commands about orders: each is validated whole, then it changes state.
 
-Owns what NEW_ORDER, PLACE_ORDER, PLACE_OCO, CANCEL_ORDER, AMEND_ORDER, REPLACE_ORDER,
+Owns what NEW_ORDER, PLACE_ORDER, PLACE_OCO, PLACE_PEG, CANCEL_ORDER, AMEND_ORDER, REPLACE_ORDER,
 CANCEL_REPLACE and MASS_CANCEL do. The matching itself is the book's. Every function takes
 (exchange, session, command, events) and tells what happened in `events`.
 """
@@ -21,6 +21,7 @@ from raftbook.core.conditions import (
 from raftbook.core.events import ACCEPTED, CANCEL_REJECTED, REJECTED, Event
 from raftbook.core.form import form_error
 from raftbook.core.ladder import Order
+from raftbook.core.pegs import follow, follow_all
 from raftbook.core.sessions import Session
 from raftbook.core.types import OrderType, Reject, Side
 from raftbook.core.validate import (
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
 _MALFORMED: Final = int(Reject.MALFORMED)
 _UNKNOWN_ORDER: Final = int(Reject.UNKNOWN_ORDER)
 _TOO_LATE: Final = int(Reject.TOO_LATE)
+_PHASE_FORBIDS: Final = int(Reject.PHASE_FORBIDS)
 _CANCEL_FAILED: Final = int(Reject.CANCEL_FAILED)
 _MASS_CANCEL: Final = int(Reject.MASS_CANCEL)
 _LIMIT: Final = int(OrderType.LIMIT)
+_PEGGED: Final = int(OrderType.PEGGED)
 _ANY_SIDE: Final = frozenset((0, *map(int, Side)))
 EVERYBODY: Final = "*"
 """In the place of an account's name, in a mass cancel."""
@@ -75,8 +78,11 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
     book.enter(order, events)
     if not order.leaves_qty:
         account.close(order)
-    if is_odd and book.stops is not None:
-        book.fire_stops(events)
+    if is_odd:
+        if book.stops is not None:
+            book.fire_stops(events)
+        if book.pegs is not None:
+            follow(book, events)
 
 
 def _take_funds(book: Book, order: Order, tokens: int = 1) -> None:
@@ -100,19 +106,38 @@ def place_order(
     if code:
         events.append((REJECTED, 0, int(code), command))
         return
-    _enter_wish(exchange, session, wish, events)
+    order = _enter_wish(exchange, session, wish, events)
+    if order.book.pegs is not None:
+        follow(order.book, events)
 
 
-def _enter_wish(exchange: Exchange, session: Session, wish: Wish, events: list[Event]) -> None:
+def place_peg(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:
+    """PLACE_PEG."""
+    if form_error(command) is not None:
+        events.append((REJECTED, 0, _MALFORMED, command))
+        return
+    _, symbol, side, tif, qty, limit, name, reference, offset, expire_ns = command
+    plain = (symbol, side, _PEGGED, tif, qty, limit, name, 0, 0)
+    wish = Wish(exchange, (*plain, None, 0, 0, 0, 0, expire_ns, 0), (reference, offset, limit))
+    code = wish.reject(session.account)
+    if code:
+        events.append((REJECTED, 0, int(code), command))
+        return
+    follow(_enter_wish(exchange, session, wish, events).book, events)
+
+
+def _enter_wish(exchange: Exchange, session: Session, wish: Wish, events: list[Event]) -> Order:
     order = wish.make(exchange, session)
     book = order.book
     _take_funds(book, order)
     book.enter_with(order, wish.conditions, events)
     _after(order, events)
+    return order
 
 
 def _after(order: Order, events: list[Event]) -> None:
-    """What follows when an order was entered or amended: it may be done, and stops may fire."""
+    """What follows when an order was entered or amended: it may be done, and stops may fire. Then
+    pegged orders move, which is left to the command."""
     if not order.leaves_qty:
         order.account.close(order)
     if order.book.stops is not None:
@@ -186,6 +211,8 @@ def _enter_pair(
     first.book.enter_with(first, limit.conditions, events)
     events.insert(place, (ACCEPTED, 0, second.terms))
     _after(first, events)
+    if first.book.pegs is not None:
+        follow(first.book, events)
 
 
 # -- cancels -------------------------------------------------------------------------------------
@@ -205,8 +232,12 @@ def cancel_order(
         events.append((CANCEL_REJECTED, 0, _UNKNOWN_ORDER, command))
     elif not order.leaves_qty:
         events.append((CANCEL_REJECTED, 0, _TOO_LATE, command))
+    elif order.book.uncrossing is not None:
+        events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
     else:
         order.book.cancel(order, 0, events)
+        if order.book.pegs is not None:
+            follow(order.book, events)
 
 
 def cancel_replace(
@@ -224,6 +255,9 @@ def cancel_replace(
         reason = _UNKNOWN_ORDER if order is None else _TOO_LATE
         events.append((CANCEL_REJECTED, 0, reason, command))
         code = wish.reject(account) if or_place else _CANCEL_FAILED
+    elif order.book.uncrossing is not None:
+        events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
+        code = _CANCEL_FAILED
     elif or_place:
         order.book.cancel(order, 0, events)
         code = wish.reject(account)
@@ -235,8 +269,9 @@ def cancel_replace(
             order.book.cancel(order, 0, events)
     if code:
         events.append((REJECTED, 0, int(code), command))
-        return
-    _enter_wish(exchange, session, wish, events)
+    else:
+        _enter_wish(exchange, session, wish, events)
+    follow_all(exchange, events)
 
 
 def mass_cancel(
@@ -254,6 +289,7 @@ def mass_cancel(
     job.session_id, job.symbol, job.side = session_id, symbol, side
     job.price_low, job.price_high = price_low, price_high
     go_on(exchange, job, exchange.limits.cancel_page, events)
+    follow_all(exchange, events)
 
 
 def _mass_cancel_reject(exchange: Exchange, account: Account, command: Command) -> int:
@@ -304,7 +340,8 @@ def amend_order(
 
 def _may_amend(order: Order, order_qty: int | None, price: int | None) -> bool:
     """Whether these may be changed on such an order."""
-    if price is not None and order.terms[6] is None:
+    is_pegged = order.special is not None and order.special.is_pegged
+    if price is not None and (order.terms[6] is None or is_pegged):
         return False
     if order_qty is None:
         return True
@@ -323,7 +360,8 @@ def _amend(
     code = amended_reject(order, terms, has_qty=order_qty is not None, leaves=leaves)
     if code:
         events.append((CANCEL_REJECTED, 0, int(code), command))
-    elif leaves <= 0:
+        return
+    if leaves <= 0:
         order.book.cancel(order, 0, events)
     else:
         guard = order.account.guard
@@ -331,6 +369,8 @@ def _amend(
             guard.take_tokens(order.book.moment.time_ns, 1)
         order.book.amend(order, terms, leaves, events)
         _after(order, events)
+    if order.book.pegs is not None:
+        follow(order.book, events)
 
 
 def replace_order(
@@ -387,4 +427,4 @@ def _replaced_terms(
         display_qty=conditions.display_qty if display_qty is None else display_qty,
         expire_time_ns=conditions.expire_time_ns if expire_time_ns is None else expire_time_ns,
     )
-    return (*old[:5], qty, limit, tuple(new))
+    return (*old[:5], qty, limit, tuple(new), *old[8:])

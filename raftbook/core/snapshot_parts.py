@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account, Balance, Guard
 from raftbook.core.agenda import MassCancel
+from raftbook.core.auction import Clearing, Uncrossing
 from raftbook.core.book import Book
-from raftbook.core.call import CALLS
+from raftbook.core.call import CALLS, left_at_auction
 from raftbook.core.candles import WIDTHS_NS
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Order, Special
+from raftbook.core.pegs import Pegs
 from raftbook.core.sessions import Session
 from raftbook.core.stops import Stops
 from raftbook.core.types import TimeInForce
@@ -42,6 +44,8 @@ def export_order(order: Order) -> Value:
             special.best_price,
             special.arrival,
         )
+        if special.is_pegged:
+            part = (*part, special.wanted if order.leaves_qty else None)
     stamps = (order.session_id, order.entered_ns, order.closed_ns)
     return (*stamps, order.held, order.fee_units, part)
 
@@ -52,8 +56,10 @@ def restore_order(order: Order, value: Value) -> None:
     order.closed_ns, order.held, order.fee_units = closed_ns, int(held), int(fee_units)
     if part is not None:
         order.special = special = Special(part[0])
-        _, special.shown_qty, stop_price, special.best_price, special.arrival = part
+        _, special.shown_qty, stop_price, special.best_price, special.arrival, *peg = part
         special.stop_price = None if stop_price is None else int(stop_price)
+        for wanted in peg:
+            special.is_pegged, special.wanted = True, wanted
 
 
 # -- accounts ------------------------------------------------------------------------------------
@@ -123,7 +129,8 @@ def restore_account(exchange: Exchange, account: Account, value: Value) -> None:
 
 def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value:
     """(waiting orders, arrivals, price seen by trailing stops, market orders for the auction,
-    limit orders for it, whether one is owed, end of call, phase then, busted trades, candles)"""
+    limit orders for it, whether one is owed, end of call, phase then, busted trades, candles,
+    pegged orders that wait, the auction under way or None)"""
     waiting: list[Order] = []
     arrivals, seen = 0, None
     if book.stops is not None:
@@ -142,7 +149,18 @@ def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value
         book.call_then,
         tuple(book.busted),
         tuple(tuple(candle.row() for candle in book.tape.candles(each)) for each in WIDTHS_NS),
+        tuple(
+            order_value(order, 2)
+            for order in (() if book.pegs is None else book.pegs.by_id.values())
+            if order.level is None
+        ),
+        None if book.uncrossing is None else _export_auction(book.uncrossing),
     )
+
+
+def _export_auction(auction: Uncrossing) -> Value:
+    found = None if auction.found is None else tuple(auction.found)
+    return (found, auction.left, int(auction.is_told))
 
 
 def _arrival(order: Order) -> int:
@@ -154,7 +172,7 @@ def restore_book(
     exchange: Exchange, book: Book, value: Value, order_of: Callable[[Exchange, Value], Order]
 ) -> None:
     """Set on a book what `export_book` told, after its resting orders are known."""
-    waiting, arrivals, seen, market, limit, owes, until_ns, then, busted, candles = value
+    waiting, arrivals, seen, market, limit, owes, until_ns, then, busted, candles, *more = value
     book.owes_auction = bool(owes)
     book.is_call = book.phase in CALLS
     if waiting or arrivals:
@@ -176,6 +194,35 @@ def restore_book(
         exchange.agenda.calls[book.symbol] = until_ns
     book.busted = dict.fromkeys(busted)
     book.tape.restore([], candles)
+    if more:
+        pegs, auction = more
+        _restore_pegs(exchange, book, [order_of(exchange, each) for each in pegs])
+        if auction is not None:
+            _restore_auction(book, auction)
+
+
+def _restore_auction(book: Book, value: Value) -> None:
+    """Go on with an auction, once all orders are known."""
+    found, left, is_told = value
+    book.uncrossing = auction = Uncrossing(None if found is None else Clearing(*found))
+    auction.left, auction.is_told = left, bool(is_told)
+    if is_told:
+        auction.ending = left_at_auction(book)
+
+
+def _restore_pegs(exchange: Exchange, book: Book, waiting: list[Order]) -> None:
+    """Know the pegged orders, those that wait and those that stand in the book."""
+    for order in waiting:
+        order.account.open_count += 1
+    levels = [level for ladder in (book.bids, book.asks) for level in ladder if level.pegs]
+    orders = [order for level in levels for order in level]
+    pegged = [each for each in orders if each.special is not None and each.special.is_pegged]
+    if not waiting and not pegged:
+        return
+    exchange.agenda.is_pegged = True
+    book.pegs = Pegs()
+    for order in sorted((*waiting, *pegged), key=_order_id):
+        book.pegs.add(order)
 
 
 # -- sessions, money, agenda ---------------------------------------------------------------------
@@ -218,7 +265,8 @@ def restore_money(exchange: Exchange, value: Value) -> None:
 
 
 def export_agenda(exchange: Exchange) -> Value:
-    """(day, orders of ended days, mass cancels, stopped instruments, next_ns)"""
+    """(day, orders of ended days, mass cancels; instruments in which stops, pegged orders, an
+    auction go on with the next entry)"""
     agenda = exchange.agenda
     ended = [order for order in agenda.ended_day if order.leaves_qty]
     return (
@@ -226,6 +274,8 @@ def export_agenda(exchange: Exchange) -> Value:
         tuple((order.account.name, order.terms[0]) for order in ended),
         tuple(_export_job(job) for job in agenda.mass_cancels),
         tuple(agenda.stopped),
+        tuple(agenda.following),
+        tuple(agenda.uncrossing),
     )
 
 
@@ -238,7 +288,7 @@ def _export_job(job: MassCancel) -> Value:
 def restore_agenda(exchange: Exchange, value: Value) -> None:
     """What is due, made from the orders and sessions that are known by now."""
     agenda = exchange.agenda
-    agenda.day, ended, jobs, stopped = value
+    agenda.day, ended, jobs, stopped, *more = value
     agenda.ended_day = [exchange.accounts[name].orders[order_id] for name, order_id in ended]
     past = {order_id for _, order_id in ended}
     for account in exchange.accounts.values():
@@ -252,6 +302,9 @@ def restore_agenda(exchange: Exchange, value: Value) -> None:
         job.session_id, job.symbol, job.side, job.price_low, job.price_high = criteria
         agenda.mass_cancels.append(job)
     agenda.stopped = dict.fromkeys(stopped)
+    if more:
+        following, uncrossing = more
+        agenda.following, agenda.uncrossing = dict.fromkeys(following), dict.fromkeys(uncrossing)
     for session in exchange.sessions.by_id.values():
         if session.lease_ns:
             agenda.leases[session.session_id] = session.lease_end_ns()

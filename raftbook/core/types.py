@@ -31,6 +31,8 @@ class OrderType(IntEnum):
     LIMIT_IF_TOUCHED = 6
     MARKET_TO_LIMIT = 7
     """Takes at the best opposite price alone; what is left is a limit order at that price."""
+    PEGGED = 8
+    """A limit order whose price follows the best prices of the others; never takes."""
 
 
 class TimeInForce(IntEnum):
@@ -60,6 +62,16 @@ class TrailUnit(IntEnum):
     NONE = 0
     TICKS = 1
     BASIS_POINTS = 2
+
+
+class PegReference(IntEnum):
+    """What the price of a pegged order is counted from."""
+
+    PRIMARY = 1
+    """The best price of its own side."""
+    MARKET = 2
+    """The best price of the other side."""
+    MIDPOINT = 3
 
 
 class Settlement(IntEnum):

@@ -11,10 +11,13 @@ from raftbook.core.accounts import Account
 from raftbook.core.book import Book
 from raftbook.core.conditions import (
     MARKET_TYPES,
+    PEGGABLE,
     PLACEABLE,
+    REFERENCES,
     TRIGGERED_TYPES,
     OrderConditions,
     go_together,
+    limit_of,
 )
 from raftbook.core.ladder import Order
 from raftbook.core.stops import BPS_UNIT
@@ -35,6 +38,7 @@ _SIDES: Final = tuple(int(side) for side in Side)
 _MARKET: Final = int(OrderType.MARKET)
 _LIMIT: Final = int(OrderType.LIMIT)
 _TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
+_PEGGED: Final = int(OrderType.PEGGED)
 _GTC: Final = int(TimeInForce.GTC)
 _AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
 _REPRICE: Final = int(PostOnly.REPRICE)
@@ -98,7 +102,7 @@ def new_order_reject(
         return Reject.MALFORMED
     if not (client_order_id.isascii() and client_order_id.isprintable()) or " " in client_order_id:
         return Reject.MALFORMED
-    if is_odd and (account.blocked or book is None or book.phase != _CONTINUOUS):
+    if is_odd and (account.blocked or book is None or not book.is_trading()):
         code = _closed_reject(account, book)
         if code:
             return code
@@ -142,9 +146,14 @@ def _closed_reject(account: Account, book: Book | None) -> int:
         return account.blocked
     if book is None:
         return Reject.UNKNOWN_INSTRUMENT
+    return phase_reject(book)
+
+
+def phase_reject(book: Book) -> int:
+    """Why no order of this instrument may be entered or amended now, 0 for none."""
     if book.phase != _CONTINUOUS and not book.is_call:
         return _PHASE_REJECTS[book.phase]
-    return 0
+    return 0 if book.uncrossing is None else Reject.PHASE_FORBIDS
 
 
 def _means_reject(
@@ -214,6 +223,11 @@ def placed_kind(side: Any, ord_type: Any, time_in_force: Any, post_only: Any, mo
     return PLACEABLE.get((side, ord_type, time_in_force, post_only, mode))
 
 
+def pegged_kind(side: int, time_in_force: int, reference: int) -> tuple[int, ...] | None:
+    """The same of a pegged order."""
+    return PEGGABLE.get((side, _PEGGED, time_in_force, 0, 0)) if reference in REFERENCES else None
+
+
 def placed_reject(
     account: Account,
     book: Book | None,
@@ -244,6 +258,8 @@ def placed_reject(
         return Reject.UNSUPPORTED_COMBINATION
     if conditions.quote_qty and book.terms.price_min < 1:
         return Reject.UNSUPPORTED_COMBINATION
+    if kind[1] == _PEGGED and price is None and book.ledger is not None and kind[0] == _BUY:
+        return Reject.UNSUPPORTED_COMBINATION  # what it may cost is not known
     if book.is_call and kind[2] in _IMMEDIATE:
         return Reject.IOC_IN_AUCTION
     if not book.is_call and kind[2] == _AT_AUCTION:
@@ -265,6 +281,8 @@ def placed_reject(
     if kind[1] in TRIGGERED_TYPES and book.stops is not None:
         if len(book.stops) >= book.limits.stops_max:
             return Reject.TOO_MANY
+    if kind[1] == _PEGGED and book.pegs is not None and len(book.pegs) >= book.limits.pegs_max:
+        return Reject.TOO_MANY
     now_ns = book.moment.time_ns
     if guard is not None and not guard.has_tokens(now_ns, tokens):
         return Reject.RATE_LIMIT
@@ -350,10 +368,7 @@ def amend_reject(order: Order | None, order_qty: Any, price: Any) -> int:
         return Reject.TOO_LATE
     if order.account.blocked:
         return order.account.blocked
-    book = order.book
-    if book.phase != _CONTINUOUS and not book.is_call:
-        return _PHASE_REJECTS[book.phase]
-    return 0
+    return phase_reject(order.book)
 
 
 def amended_reject(order: Order, terms: tuple[Any, ...], *, has_qty: bool, leaves: int) -> int:
@@ -375,13 +390,14 @@ def amended_reject(order: Order, terms: tuple[Any, ...], *, has_qty: bool, leave
         code = _amended_conditions_reject(order, terms)
         if code:
             return code
-    if book.notional_checked and price is not None:
-        code = _notional_reject(book, price, qty)
+    limit = price if len(terms) < 9 else limit_of(terms)
+    if book.notional_checked and limit is not None:
+        code = _notional_reject(book, limit, qty)
         if code:
             return code
     guard = order.account.guard
     if guard is not None:
-        code = guard.size_reject(qty, price)
+        code = guard.size_reject(qty, limit)
         if code:
             return code
         if not guard.has_tokens(book.moment.time_ns, 1):

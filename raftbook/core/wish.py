@@ -19,6 +19,7 @@ from raftbook.core.ladder import Order, Special
 from raftbook.core.sessions import Session
 from raftbook.core.types import Side, TimeInForce
 from raftbook.core.validate import (
+    pegged_kind,
     placed_kind,
     placed_reject,
     post_only_reject,
@@ -33,14 +34,26 @@ _DAY: Final = int(TimeInForce.DAY)
 
 
 class Wish:
-    """A PLACE_ORDER, read: its fields as they stand in the command, and what they amount to."""
+    """A PLACE_ORDER, read: its fields as they stand in the command, and what they amount to.
 
-    __slots__ = ("book", "client_order_id", "conditions", "kind", "price", "qty", "side")
+    Attributes:
+        price: the limit price; of a pegged order the one that it never leaves.
+        peg: the `PegTerms` of a pegged order.
+    """
 
-    def __init__(self, exchange: Exchange, fields: tuple[Any, ...]) -> None:
+    __slots__ = ("book", "client_order_id", "conditions", "kind", "peg", "price", "qty", "side")
+
+    def __init__(
+        self, exchange: Exchange, fields: tuple[Any, ...], peg: tuple[Any, ...] | None = None
+    ) -> None:
         symbol, side, ord_type, tif, qty, price, client_order_id, post_only, mode, *rest = fields
         self.book: Book | None = exchange.books.get(symbol)
-        self.kind: tuple[int, ...] | None = placed_kind(side, ord_type, tif, post_only, mode)
+        self.kind: tuple[int, ...] | None
+        if peg is None:
+            self.kind = placed_kind(side, ord_type, tif, post_only, mode)
+        else:
+            self.kind = pegged_kind(side, tif, peg[0])
+        self.peg = peg
         self.side: int = side
         self.qty: int = qty
         self.price: int | None = price
@@ -95,6 +108,8 @@ class Wish:
         name, symbol = self.client_order_id, book.symbol
         terms = (order_id, account.name, name, symbol, kind, self.qty, self.price)
         conditions = (*self.conditions[:7], sibling_id)
+        if self.peg is not None:
+            return (*terms[:6], None, conditions, self.peg)
         return terms if conditions == NO_CONDITIONS else (*terms, conditions)
 
     def make(self, exchange: Exchange, session: Session, sibling_id: int = 0) -> Order:
@@ -110,9 +125,11 @@ class Wish:
             account.by_client_order_id[self.client_order_id] = order
         conditions = self.conditions
         is_stop = terms[4][1] in TRIGGERED_TYPES
-        if conditions.display_qty or is_stop or sibling_id:
+        is_pegged = self.peg is not None
+        if conditions.display_qty or is_stop or sibling_id or is_pegged:
             order.special = special = Special(conditions.display_qty)
             special.shown_qty = min(conditions.display_qty, self.qty)
+            special.is_pegged = is_pegged
         if conditions.expire_time_ns:
             exchange.agenda.expire_at(order, conditions.expire_time_ns)
         if terms[4][2] == _DAY:

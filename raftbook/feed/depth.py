@@ -30,6 +30,7 @@ from raftbook.core.events import (
     PHASE_CHANGED,
     REFILLED,
     REPLACED,
+    REPRICED,
     RESTATED,
     RESTED,
     TRADE,
@@ -195,6 +196,9 @@ class DepthBook:
             self._shown.pop(old[0], None)
             self._move(old[4][0], old[6], -before, -1)
 
+    def _reprice(self, event: Event) -> None:
+        self._move(event[2][4][0], event[3], -event[4], -1)
+
     def _show(self, terms: tuple[Any, ...], shown: int) -> None:
         """Remember what an iceberg shows."""
         if not display_qty(terms):
@@ -218,6 +222,7 @@ _HANDLERS: Final[dict[int, Callable[[DepthBook, Event], None]]] = {
     EXPIRED: DepthBook._end,
     RESTATED: DepthBook._restate,
     REPLACED: DepthBook._replace,
+    REPRICED: DepthBook._reprice,
     PHASE_CHANGED: DepthBook._enter_phase,
 }
 

@@ -44,6 +44,7 @@ from raftbook.core.events import (
     PHASE_CHANGED,
     REFILLED,
     REPLACED,
+    REPRICED,
     RESTATED,
     RESTED,
     TRADE,
@@ -135,6 +136,11 @@ def _replaced(event: Event) -> tuple[Any, ...]:
     return _of_order("delete", event[3], event[9] if is_iceberg else event[6])
 
 
+def _repriced(event: Event) -> tuple[Any, ...]:
+    """A pegged order left the place at which it stood; its terms have no price now."""
+    return ("delete", event[2][0], event[2][4][0], event[3], event[4])
+
+
 def _of_order(kind: str, terms: tuple[Any, ...], qty: int) -> tuple[Any, ...]:
     return (kind, terms[0], terms[4][0], terms[6], qty)
 
@@ -149,6 +155,7 @@ _VIEWS: Final[dict[int, Callable[[Event], tuple[Any, ...]]]] = {
     EXPIRED: _ended,
     RESTATED: _restated,
     REPLACED: _replaced,
+    REPRICED: _repriced,
     PHASE_CHANGED: lambda event: ("phase", event[3]),
     UNCROSSED: lambda event: ("uncross", *event[3:6]),
     TRADE_BUSTED: lambda event: ("bust", *event[3:6]),

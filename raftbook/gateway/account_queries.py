@@ -80,8 +80,10 @@ def _order_id(order: Order) -> int:
 
 def _order_view(order: Order) -> dict[str, Any]:
     special = order.special
-    is_waiting = order.book.waits(order)
+    is_stop = order.book.waits(order)
     is_resting = order.level is not None
+    is_peg = special is not None and special.is_pegged
+    is_waiting = is_stop or (is_peg and not is_resting and order.leaves_qty > 0)
     return {
         "terms": order.terms,
         "leaves_qty": order.leaves_qty,
@@ -90,7 +92,7 @@ def _order_view(order: Order) -> dict[str, Any]:
         "resting": is_resting,
         "shown_qty": order.shown_qty() if is_resting else 0,
         "waiting": is_waiting,
-        "stop_price": special.stop_price if special is not None and is_waiting else None,
+        "stop_price": special.stop_price if special is not None and is_stop else None,
         "entered_ns": order.entered_ns,
         "closed_ns": order.closed_ns,
         "held": order.held,

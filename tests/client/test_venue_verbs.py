@@ -40,6 +40,31 @@ def test_both_clients_have_the_same_verbs() -> None:
 
 @both
 @in_loop
+async def test_a_pegged_order_says_what_it_follows_and_where_it_stands(kind: str) -> None:
+    async with Cluster(1) as cluster, client_of(kind, cluster) as client:
+        await client.submit("ETH-USD", "buy", 1, "9", client_order_id="floor")
+        peg = await client.submit(
+            "ETH-USD", "buy", 2, "9.50", peg="primary", peg_offset="0.25", client_order_id="follows"
+        )
+        assert (peg.ord_status, peg.price, peg.repriced) == ("NEW", Decimal("9.25"), False)
+        await client.submit("ETH-USD", "buy", 1, "9.40")
+        view = await client.order(client_order_id="follows")
+        assert (view.ord_type, view.peg, view.peg_offset) == ("PEGGED", "PRIMARY", Decimal("0.25"))
+        assert (view.price, view.limit_price) == (Decimal("9.50"), Decimal("9.50"))
+        assert (view.resting, view.waiting) == (True, False)
+        waits = await client.submit("ETH-USD", "sell", 1, peg="midpoint")
+        view = await client.order(order_id=waits.order_id)
+        assert (view.price, view.resting, view.waiting) == (None, False, True)
+        for wrong in ({"peg": "best"}, {"peg_offset": 1}, {"peg": "market", "display_qty": 1}):
+            with pytest.raises(ValueError, match="peg"):
+                await client.submit("ETH-USD", "buy", 2, "9", **wrong)
+        instead = OrderRequest("ETH-USD", "buy", 2, "9", peg="primary")
+        with pytest.raises(ValueError, match="instead of another"):
+            await client.cancel_replace(instead, order_id=waits.order_id)
+
+
+@both
+@in_loop
 async def test_every_condition_of_an_order_is_sent_in_its_units(kind: str) -> None:
     async with Cluster(1) as cluster, client_of(kind, cluster) as client:
         await client.submit("ETH-USD", "sell", 50, "10")

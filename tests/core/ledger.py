@@ -62,7 +62,7 @@ class Ledger:
         self.trade_ids: dict[str, int] = {}
         self.phases: dict[str, int] = {}
         self.purse = Purse(genesis)
-        self._auction: list[tuple[int, int]] = []  # (price, qty) of an auction under way
+        self._auctions: dict[str, list[tuple[int, int]]] = {}  # (price, qty) of those under way
 
     def read(self, replies: list[Reply]) -> None:
         """Take one entry's replies in; raises AssertionError on the first thing amiss."""
@@ -94,9 +94,9 @@ class Ledger:
                 ]
                 for side in (Side.BUY, Side.SELL)
             )
-            if self.phases.get(symbol, Phase.CONTINUOUS) == Phase.CONTINUOUS:
+            trades = self.phases.get(symbol, Phase.CONTINUOUS) == Phase.CONTINUOUS
+            if trades and symbol not in self._auctions:
                 assert not bids or not asks or max(bids) < min(asks), f"{symbol} is crossed"
-        assert not self._auction, "an auction was not told to its end"
 
     def _read(self, event: Event, following: Event | None) -> None:
         if event[1]:
@@ -146,7 +146,7 @@ class Ledger:
         line.rests = event[1] > 0
         ord_type, time_in_force = terms.kind[1:3]
         in_call = self.phases.get(terms.symbol) in (Phase.PRE_OPEN, Phase.AUCTION)
-        line.stands_by = ord_type in WAITING or (
+        line.stands_by = ord_type in (*WAITING, OrderType.PEGGED) or (
             ord_type in (OrderType.MARKET, OrderType.MARKET_TO_LIMIT) and in_call
         )
         if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or line.stands_by:
@@ -171,7 +171,7 @@ class Ledger:
             assert maker.rests or maker.stands_by, event
             assert taker.rests or taker.stands_by, event
             assert (maker.terms.kind[0], taker.terms.kind[0]) == (Side.BUY, Side.SELL), event
-            self._auction.append((price, qty))
+            self._auctions.setdefault(symbol, []).append((price, qty))
         shown = extras[2:] if extras else (None, None)
         for line, (_, cum_qty, leaves_qty, cum_notional), shown_qty in (
             (maker, sides[:4], shown[0]),
@@ -245,6 +245,11 @@ class Ledger:
 
     def _rested(self, event: Event) -> None:
         _, feed_seq, terms, leaves_qty, *shown = event
+        line = self.lines[terms[0]]
+        if line.terms.kind[1] == OrderType.PEGGED:  # it says where it stands now
+            assert line.terms.price in (None, terms[6]) and terms[6] is not None, event
+            line.terms, line.stands_by = line.terms._replace(price=terms[6]), False
+            _check_limit(line)
         line = self._line(terms)
         assert feed_seq and not line.rests and not line.stands_by, event
         assert leaves_qty == line.leaves_qty > 0, event
@@ -261,6 +266,8 @@ class Ledger:
         line.shown_qty = shown_qty
 
     def _repriced(self, event: Event) -> None:
+        if event[1]:
+            return self._left_its_place(event)
         _, feed_seq, terms, asked = event
         line = self.lines[terms[0]]
         assert not feed_seq and not line.rests and asked == line.terms.price, event
@@ -273,6 +280,16 @@ class Ledger:
         assert gain < 0 if terms[4][0] == Side.BUY else gain > 0, event
         line.terms = OrderTerms(*terms)
 
+    def _left_its_place(self, event: Event) -> None:
+        """A pegged order stands where it stood no longer, and waits."""
+        _, _, terms, stood_at, leaves_qty = event
+        line = self.lines[terms[0]]
+        assert line.rests and not line.stands_by and stood_at == line.terms.price, event
+        assert terms[6] is None and leaves_qty == line.leaves_qty, event
+        line.terms = line.terms._replace(price=None)
+        line.rests, line.stands_by = False, True
+        self._line(terms)
+
     def _replaced(self, event: Event) -> None:
         _, feed_seq, terms, old_terms, cum_qty, leaves_qty, old_leaves_qty, kept, *shown = event
         line = self._line(old_terms)
@@ -280,7 +297,7 @@ class Ledger:
         assert (line.cum_qty, line.leaves_qty) == (cum_qty, old_leaves_qty), event
         assert terms[:5] == old_terms[:5], f"an amend changed what an order is: {event}"
         same_price = terms[6] == old_terms[6]
-        if line.terms.kind[1] not in WAITING or line.rests:
+        if line.terms.kind[1] not in (*WAITING, OrderType.PEGGED) or line.rests:
             assert kept == int(same_price and leaves_qty <= old_leaves_qty), event
         else:
             assert kept == 1, event
@@ -301,11 +318,11 @@ class Ledger:
         line.rests = line.rests and bool(kept)
 
     def _uncrossed(self, event: Event) -> None:
-        _, feed_seq, _, price, volume, _ = event
-        assert feed_seq and {price for price, _ in self._auction} <= {price}, event
-        assert volume == sum(qty for _, qty in self._auction), event
+        _, feed_seq, symbol, price, volume, _ = event
+        trades = self._auctions.pop(symbol, [])
+        assert feed_seq and {price for price, _ in trades} <= {price}, event
+        assert volume == sum(qty for _, qty in trades), event
         assert (price is None) == (volume == 0), event
-        self._auction = []
 
     def _busted(self, event: Event) -> None:
         _, feed_seq, _, _, price, qty, *both = event
@@ -323,8 +340,16 @@ class Ledger:
 
 
 def _plain(terms: Any) -> tuple[Any, ...]:
-    """The terms as an event has them: without an eighth where there are no conditions."""
-    return tuple(terms) if len(terms) > 7 and terms[7] is not None else tuple(terms[:7])
+    """The terms as an event has them: without those that most orders lack."""
+    return tuple(term for at, term in enumerate(terms) if at < 7 or term is not None)
+
+
+def _check_limit(line: Line) -> None:
+    """Assert that a pegged order stands on the right side of its limit."""
+    price, limit = line.terms.price, line.terms.peg[2] if line.terms.peg else None
+    assert price is not None, line
+    if limit is not None:
+        assert price <= limit if line.terms.kind[0] == Side.BUY else price >= limit, line
 
 
 def _without_price(terms: OrderTerms) -> tuple[Any, ...]:

@@ -94,6 +94,7 @@ class Pair:
         ]
         seq = 1
         self._say((session_id, seq, tuple(freed)))
+        self.check()
         for symbol, instrument in list(self.twin.instruments.items()):
             for side in (Side.SELL, Side.BUY):
                 order = c.place_order(
@@ -109,5 +110,8 @@ class Pair:
                 seq += 1
                 self._say((session_id, seq, (begin, *(order,) * 6, end)))
 
-    def _say(self, request: c.Request) -> None:
-        self.apply(Entry(self.engine.applied_index + 1, 10**20, (request,)))
+    def _say(self, *requests: c.Request) -> None:
+        """One entry with these requests, and as many as it leaves work for."""
+        self.apply(Entry(self.engine.applied_index + 1, 10**20, requests))
+        if self.engine.is_unfinished:
+            self._say()

@@ -18,6 +18,7 @@ from raftbook.core.invariants import check
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     Reject,
@@ -61,6 +62,9 @@ ORDERS = (
 )
 GOOD = (
     *ORDERS,
+    c.place_peg("A", Side.BUY, 2, PegReference.MIDPOINT, offset=-1, limit_price=2),
+    c.place_peg("F", Side.SELL, 2, PegReference.PRIMARY),
+    c.place_order("A", Side.SELL, 3, None, ord_type=OrderType.MARKET_TO_LIMIT),
     c.place_order(
         "F",
         Side.BUY,

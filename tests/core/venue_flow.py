@@ -106,7 +106,9 @@ class Flow(OrderTalk):
             return self.odd(choose, command) if choose((False,) * 9 + (True,)) else command
         kind = choose(self.profile.kinds)
         if kind == "odd":
-            sort = choose((*("new", "amend", "oco", "cancel_replace", "mass", "venue") * 2, *ODD))
+            sort = choose(
+                (*("new", "amend", "oco", "cancel_replace", "mass", "venue", "peg") * 2, *ODD)
+            )
             if sort == "venue":
                 return self.odd(choose, self.venue_command(choose, choose(EVERYTHING.venue)))
             return self.odd(choose, self.trader_command(choose, sort))
@@ -119,6 +121,8 @@ class Flow(OrderTalk):
             return c.cancel_order(**self.name(choose))
         if kind == "amend":
             return self.amend(choose)
+        if kind == "peg":
+            return self.peg(choose)
         if kind == "oco":
             return self.oco(choose)
         if kind == "cancel_replace":

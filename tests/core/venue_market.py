@@ -63,6 +63,9 @@ LIMITS = Limits(
     currencies_max=4,
     api_keys_max=2,
     drop_copies_max=1,
+    auction_page=2,
+    pegs_max=4,
+    pegs_page=3,
 )
 ACCOUNTS = (("op", True), ("a", False), ("b", False), ("d", False), ("f", False))
 CURRENCIES = (("eur", 2), ("usd", 3), ("oil", 0))

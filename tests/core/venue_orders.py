@@ -9,7 +9,14 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command
 from raftbook.core.events import Event
-from raftbook.core.types import OrderType, PostOnly, Side, TimeInForce, TrailUnit
+from raftbook.core.types import (
+    OrderType,
+    PegReference,
+    PostOnly,
+    Side,
+    TimeInForce,
+    TrailUnit,
+)
 from tests.core.flow import Choose
 from tests.core.venue_market import MS, PRICES, START_NS
 from tests.core.venue_profiles import STOPS, Profile
@@ -130,6 +137,21 @@ class OrderTalk:
         if sort in PLAIN and choose((False, True)):
             return c.new_order(symbol, choose((Side.BUY, Side.SELL)), qty, price, **order)
         return c.place_order(symbol, choose((Side.BUY, Side.SELL)), qty, price, **order)
+
+    def peg(self, choose: Choose) -> Command:
+        order: dict[str, Any] = {}
+        self._times(choose, order)
+        symbol = choose(self.profile.symbols)
+        return c.place_peg(
+            symbol,
+            choose((Side.BUY, Side.SELL)),
+            choose((1, 2, 3, 4)),
+            choose((*PegReference, *PegReference, *PegReference, 0)),
+            offset=choose((0, 0, 1, -1, 2, -2, 0)),
+            limit_price=choose((None, *PRICES[symbol])),
+            client_order_id=choose(("",) * 6 + ("x", "y")),
+            **order,
+        )
 
     def _stop(
         self, choose: Choose, sort: str, symbol: str, price: int | None, order: dict[str, Any]

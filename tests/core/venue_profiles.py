@@ -28,7 +28,14 @@ class Profile(NamedTuple):
     )
 
 
-_KINDS = ("new",) * 20 + ("cancel",) * 3 + ("amend",) * 7 + ("oco",) * 3 + ("cancel_replace",) * 3
+_KINDS = (
+    ("new",) * 20
+    + ("cancel",) * 3
+    + ("amend",) * 7
+    + ("oco",) * 3
+    + ("cancel_replace",) * 3
+    + ("peg",) * 2
+)
 _OTHERS = ("mass", "mass", "attach", "session", "key", "copy", "kill", "odd", "odd", "odd", "junk")
 _SORTS = ("gtc",) * 6 + ("ioc", "fok", "day", "gtd", "post", "reprice", "market", "market_fok")
 STOPS = ("stop", "stop_limit", "touch", "touch_limit", "trail", "trail_limit")
@@ -77,7 +84,28 @@ LISTING = Profile(
     accounts=("op", "op", "op", "a", "b", "a", "b", "d"),
     venue=("instrument",) * 12 + ("money", "money", "phase", "call", "bust", "account"),
 )
+UNCROSSING = Profile(
+    ("new",) * 30 + ("cancel", "amend", "cancel_replace", "mass", "peg", "oco"),
+    ("gtc",) * 3 + ("at_auction", "market_auction", "to_limit") * 2 + ("iceberg", "day", "gtd"),
+    symbols=("A", "A", "A", "F"),
+    accounts=("a", "b", "d", "f", "a", "b", "d", "f", "a", "b", "d", "f", "op"),
+    venue=("phase", "call", "call", "phase", "roll"),
+)
+PEGGING = Profile(
+    ("peg",) * 9
+    + ("new",) * 9
+    + ("cancel",) * 3
+    + ("amend",) * 3
+    + ("cancel_replace", "mass", "oco"),
+    ("gtc",) * 9
+    + ("ioc", "ioc", "market", "post", "reprice", "iceberg", "stop", "to_limit", "gtd"),
+    symbols=("A", "A", "B", "F", "K", "Q"),
+    modes=(0, 0, 0, 0, 2, 4),
+    venue=("phase", "phase", "call", "call", "money", "bust", "roll", "instrument"),
+)
 PROFILES = {
+    "uncrossing": UNCROSSING,
+    "pegging": PEGGING,
     "everything": EVERYTHING,
     "stopping": STOPPING,
     "slicing": SLICING,

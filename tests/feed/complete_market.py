@@ -14,6 +14,7 @@ from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     SelfTradePrevention,
@@ -28,7 +29,9 @@ PLAIN = InstrumentTerms("B", "gas", "usd", "1", "1", 50, -9, 9)
 GENESIS = Genesis(
     (FUNDED, PLAIN),
     (("op", True), ("a", False), ("b", False)),
-    Limits(trades_kept=50, fills_max=12, expiries_page=3, cancel_page=4),
+    Limits(
+        trades_kept=50, fills_max=12, expiries_page=3, cancel_page=4, auction_page=4, pegs_page=3
+    ),
     currencies=(("oil", 0), ("usd", 2)),
 )
 OPENING: tuple[Request, ...] = (
@@ -87,11 +90,25 @@ class CompleteMarket:
             return [c.place_oco(symbol, Side.SELL, 3, price=high, stop_price=low)]
         if sort < 0.46:
             return [c.cancel_replace(self._order(symbol), order_id=order_id, or_place=True)]
+        if sort < 0.55:
+            return [self._peg(symbol)]
         return [self._order(symbol)]
+
+    def _peg(self, symbol: str) -> Command:
+        rng = self.rng
+        return c.place_peg(
+            symbol,
+            rng.choice((Side.BUY, Side.SELL)),
+            rng.randint(1, 5),
+            rng.choice(list(PegReference)),
+            offset=rng.choice((0, 0, -1, 1)),
+            limit_price=rng.choice(PRICES[symbol]),
+        )
 
     def _order(self, symbol: str) -> Command:
         rng = self.rng
-        sort = rng.choice(("gtc", "gtc", "iceberg", "iceberg", "ioc", "stop", "auction", "other"))
+        sorts = ("gtc", "gtc", "iceberg", "iceberg", "ioc", "stop", "auction", "other", "to_limit")
+        sort = rng.choice(sorts)
         qty = rng.randint(1, 9)
         more: dict[str, Any] = {"self_trade_prevention": rng.choice(list(SelfTradePrevention))}
         price: int | None = rng.choice(PRICES[symbol])
@@ -106,6 +123,8 @@ class CompleteMarket:
             more["time_in_force"] = TimeInForce.AT_AUCTION
             if rng.random() < 0.4:
                 price, more["ord_type"] = None, OrderType.MARKET
+        elif sort == "to_limit":
+            price, more["ord_type"] = None, OrderType.MARKET_TO_LIMIT
         elif sort == "other":
             more["time_in_force"] = rng.choice((TimeInForce.DAY, TimeInForce.GTD))
             if more["time_in_force"] == TimeInForce.GTD:

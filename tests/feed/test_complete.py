@@ -94,7 +94,7 @@ def test_the_market_of_these_tests_does_everything_public() -> None:
     assert kinds == {
         e.ACCEPTED, e.RESTED, e.TRADE, e.CANCELED, e.EXPIRED, e.REPLACED, e.RESTATED,
         e.INSTRUMENT_CREATED, e.PHASE_CHANGED, e.REFILLED, e.AUCTION_TRADE, e.UNCROSSED,
-        e.TRADE_BUSTED, e.INSTRUMENT_AMENDED, e.INSTRUMENT_DELETED,
+        e.TRADE_BUSTED, e.INSTRUMENT_AMENDED, e.INSTRUMENT_DELETED, e.REPRICED,
     }  # fmt: skip
 
 

@@ -67,6 +67,8 @@ def _of_order(event: Any) -> str:
         return f"{name} fires at {event[3]}"
     if kind == e.REFILLED:
         return f"{name} shows {event[3]} of {event[4]}"
+    if kind == e.REPRICED and event[1]:
+        return f"{name} leaves {event[3]}"
     if kind == e.REPRICED and event[3] is None:
         return f"{name} is limited @ {price}"
     if kind == e.REPRICED:

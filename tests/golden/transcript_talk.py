@@ -11,6 +11,7 @@ from raftbook.core.commands import Command
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     SelfTradePrevention,
@@ -191,6 +192,8 @@ def _order(verb: str, rest: Words) -> Command:
     side, name = Side[verb.upper()], rest.next()
     quote_qty = rest.number("for")
     qty = 0 if quote_qty is not None else int(rest.next())
+    if rest.left[:1] == ["peg"]:
+        return _peg(side, name, qty, rest)
     price = _price(rest)
     return c.place_order(
         SYMBOL,
@@ -200,6 +203,20 @@ def _order(verb: str, rest: Words) -> Command:
         client_order_id=name,
         quote_qty=quote_qty or 0,
         **_conditions(rest, has_limit=price is not None),
+    )
+
+
+def _peg(side: Side, name: str, qty: int, rest: Words) -> Command:
+    reference = rest.after("peg")
+    assert reference is not None
+    return c.place_peg(
+        SYMBOL,
+        side,
+        qty,
+        PegReference[reference.upper()],
+        offset=int(rest.next()),
+        limit_price=rest.number("limit"),
+        client_order_id=name,
     )
 
 

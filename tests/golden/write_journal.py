@@ -23,7 +23,7 @@ from raftbook.core import commands as c
 from raftbook.core.agenda import NEVER
 from raftbook.core.commands import Request
 from raftbook.core.events import Reply
-from raftbook.core.exchange import TIME_STEP_MAX_NS, Exchange
+from raftbook.core.exchange import Exchange
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
 from raftbook.core.versions import ENGINE_VERSION
@@ -188,6 +188,9 @@ transfers_kept = 2
 currencies_max = 4
 api_keys_max = 2
 drop_copies_max = 1
+auction_page = 3
+pegs_max = 4
+pegs_page = 3
 """
 
 
@@ -344,9 +347,8 @@ def _in_capitals(command: c.Command) -> c.Command:
 def _ending(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
     """All orders end, and time has nothing more to bring: so it may go on without a difference."""
     opening = (c.NO_SESSION, 1, (c.open_session("op", "last"),))
-    for _ in range(2):  # then a session that others do not use gives way, if it must
-        time_ns = exchange.now_ns + TIME_STEP_MAX_NS
-        yield time_ns, []
+    time_ns = exchange.now_ns + exchange.limits.session_recent_ns  # one gives way to the last one
+    yield time_ns, []
     yield time_ns, [opening]
     session_id = exchange.sessions.by_key["op", "last"].session_id
     yield time_ns, [(session_id, 1, (c.mass_cancel(account="*"), c.roll_day()))]

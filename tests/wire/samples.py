@@ -8,6 +8,7 @@ from raftbook.core.conditions import OrderConditions
 from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     SelfTradePrevention,
@@ -100,6 +101,9 @@ NEW_COMMANDS = {
         trail_offset=150,
         stop_client_order_id="s1",
     ),
+    "PLACE_PEG": c.place_peg(
+        "BTC-USD", Side.SELL, 5, PegReference.MIDPOINT, offset=-2, limit_price=10_100
+    ),
     "ATTACH_SESSION": c.attach_session(cancel_on_disconnect=True, lease_ms=5_000),
     "SESSION_LOST": c.session_lost(12, 3),
     "RENEW_LEASE": c.renew_lease(12, 3),
@@ -119,10 +123,12 @@ NEW_COMMANDS = {
     "SET_API_KEY": c.set_api_key("carol", "key-1", "s3cret"),
 }
 _ICEBERG = (*_MAKER, tuple(OrderConditions(display_qty=2, oco_order_id=6)))
+_PEGGED = (*_MAKER[:6], None, tuple(OrderConditions()), (3, -2, 10_100))
 NEW_EVENTS = {
     "TRIGGERED": (e.TRIGGERED, 0, _ICEBERG, 10_120),
     "REFILLED": (e.REFILLED, 7, _ICEBERG, 2, 5),
     "REPRICED": (e.REPRICED, 0, _MAKER, 10_130),
+    "REPRICED pegged": (e.REPRICED, 7, _PEGGED, 10_131, 5),
     "AUCTION_TRADE": (
         *(e.AUCTION_TRADE, 8, 2, 10_125, 7, _TAKER, 7, 2, 70_875, _ICEBERG, 7, 0, 70_875),
         *(-3, 12, 2, 0),

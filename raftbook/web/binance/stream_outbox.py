@@ -1,8 +1,8 @@
 """What waits to be written to one subscriber, and the turns in which all of them are written to.
 
 Owns that a subscriber gets everything in order or is dropped, never a gap; and that writing to many
-leaves the node its time: all that came in one round of the loop goes in one write, and rounds of
-writing take at most half of the loop's time.
+leaves the node its time: rounds of writing take at most a fifth of the loop's, whatever the number
+of subscribers, and what came for one of them between two rounds goes in one write.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import logging
 from collections import deque
 from typing import Final
 
-from raftbook.gateway.outbox import ROUND_S, Pace
 from raftbook.web.websocket import POLICY, Wire
 
 _log = logging.getLogger(__name__)
 
+ROUND_S: Final = 0.004
+"""About the longest time of one round."""
+REST: Final = 4
+"""After a round the loop is others' for so many times as long. The more listen, the rarer and
+larger the writes are that each gets; few are written to at once."""
 WRITE_BYTES: Final = 128 << 10
 """About as much is written to one subscriber before the next one has its turn."""
 SLOW: Final = "you read too slowly; connect again and begin with a new picture of the book"
@@ -27,7 +31,7 @@ class Rounds:
 
     def __init__(self) -> None:
         self._waiting: dict[Outbox, None] = {}
-        self._pace = Pace()
+        self._free_at = 0.0
         self._is_scheduled = False
 
     def wants(self, outbox: Outbox) -> None:
@@ -43,8 +47,8 @@ class Rounds:
     def _schedule(self) -> None:
         self._is_scheduled = True
         loop = asyncio.get_running_loop()
-        if self._pace.free_at > loop.time():
-            loop.call_at(self._pace.free_at, self._round)
+        if self._free_at > loop.time():
+            loop.call_at(self._free_at, self._round)
         else:
             loop.call_soon(self._round)
 
@@ -57,7 +61,8 @@ class Rounds:
             del self._waiting[outbox]
             if outbox.write():
                 self._waiting[outbox] = None  # behind all others
-        self._pace.worked(began, clock())
+        ended = clock()
+        self._free_at = ended + REST * (ended - began)
         if self._waiting:
             self._schedule()
 

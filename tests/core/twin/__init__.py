@@ -6,7 +6,7 @@ never become clever: when the two differ, a person reads it to see who is right.
 
 `state` has what it keeps, `forms` what is well formed, `base` the scans and the telling; on these
 stand `money`, `matching`, `stops`, `auction`, `judging` (why a new order is refused), `entering`,
-`amending`, `cancelling`, `venue` (what operators do) and `sessions`; `exchange` is all of it.
+`amending`, `cancelling`, `pegs`, `venue` (what operators do), `sessions`; `exchange` is all of it.
 """
 
 from tests.core.twin.exchange import Twin

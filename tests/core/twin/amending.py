@@ -11,7 +11,7 @@ from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import price_reject
 from tests.core.twin.entering import Entering
 from tests.core.twin.judging import trail_fits
-from tests.core.twin.state import BOOK, CALL, NOWHERE, STOPS, TwinOrder
+from tests.core.twin.state import BOOK, CALL, NOWHERE, PEGS, STOPS, TwinOrder
 
 
 @dataclass
@@ -67,10 +67,11 @@ class Amending(Entering):
         if change.qty is not None and total <= order.cum:
             return Reject.NONE
         price = order.price if change.price is None else change.price
+        limit = order.limit if change.price is None else change.price
         return (
             (price_reject(terms, price) if price is not None else Reject.NONE)
             or self.amended_conditions_reject(order, change, total)
-            or self.notional_reject(self.accounts[order.account], order.symbol, total, price)
+            or self.notional_reject(self.accounts[order.account], order.symbol, total, limit)
             or self.token_reject(order.account, 1)
             or self.amended_expire_reject(change)
             or self.amended_funds_reject(order, change)
@@ -81,7 +82,7 @@ class Amending(Entering):
         waits = order.where == STOPS
         if (
             change.is_nothing()
-            or (change.price is not None and order.price is None)
+            or (change.price is not None and (order.price is None or order.is_pegged))
             or (change.stop_price is not None and not (waits and not order.trails))
             or (change.trail_offset is not None and not (waits and order.trails))
             or (change.display_qty is not None and not order.is_iceberg)
@@ -153,7 +154,7 @@ class Amending(Entering):
     def keeps_place(self, order: TwinOrder, change: Change) -> bool:
         leaves = order.leaves if change.qty is None else change.qty - order.cum
         price = order.price if change.price is None else change.price
-        return order.where == STOPS or (price == order.price and leaves <= order.leaves)
+        return order.where in (STOPS, PEGS) or (price == order.price and leaves <= order.leaves)
 
     def changed_terms(self, order: TwinOrder, change: Change, stop_only: bool = False) -> Any:
         """The terms after the change; or where the stop then is."""
@@ -174,7 +175,7 @@ class Amending(Entering):
         )
         terms = (*order.terms[:5], new(order.order_qty, change.qty), new(order.price, change.price))
         if len(order.terms) > 7:
-            terms = (*terms, tuple(conditions))
+            terms = (*terms, tuple(conditions), *order.terms[8:])
         if stop_only:
             return TwinOrder(terms, 0, best=order.best).stop
         return terms

@@ -5,7 +5,7 @@ from raftbook.core.types import OrderType as Type
 from raftbook.core.types import Phase, Reject, Side
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import price_reject
-from tests.core.twin.state import CALL, NOWHERE, TwinOrder, reaches
+from tests.core.twin.state import CALL, NOWHERE, TwinAuction, TwinOrder, reaches
 from tests.core.twin.stops import Stops
 
 Interest = list[tuple[int | None, int]]
@@ -50,8 +50,12 @@ def auction_price(
 
 
 class Auction(Stops):
-    def change_phase(self, symbol: str, phase: int) -> None:
-        """Told as PHASE_CHANGED; runs the auction where leaving or entering a phase does."""
+    def change_phase(self, symbol: str, phase: int, room: int = 0) -> int:
+        """Told as PHASE_CHANGED; runs the auction where leaving or entering a phase does.
+
+        Returns:
+            How much of the room that auctions have in this entry was used.
+        """
         instrument = self.instruments[symbol]
         leaves_call = instrument.in_call()
         instrument.phase = phase
@@ -62,17 +66,20 @@ class Auction(Stops):
         elif phase == Phase.CONTINUOUS or (phase == Phase.CLOSED and leaves_call):
             if instrument.gathered:
                 instrument.gathered = False
-                self.uncross(symbol)
+                return self.uncross(symbol, room)
+        return 0
 
-    def end_calls(self) -> None:
-        """Calls whose time has come, by time, then by symbol."""
+    def end_calls(self, room: int) -> None:
+        """Calls whose time has come, by time, then by symbol, while there is room for auctions."""
         due = [
             (instrument.until_ns, symbol)
             for symbol, instrument in self.instruments.items()
             if instrument.until_ns is not None and instrument.until_ns <= self.now_ns
         ]
         for _, symbol in sorted(due):
-            self.change_phase(symbol, self.instruments[symbol].then)
+            if room == 0 or self.auctions():
+                return
+            room -= self.change_phase(symbol, self.instruments[symbol].then, room)
             if not self.instruments[symbol].stops_left:
                 self.look_at_stops(symbol)
 
@@ -80,21 +87,50 @@ class Auction(Stops):
         """Market orders first, then by price, then by who joined first."""
         return self.beside(symbol, side) + self.queue(symbol, side)
 
-    def uncross(self, symbol: str) -> None:
+    def go_on_with_auctions(self) -> int:
+        """Those under way, the eldest first; for how many more steps there is room."""
+        room = self.limits.auction_page
+        for symbol in self.auctions():
+            room -= self.go_on_with_auction(symbol, room)
+            if not self.instruments[symbol].stops_left:
+                self.look_at_stops(symbol)
+        return room
+
+    def uncross(self, symbol: str, room: int) -> int:
         buys, sells = self.in_line(symbol, Side.BUY), self.in_line(symbol, Side.SELL)
         price, volume, imbalance = auction_price(
             [(order.price, order.leaves) for order in buys],
             [(order.price, order.leaves) for order in sells],
             self.reference(symbol),
         )
-        left = volume
-        while left:
+        auction = TwinAuction(self.tick(), price, volume, imbalance, volume)
+        self.instruments[symbol].auction = auction
+        return self.go_on_with_auction(symbol, room)
+
+    def go_on_with_auction(self, symbol: str, room: int) -> int:
+        """Each trade is a step, and so is each order that ends with it; how many steps it took."""
+        auction = self.instruments[symbol].auction
+        assert auction is not None
+        steps = 0
+        while auction.left and steps < room:
             buy, sell = self.in_line(symbol, Side.BUY)[0], self.in_line(symbol, Side.SELL)[0]
-            qty = min(left, buy.leaves, sell.leaves)
-            self.auction_trade(buy, sell, qty, price)
-            left -= qty
-        self.public(symbol, e.UNCROSSED, symbol, price, volume, imbalance)
-        self.end_gathering(symbol, price)
+            qty = min(auction.left, buy.leaves, sell.leaves)
+            self.auction_trade(buy, sell, qty, auction.price)
+            auction.left -= qty
+            steps += 1
+        if auction.left:
+            return steps
+        if not auction.told:
+            found = (auction.price, auction.volume, auction.imbalance)
+            self.public(symbol, e.UNCROSSED, symbol, *found)
+            auction.told = True
+        for order in self.gathered(symbol):
+            if steps == room:
+                return steps
+            self.end_gathering(order, auction.price)
+            steps += 1
+        self.instruments[symbol].auction = None
+        return steps
 
     def auction_trade(self, buy: TwinOrder, sell: TwinOrder, qty: int, price: int) -> None:
         fee = self.instruments[buy.symbol].terms.maker_fee
@@ -102,22 +138,23 @@ class Auction(Stops):
             order.shown = min(order.conditions.display_qty, order.leaves - qty)
         self.tell_trade(e.AUCTION_TRADE, buy, sell, qty, price, (fee, fee))
 
-    def end_gathering(self, symbol: str, price: int | None) -> None:
+    def gathered(self, symbol: str) -> list[TwinOrder]:
         """What was for this auction alone: buys, then sells; without limit price first, by id."""
-        for side in (Side.BUY, Side.SELL):
-            mine = [o for o in self.open_orders() if (o.symbol, o.side) == (symbol, side)]
-            left = [o for o in mine if o.tif == Tif.AT_AUCTION or o.where == CALL]
-            for order in sorted(left, key=lambda o: (o.where != CALL, o.order_id)):
-                if order.ord_type != Type.MARKET_TO_LIMIT:
-                    self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
-                elif price is None:
-                    self.end(order, e.EXPIRED, Reject.NO_LIQUIDITY)
-                elif price_reject(self.instruments[symbol].terms, price):
-                    self.end(order, e.EXPIRED, Reject.PRICE_BAND)
-                else:
-                    order.where = NOWHERE
-                    self.limit_at(order, price)
-                    self.rest(order)
+        mine = [o for o in self.open_orders() if o.symbol == symbol]
+        left = [o for o in mine if o.tif == Tif.AT_AUCTION or o.where == CALL]
+        return sorted(left, key=lambda o: (o.side, o.where != CALL, o.order_id))
+
+    def end_gathering(self, order: TwinOrder, price: int | None) -> None:
+        if order.ord_type != Type.MARKET_TO_LIMIT:
+            self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
+        elif price is None:
+            self.end(order, e.EXPIRED, Reject.NO_LIQUIDITY)
+        elif price_reject(self.instruments[order.symbol].terms, price):
+            self.end(order, e.EXPIRED, Reject.PRICE_BAND)
+        else:
+            order.where = NOWHERE
+            self.limit_at(order, price)
+            self.rest(order)
 
     def begin_call(self, symbol: str, until_ns: int, then: int) -> None:
         self.change_phase(symbol, Phase.AUCTION)

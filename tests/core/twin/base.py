@@ -162,7 +162,7 @@ class Base:
         return stp != Stp.NONE and self.are_one(account, maker.account)
 
     def phase_reject(self, symbol: str) -> int:
-        return {
+        reason = {
             Phase.PRE_OPEN: Reject.NONE,
             Phase.AUCTION: Reject.NONE,
             Phase.CONTINUOUS: Reject.NONE,
@@ -170,6 +170,14 @@ class Base:
             Phase.CANCEL_ONLY: Reject.PHASE_FORBIDS,
             Phase.CLOSED: Reject.INSTRUMENT_CLOSED,
         }[Phase(self.instruments[symbol].phase)]
+        if reason == Reject.NONE and self.instruments[symbol].auction is not None:
+            return Reject.PHASE_FORBIDS
+        return reason
+
+    def auctions(self) -> list[str]:
+        """Instruments whose auction was begun and is not over, the eldest first."""
+        begun = [(i.auction.began, s) for s, i in self.instruments.items() if i.auction is not None]
+        return [symbol for _, symbol in sorted(begun)]
 
     # ------------------------------------------------------------------------- joining and ending
 

@@ -20,6 +20,8 @@ class Cancelling(Amending):
             self.refuse(command, Reject.UNKNOWN_ORDER)
         elif order.closed:
             self.refuse(command, Reject.TOO_LATE)
+        elif self.instruments[order.symbol].auction is not None:
+            self.refuse(command, Reject.PHASE_FORBIDS)
         else:
             self.end(order, e.CANCELED, Reject.NONE)
 
@@ -62,7 +64,7 @@ class Cancelling(Amending):
         orders = [order for order in self.open_orders() if fits(order)]
         orders.sort(key=lambda o: (names.index(o.account), o.order_id))
         job = MassCancelJob(account, reason, fits, [order.order_id for order in orders])
-        self.cancel_page(job, self.limits.cancel_page)
+        self.cancel_page(job, 0 if self.auctions() else self.limits.cancel_page)
         if job.order_ids:
             self.mass_cancels.append(job)
 
@@ -112,5 +114,7 @@ class Cancelling(Amending):
         """DAY orders of days that are over, by order_id, as many as an entry may end."""
         due = [o for o in self.open_orders() if o.tif == Tif.DAY and o.day < self.day]
         due.sort(key=lambda o: o.order_id)
+        if self.auctions():
+            return
         for order in due[: self.limits.expiries_page]:
             self.end(order, e.EXPIRED, Reject.TIME_IS_UP)

@@ -110,6 +110,9 @@ class Entering(Judging):
             if not or_place:
                 return self.refuse(command, Reject.CANCEL_FAILED)
             reason = self.why_not_new(session.account, wish)
+        elif self.instruments[old.symbol].auction is not None:
+            self.private(e.CANCEL_REJECTED, int(Reject.PHASE_FORBIDS), command)
+            return self.refuse(command, Reject.CANCEL_FAILED)
         else:
             kept = self.keep_the_market()
             self.end(old, e.CANCELED, Reject.NONE)
@@ -155,6 +158,8 @@ class Entering(Judging):
         terms = (*ids, wish.kind(), qty, wish.price)
         if conditions != (None, 0, 0, 0, 0, 0, 0, 0):
             terms = (*terms, conditions)
+        if wish.peg is not None:
+            terms = (*terms[:6], None, conditions, (*wish.peg, wish.price))
         order = TwinOrder(terms, qty, session.session_id, self.day)
         if self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)

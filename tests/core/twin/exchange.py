@@ -25,6 +25,8 @@ class Twin(Sessions):
         replies: list[Reply] = []
         offset = 0
         self.out = []
+        for instrument in self.instruments.values():
+            instrument.pegs_moved = 0
         if self.version >= 2:
             self.work_that_time_brings()
         if self.out:
@@ -57,12 +59,21 @@ class Twin(Sessions):
 
     def work_that_time_brings(self) -> None:
         # What this work itself leaves undone goes on with the next entry.
-        jobs, unfinished = list(self.mass_cancels), self.unfinished()
+        unfinished = self.unfinished()
+        room = self.go_on_with_auctions()
+        if not self.auctions():
+            self.what_is_due(room, unfinished)
+        for instrument in self.instruments.values():
+            instrument.pegs_left = False
+        self.follow_all()
+
+    def what_is_due(self, room: int, unfinished: list[str]) -> None:
+        jobs = list(self.mass_cancels)
         self.end_leases()
         self.go_on_with_mass_cancels(jobs)
         self.expire_orders()
         self.expire_days()
-        self.end_calls()
+        self.end_calls(room)
         self.go_on_with_stops(unfinished)
 
     def request(self, index: int, offset: int, session_id: int, seq: int, commands: Any) -> Reply:
@@ -75,6 +86,7 @@ class Twin(Sessions):
         if session_id == c.NO_SESSION:
             for command in commands:
                 poss_dup = max(poss_dup, self.without_session(command))
+                self.follow_all()
         elif session is None:
             for command in commands:
                 self.refuse(command, Reject.UNKNOWN_SESSION, has_session=False)
@@ -87,6 +99,7 @@ class Twin(Sessions):
                 self.command(session, command)
                 if self.version >= 2:
                     self.look_at_all_stops()
+                    self.follow_all()
             session.highest = max(session.highest, seq)
             session.replies[seq] = (session_id, seq, index, offset, self.out, 0)
             window = range(session.highest - self.limits.reply_window + 1, session.highest + 1)
@@ -119,6 +132,8 @@ class Twin(Sessions):
             self.amend_order(own, command)
         elif kind == c.PLACE_OCO:
             self.place_oco(session, command)
+        elif kind == c.PLACE_PEG:
+            self.place_peg(session, command)
         elif kind == c.CANCEL_REPLACE:
             self.cancel_replace(session, command)
         elif kind == c.MASS_CANCEL:

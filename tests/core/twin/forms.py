@@ -29,6 +29,7 @@ FORMS = {
     c.MASS_CANCEL: "sisioo",
     c.CANCEL_REPLACE: "isf" + _PLACE,
     c.PLACE_OCO: "siiiiiisiiiooiis",
+    c.PLACE_PEG: "siiiosiii",
     c.ATTACH_SESSION: "fi",
     c.LIST_INSTRUMENT: _TERMS + "i",
     c.AMEND_INSTRUMENT: _TERMS,

@@ -1,6 +1,7 @@
 """Why a new order is refused: the first of a long list of reasons."""
 
 from raftbook.core.types import OrderType as Type
+from raftbook.core.types import PegReference as Peg
 from raftbook.core.types import Phase, PostOnly, Reject, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
@@ -27,6 +28,9 @@ def goes_together(wish: Wish) -> bool:
     waits = wish.stop_price is not None
     if wish.stp not in list(Stp) or wish.post_only not in list(PostOnly):
         return False
+    if wish.peg is not None:
+        is_timed = (wish.expire_time_ns != 0) == (wish.tif == Tif.GTD)
+        return wish.peg[0] in list(Peg) and wish.tif in RESTING and is_timed
     if wish.plain and (wish.ord_type, wish.tif, wish.post_only) not in PLAIN_KINDS:
         return False
     if wish.of_oco and not stopped:
@@ -98,6 +102,9 @@ class Judging(Auction):
             return Reject.BAD_SIDE
         if not goes_together(wish) or (wish.quote_qty and instrument.terms.price_min < 1):
             return Reject.UNSUPPORTED_COMBINATION
+        if wish.peg is not None and wish.side == Side.BUY and wish.price is None:
+            if self.settles(wish.symbol):
+                return Reject.UNSUPPORTED_COMBINATION
         if instrument.in_call() and wish.tif in (Tif.IOC, Tif.FOK):
             return Reject.IOC_IN_AUCTION
         if not instrument.in_call() and wish.tif == Tif.AT_AUCTION:
@@ -168,6 +175,10 @@ class Judging(Auction):
                 return Reject.BOOK_FULL
         if wish.ord_type in STOPPED:
             if len(self.stops_of(wish.symbol)) >= self.limits.stops_max:
+                return Reject.TOO_MANY
+        if wish.peg is not None:
+            pegged = [o for o in self.open_orders() if o.is_pegged and o.symbol == wish.symbol]
+            if len(pegged) >= self.limits.pegs_max:
                 return Reject.TOO_MANY
         return Reject.NONE
 

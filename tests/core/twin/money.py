@@ -8,7 +8,7 @@ from raftbook.core.types import Reject, Settlement, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import Base
-from tests.core.twin.state import BIG, FEE_UNIT, TwinAccount, TwinOrder, Wish, ceiling
+from tests.core.twin.state import BIG, CALL, FEE_UNIT, TwinAccount, TwinOrder, Wish, ceiling
 
 
 class Money(Base):
@@ -91,6 +91,18 @@ class Money(Base):
             self.add(account.held, currency, held)
             self.add(account.available, currency, -held)
 
+    def hold_what_is_left(self, order: TwinOrder, rest: int) -> None:
+        """A buy that gathered without limit price holds what is left of what it held, and not more
+        than the rest of it needs at the highest price."""
+        highest = self.highest_price(order.symbol)
+        currency, need = self.amount_to_hold(
+            order.symbol, order.side, order.leaves, highest, 0, order.fee_sum
+        )
+        account = self.accounts[order.account]
+        held, order.held = order.held[1], (currency, min(rest, need))
+        self.add(account.held, currency, order.held[1] - held)
+        self.add(account.available, currency, held - order.held[1])
+
     def cannot_cover(self, account: TwinAccount, side: int, currency: str, more: int) -> int:
         if more > 0 and account.available.get(currency, 0) < more:
             return Reject.INSUFFICIENT_FUNDS if side == Side.BUY else Reject.INSUFFICIENT_POSITION
@@ -100,6 +112,8 @@ class Money(Base):
         """(price, amount) that a new order is held at: one of the two."""
         if wish.price is not None:
             return wish.price, 0
+        if wish.peg is not None:
+            return None, 0  # it sells
         if wish.stop_price is not None or wish.trail_unit:
             return self.stop_of_wish(wish), 0
         if wish.tif == Tif.AT_AUCTION or self.instruments[wish.symbol].in_call():
@@ -162,7 +176,11 @@ class Money(Base):
             for order, rate in zip((maker, taker), rates, strict=True)
         )
         for order, fee in zip((maker, taker), fees, strict=True):
+            held_before = order.held[1]
             self.move(order.account, order.side, terms, qty * base_unit, amount, fee)
+            if order.where == CALL and order.side == Side.BUY and order.leaves:
+                self.hold_what_is_left(order, held_before - amount - fee)
+                continue
             if order.hold_price is None:
                 order.hold_amount = max(0, order.hold_amount - qty * price)
             self.hold(order)

@@ -15,9 +15,9 @@ BIG = 2**63 - 1
 SECOND = 1_000_000_000
 FEE_UNIT = 100_000
 
-NOWHERE, BOOK, STOPS, CALL = "nowhere", "book", "stops", "call"
+NOWHERE, BOOK, STOPS, CALL, PEGS = "nowhere", "book", "stops", "call", "pegs"
 """Where an order is: not (yet, or any more) anywhere, resting in the book, waiting for its stop
-price, or, a market order AT_AUCTION, beside the book."""
+price, without limit price in a call, beside the book, or pegged and waiting for a price."""
 
 RESTING = (Tif.DAY, Tif.GTC, Tif.GTD)
 STOPPED = (Type.STOP, Type.STOP_LIMIT, Type.IF_TOUCHED, Type.LIMIT_IF_TOUCHED)
@@ -46,6 +46,7 @@ class Wish:
     quote_qty: int = 0
     plain: bool = False  # said by NEW_ORDER, which only knows the kinds of engine version 1
     of_oco: bool = False  # the second leg of an OCO, which must be a stop
+    peg: tuple[int, int] | None = None  # reference and offset; the price is its limit then
 
     def kind(self) -> tuple[int, ...]:
         return (self.side, self.ord_type, self.tif, self.post_only, self.stp)
@@ -71,6 +72,7 @@ class TwinOrder:
     held: tuple[str, int] = ("", 0)
     fee_sum: int = 0  # hundred-thousandths of minor units of quote, over all its fills
     fees: int = 0  # what was charged of it, minor units
+    wanted: int | None = None  # pegged: the price it last moved for
 
     order_id = property(lambda self: self.terms[0])
     account = property(lambda self: self.terms[1])
@@ -87,6 +89,15 @@ class TwinOrder:
     @property
     def conditions(self) -> OrderConditions:
         return OrderConditions(*self.terms[7]) if len(self.terms) > 7 else OrderConditions()
+
+    @property
+    def is_pegged(self) -> bool:
+        return len(self.terms) > 8
+
+    @property
+    def limit(self) -> int | None:
+        """The worst price it may ever have."""
+        return self.terms[8][2] if self.is_pegged else self.price
 
     @property
     def is_iceberg(self) -> bool:
@@ -130,6 +141,18 @@ class TwinTrade:
 
 
 @dataclass
+class TwinAuction:
+    """An auction that was begun: what it found, and how far it is."""
+
+    began: int
+    price: int | None
+    volume: int
+    imbalance: int
+    left: int
+    told: bool = False
+
+
+@dataclass
 class TwinInstrument:
     terms: InstrumentTerms
     created: int = 0
@@ -140,8 +163,14 @@ class TwinInstrument:
     gathered: bool = False  # a call began and no auction has ended it yet
     until_ns: int | None = None  # when the call ends by itself, and in which phase
     then: int = Phase.CONTINUOUS
+    auction: TwinAuction | None = None  # not over yet
     stops_left: bool = False  # more stops were reached than may fire after one command
+    pegs_left: bool = False  # more pegged orders want to move than may in one entry
+    pegs_moved: int = 0  # in this entry
     remembered: list[TwinTrade] = field(default_factory=list)
+
+    def trades_now(self) -> bool:
+        return self.phase == Phase.CONTINUOUS and self.auction is None
 
     def in_call(self) -> bool:
         return self.phase in (Phase.PRE_OPEN, Phase.AUCTION)

@@ -51,7 +51,7 @@ class Stops(Matching):
         """After a whole command: rounds until one finds none, or as many fired as may."""
         instrument = self.instruments[symbol]
         fired = 0
-        while instrument.phase == Phase.CONTINUOUS:
+        while instrument.trades_now():
             self.trail(symbol)
             due = self.reached(symbol)
             if not due:

@@ -5,17 +5,18 @@ from typing import Any
 from raftbook.core import events as e
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase, Reject
-from tests.core.twin.cancelling import EVERYBODY, Cancelling
+from tests.core.twin.cancelling import EVERYBODY
 from tests.core.twin.forms import sound
 from tests.core.twin.judging import burst_of
 from tests.core.twin.money import worst_fee
+from tests.core.twin.pegs import Pegging
 from tests.core.twin.state import BIG, SECOND, TwinAccount, TwinInstrument, TwinOrder, TwinTrade
 
 DECIMALS_MAX = 18
 RATE_MAX = 1_000_000
 
 
-class Venue(Cancelling):
+class Venue(Pegging):
     # -------------------------------------------------------------------------------- instruments
 
     def create_instrument(self, command: Any) -> None:
@@ -57,6 +58,8 @@ class Venue(Cancelling):
             return self.refuse(command, Reject.MALFORMED)
         if terms.symbol not in self.instruments:
             return self.refuse(command, Reject.UNKNOWN_INSTRUMENT)
+        if self.instruments[terms.symbol].auction is not None:
+            return self.refuse(command, Reject.PHASE_FORBIDS)
         old = self.instruments[terms.symbol].terms
         if (terms.base, terms.quote, terms.settlement) != (old.base, old.quote, old.settlement):
             return self.refuse(command, Reject.AMEND_NOT_ALLOWED)
@@ -92,7 +95,7 @@ class Venue(Cancelling):
         phases = first if self.version < 2 else tuple(Phase)
         if reason := self.phase_change_reject(symbol, phase, phases):
             return self.refuse(command, reason)
-        self.change_phase(symbol, phase)
+        self.change_phase(symbol, phase, self.limits.auction_page)
         return None
 
     def call_auction(self, command: Any) -> None:
@@ -110,6 +113,8 @@ class Venue(Cancelling):
         if symbol not in self.instruments:
             return Reject.UNKNOWN_INSTRUMENT
         if phase not in phases:
+            return Reject.PHASE_FORBIDS
+        if self.instruments[symbol].auction is not None:
             return Reject.PHASE_FORBIDS
         if self.instruments[symbol].phase == Phase.CLOSED:
             return Reject.INSTRUMENT_CLOSED

@@ -129,3 +129,44 @@ def test_a_frame_is_what_a_websocket_reads(size: int) -> None:
     reader.receive_data(text_frame(b"x" * size))
     (frame,) = reader.events_received()
     assert (frame.opcode, frame.fin, frame.data) == (Opcode.TEXT, True, b"x" * size)
+
+
+def test_writing_leaves_the_loop_four_fifths_of_its_time() -> None:
+    """Counted: between two rounds the loop turns; what came meanwhile goes in one write."""
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        rounds, wires = Rounds(), [FakeWire() for _ in range(3)]
+        outboxes = [Outbox(wire, rounds, "x", 1 << 20) for wire in wires]
+
+        def time() -> float:
+            return now
+
+        loop.time = time  # type: ignore[method-assign]
+        for outbox in outboxes:
+            outbox.put(b"a")
+        write = wires[0].write
+
+        def slow_write(frames: bytes) -> None:
+            nonlocal now
+            now += 0.001
+            write(frames)
+
+        wires[0].write = slow_write  # type: ignore[method-assign]
+        await asyncio.sleep(0)
+        assert [wire.writes for wire in wires] == [[b"a"]] * 3
+        outboxes[1].put(b"b")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        outboxes[1].put(b"c")
+        assert wires[1].writes == [b"a"]
+        now += 0.0039
+        await asyncio.sleep(0)
+        assert wires[1].writes == [b"a"]
+        now += 0.0002
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert wires[1].writes == [b"a", b"bc"]
+
+    asyncio.run(scene())
