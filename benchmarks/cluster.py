@@ -1,140 +1,131 @@
-"""A cluster of three on this machine, synced to disk: orders per second, latency, failover."""
+"""A cluster of three on this machine, synced to disk: orders per second, latency, failover.
+
+The loads are those of `raftbook bench`; `client` is the one that goes through the client library.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.flows import SYMBOL
-from benchmarks.processes import NODE_IDS, Nodes, cluster
 from raftbook.client import AsyncClient, Client
 from raftbook.core.commands import Command, new_order
 from raftbook.core.types import Side
+from raftbook_cli.bench.command import measure
+from raftbook_cli.bench.figures import Latencies
+from raftbook_cli.bench.generator import Load, random_orders
+from raftbook_cli.bench.venue import ACCOUNT, MIDDLE, Venue, leader_of, venue
 
+NODES = 3
 SINGLES = 300
-FAILOVERS = 5
+FAILOVERS = 10
+SECONDS = 8.0
 
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """So many clients, spread over the nodes, each with so many requests of so many orders.
-
-    Attributes:
-        in_flight: requests of a client under way at once.
-    """
-
-    clients: int
-    requests: int
-    per_request: int
-    in_flight: int
-
-
-LONG_REQUESTS = Load(clients=3, requests=700, per_request=100, in_flight=48)
-SINGLE_ORDERS = Load(clients=64, requests=800, per_request=1, in_flight=32)
+LONG_REQUESTS = Load(clients=3, per_request=100, in_flight=48, seconds=SECONDS)
+SINGLE_ORDERS = Load(clients=64, per_request=1, in_flight=32, seconds=SECONDS)
+AT_A_RATE = Load(clients=30, per_request=20, in_flight=0, seconds=SECONDS, rate=20_000)
 
 
 def run() -> dict[str, Any]:
     """Throughput through all three nodes, single orders through each, kills of the leader."""
-    with cluster() as nodes:
-        singles = {
-            f"via node {node_id}" + (" (leader)" if node_id == nodes.leader() else ""): _single(
-                nodes, node_id
+    found: dict[str, Any] = {
+        name: _figures(load, settlement)
+        for name, load, settlement in (
+            ("a hundred orders to a request", LONG_REQUESTS, "none"),
+            ("the same, balances and fees", LONG_REQUESTS, "funded"),
+            ("one order to a request", SINGLE_ORDERS, "none"),
+            ("20,000 orders/s, when due", AT_A_RATE, "none"),
+        )
+    }
+    with venue(NODES, settlement="none") as running:
+        found["single order, ms"] = {
+            f"via node {node_id}" + (" (leader)" if node_id == running.leader_id else ""): _single(
+                running, node_id
             )
-            for node_id in NODE_IDS
+            for node_id in running.cluster.node_ids
         }
-        throughput = asyncio.run(_throughput(nodes, LONG_REQUESTS))
-        one_by_one = asyncio.run(_throughput(nodes, SINGLE_ORDERS))
-        digests = _digests(nodes)
-        failovers = [_failover(nodes) for _ in range(FAILOVERS)]
+        found["client library, orders/s"] = {
+            str(per_request): asyncio.run(_client_throughput(running, per_request, in_flight))
+            for per_request, in_flight in ((100, 48), (1, 512))
+        }
+        found["failover_ms"] = sorted(_failover(running) for _ in range(FAILOVERS))
+    found["orders_per_s"] = found["a hundred orders to a request"]["orders_per_s"]
+    return found
+
+
+def _figures(load: Load, settlement: str) -> dict[str, Any]:
+    latencies = Latencies()
+    found = measure(load, NODES, settlement, sys.executable, latencies)
     return {
-        "orders_per_s": throughput,
-        "orders_per_s_one_to_a_request": one_by_one,
-        "single_order_ms": singles,
-        "digests_equal": len(set(digests)) == 1,
-        "failover_ms": sorted(failovers),
+        "orders_per_s": found["orders_per_s"],
+        "latency_ms": found["latency_ms"],
+        "errors": found["errors"],
     }
 
 
 def commands(chance: random.Random, count: int) -> list[Command]:
     """Random limit orders at prices around one middle, so that they rest and trade."""
-    return [
-        new_order(
-            SYMBOL,
-            chance.choice((Side.BUY, Side.SELL)),
-            chance.randint(1, 4),
-            10_000 + chance.randint(-20, 20),
-        )
-        for _ in range(count)
-    ]
+    return random_orders(chance, SYMBOL, MIDDLE, count)
 
 
-async def _throughput(nodes: Nodes, load: Load) -> int:
-    """Orders per second, acknowledged, pipelined to each node."""
+async def _client_throughput(running: Venue, per_request: int, in_flight: int) -> int:
+    """Orders per second through the client library, one client to each node."""
     clients = [
-        AsyncClient([nodes.address(NODE_IDS[number % 3])], account="bench", timeout_s=30)
-        for number in range(load.clients)
+        AsyncClient([address], account=ACCOUNT, timeout_s=30) for address in running.addresses()
     ]
     for client in clients:
         await client.connect()
     chance = random.Random(7)
-    requests = [commands(chance, load.per_request) for _ in range(50)]
+    requests = [commands(chance, per_request) for _ in range(50)]
+    acknowledged = 0
+    end = time.perf_counter() + SECONDS / 2
+
+    async def caller(client: AsyncClient) -> None:
+        nonlocal acknowledged
+        number = 0
+        while time.perf_counter() < end:
+            await client.request(requests[number % len(requests)])
+            number += 1
+            acknowledged += per_request
+
     start = time.perf_counter()
-    await asyncio.gather(*(_pipeline(client, requests, load) for client in clients))
+    async with asyncio.TaskGroup() as group:
+        for client in clients:
+            for _ in range(in_flight):
+                group.create_task(caller(client))
     seconds = time.perf_counter() - start
     for client in clients:
         await client.close()
-    return round(load.clients * load.requests * load.per_request / seconds)
+    return round(acknowledged / seconds)
 
 
-async def _pipeline(client: AsyncClient, requests: list[list[Command]], load: Load) -> None:
-    numbers = iter(range(load.requests))
-
-    async def caller() -> None:
-        for number in numbers:
-            await client.request(requests[number % len(requests)])
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(load.in_flight):
-            group.create_task(caller())
-
-
-def _single(nodes: Nodes, node_id: int) -> dict[str, float]:
+def _single(running: Venue, node_id: int) -> dict[str, float]:
     """One order at a time through one node, acknowledged before the next is sent."""
     chance = random.Random(node_id)
-    times: list[float] = []
-    with Client([nodes.address(node_id)], account="bench") as client:
+    latencies = Latencies()
+    with Client([running.address(node_id)], account=ACCOUNT) as client:
         for _ in range(SINGLES):
             request = commands(chance, 1)
             start = time.perf_counter()
             client.request(request)
-            times.append((time.perf_counter() - start) * 1_000)
-    times.sort()
-    return {"p50": round(times[SINGLES // 2], 2), "p99": round(times[SINGLES * 99 // 100], 2)}
+            latencies.record(time.perf_counter() - start)
+    return latencies.milliseconds()
 
 
-def _digests(nodes: Nodes) -> list[str]:
-    with Client(nodes.addresses(), account="bench") as client:
-        index = client.request([new_order(SYMBOL, Side.BUY, 1, 1)]).entry_index
-    digests = []
-    for node_id in NODE_IDS:
-        with Client([nodes.address(node_id)], account="bench") as client:
-            digests.append(str(client.query("digest", index=index, wait_ms=5_000)["digest"]))
-    return digests
-
-
-def _failover(nodes: Nodes) -> int:
+def _failover(running: Venue) -> int:
     """Milliseconds from `kill -9` of the leader to the next acknowledged order."""
-    leader_id = nodes.leader()
-    others = [nodes.address(node_id) for node_id in NODE_IDS if node_id != leader_id]
-    with Client(others, account="bench", timeout_s=20) as client:
+    leader_id = leader_of(running.cluster)
+    others = [running.address(each) for each in running.cluster.node_ids if each != leader_id]
+    with Client(others, account=ACCOUNT, timeout_s=20) as client:
         client.request([new_order(SYMBOL, Side.BUY, 1, 1)])
         start = time.perf_counter()
-        nodes.kill(leader_id)
+        running.cluster.kill(leader_id)
         client.request([new_order(SYMBOL, Side.BUY, 1, 1)])
         elapsed_ms = (time.perf_counter() - start) * 1_000
-    nodes.start(leader_id)
+    running.cluster.start(leader_id)
     time.sleep(2.0)  # let it catch up, so that each trial starts from a whole cluster
     return round(elapsed_ms)

@@ -28,7 +28,7 @@ def run() -> dict[str, Any]:
     # The thresholds of a running node: orders die without cycles, collections find nothing.
     gc.set_threshold(50_000, 20, 50)
     cases = {
-        f"{name}, {per} to an entry": _entries(commands, per)
+        f"{name}, {per} to an entry": entries_of(commands, per)
         for name, commands in flows.items()
         for per in (1, 100)
     }
@@ -50,7 +50,8 @@ def run() -> dict[str, Any]:
     }
 
 
-def _entries(commands: Sequence[Command], per_entry: int) -> list[Entry]:
+def entries_of(commands: Sequence[Command], per_entry: int) -> list[Entry]:
+    """The commands of one session, each a request, so many to an entry."""
     requests = [(1, seq + 1, (command,)) for seq, command in enumerate(commands)]
     return [
         Entry(2 + start, 10**18 + start, tuple(requests[start : start + per_entry]))
@@ -58,7 +59,8 @@ def _entries(commands: Sequence[Command], per_entry: int) -> list[Entry]:
     ]
 
 
-def _opened(born: Genesis) -> Exchange:
+def opened(born: Genesis) -> Exchange:
+    """An exchange with every feature in force, and that session open."""
     exchange = Exchange(born)
     exchange.put_in_force(ENGINE_VERSION)
     exchange.apply(Entry(1, 10**18, ((0, 1, (open_session("bench", "bench"),)),)))
@@ -66,7 +68,7 @@ def _opened(born: Genesis) -> Exchange:
 
 
 def _rate(entries: list[Entry], born: Genesis) -> float:
-    exchange = _opened(born)
+    exchange = opened(born)
     count = sum(len(entry.requests) for entry in entries)
     gc.collect()
     start = time.perf_counter()
@@ -79,7 +81,7 @@ def memory_per_order() -> int:
     """Bytes of Python memory a resting order with its own client_order_id costs, all indices
     included; the replies of the last `reply_window` requests are in it too.
     """
-    exchange = _opened(genesis())
+    exchange = opened(genesis())
     gc.collect()
     tracemalloc.start()
     for number in range(RESTING):

@@ -157,10 +157,17 @@ def transfer(invocation: Invocation, target: int | None) -> None:
 @click.argument("node_id", metavar="ID", type=click.IntRange(1, 255))
 @click.argument("peer_address", metavar="HOST:PORT")
 @click.argument("client_address", metavar="[HOST:PORT]", required=False)
+@click.option(
+    "--http-port", type=click.IntRange(1, PORT_MAX), metavar="PORT", help="For browsers and bots."
+)
 @network_options
 @pass_invocation
 def add(
-    invocation: Invocation, node_id: int, peer_address: str, client_address: str | None
+    invocation: Invocation,
+    node_id: int,
+    peer_address: str,
+    client_address: str | None,
+    http_port: int | None,
 ) -> None:
     """Take a new node in: where its peers reach it, and its clients.
 
@@ -186,6 +193,7 @@ def add(
             host=host,
             raft_port=raft_port,
             client_port=client_port,
+            http_port=http_port,
         )
     _show_change(
         invocation,
@@ -303,6 +311,7 @@ def _node_document(node: NodeView) -> dict[str, Any]:
     return {
         "node_id": node.node_id,
         "address": f"{node.address.host}:{node.address.raft_port}",
+        "http_address": _http_address(node.address),
         "role": said.get("role"),
         "term": said.get("term"),
         "commit_index": said.get("commit_index"),
@@ -323,7 +332,7 @@ def status_table(view: ClusterView) -> str:
     newest = max((node.status["digest_index"] for node in view.reachable if node.status), default=0)
     return render_table(
         ("NODE", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT", "DIGEST",
-         "SEEN"),
+         "HTTP", "SEEN"),
         [_status_row(view, node, newest) for node in view.nodes],
         right=("TERM", "COMMIT", "APPLIED", "LAG", "SNAPSHOT"),
     )  # fmt: skip
@@ -331,10 +340,11 @@ def status_table(view: ClusterView) -> str:
 
 def _status_row(view: ClusterView, node: NodeView, newest: int) -> tuple[object, ...]:
     raft = f"{node.address.host}:{node.address.raft_port}"
+    http = _http_address(node.address) or "-"
     said = node.status
     if said is None:
         seen = _seen(view.seen_ms_ago(node.node_id))
-        return (node.node_id, raft, "unreachable", "-", "-", "-", "-", "-", "-", seen)
+        return (node.node_id, raft, "unreachable", "-", "-", "-", "-", "-", "-", http, seen)
     # Digests of different indexes cannot be compared, so only the newest is shown.
     digest = said["digest"][:DIGEST_CHARS] if said["digest_index"] == newest else "(behind)"
     return (
@@ -347,8 +357,13 @@ def _status_row(view: ClusterView, node: NodeView, newest: int) -> tuple[object,
         max(0, view.commit_index - said["applied_index"]),
         said["snapshot_index"],
         digest,
+        http,
         "now",
     )
+
+
+def _http_address(address: NodeAddress) -> str | None:
+    return f"{address.host}:{address.http_port}" if address.http_port else None
 
 
 def health_line(view: ClusterView) -> str:

@@ -1,6 +1,6 @@
 """`raftbook demo`: a cluster, a market, a dead leader, and proof that nothing was lost.
 
-Owns the story and its verdict. Must not know processes (`demo_cluster.py`), traders (`bots.py`) or
+Owns the story and its verdict. Must not know processes (`local_cluster.py`), traders (`bots.py`) or
 the layout (`demo_screen.py`).
 """
 
@@ -24,6 +24,7 @@ from raftbook.errors import RaftbookError
 from .bots import Bot, FairPrices, Tally
 from .cluster_verify import Verdict, verify_cluster
 from .cluster_view import ClusterView, view_cluster
+from .demo_page import NO_PAGE, has_screen, open_page, page_url
 from .demo_screen import Screen
 from .invocation import Invocation, common_options, pass_invocation
 from .outcomes import CommandFailed, ExitCode
@@ -51,6 +52,7 @@ _DRAW_EVERY_S: Final = 0.25
 class Story:
     """What happened, for the summary."""
 
+    page: str | None = None
     killed: int | None = None
     failover_ms: float | None = None
     caught_up_ms: float | None = None
@@ -91,7 +93,7 @@ class Story:
     show_default=True,
     help=f"How long it all takes, at least {SECONDS_MIN}; 0 goes on until Ctrl-C.",
 )
-@click.option("--no-browser", is_flag=True, hidden=True, expose_value=False)  # no page yet
+@click.option("--no-browser", is_flag=True, help="Print where the page is, and do not open it.")
 @click.option(
     "--dir",
     "directory",
@@ -106,6 +108,7 @@ def demo(
     bot_count: int,
     seed: int,
     seconds: float,
+    no_browser: bool,
     directory: Path | None,
 ) -> None:
     """Watch a cluster survive its leader.
@@ -117,7 +120,7 @@ def demo(
     if 0 < seconds < SECONDS_MIN:
         raise click.UsageError(f"--seconds must be at least {SECONDS_MIN}, or 0 for no end")
     # Loads Raft, which no other verb of a plain client needs.
-    from .demo_cluster import DemoCluster
+    from .demo_cluster import demo_cluster
     from .demo_proof import search_journals
 
     # Whoever ends the demo politely gets the same clean end as with Ctrl-C.
@@ -126,8 +129,8 @@ def demo(
     screen, tally = Screen(), Tally()
     began = time.monotonic()
     try:
-        with DemoCluster(node_count, names, directory) as cluster:
-            show = _Show(cluster, names, screen, tally, seed=seed)
+        with demo_cluster(node_count, names, directory) as cluster:
+            show = _Show(cluster, names, screen, tally, seed=seed, opens_page=not no_browser)
             asyncio.run(show.run(began, seconds))
             story = show.story
             screen.tell("stopping the nodes; looking for every acknowledged order in the journals")
@@ -145,9 +148,17 @@ class _Show:
     """One run of the demo while its nodes are up."""
 
     def __init__(
-        self, cluster: Any, names: list[str], screen: Screen, tally: Tally, *, seed: int
+        self,
+        cluster: Any,
+        names: list[str],
+        screen: Screen,
+        tally: Tally,
+        *,
+        seed: int,
+        opens_page: bool,
     ) -> None:
         self.story = Story()
+        self._opens_page = opens_page
         self._cluster = cluster
         self._names = names
         self._screen = screen
@@ -172,6 +183,7 @@ class _Show:
             cluster.start(node_id)
         await self._until(self._is_healthy, START_TIMEOUT_S, "the nodes did not find a leader")
         screen.tell(f"node {self._leader()} leads; {len(self._names)} bots begin to trade")
+        self._show_page()
         trading_began = time.monotonic()
         ending_s = max(ENDING_MIN_S, seconds * ENDING_S)
         trading_ends = began + seconds - ending_s if seconds else None
@@ -188,6 +200,19 @@ class _Show:
         story.verdict = await asyncio.to_thread(verify_cluster, self._invocation)
         for line in story.verdict.text().splitlines():
             screen.tell(line)
+
+    def _show_page(self) -> None:
+        """Say where the page is, on a node that will outlive the leader; open it if there is a
+        screen to open it on."""
+        followers = [each for each in self._cluster.node_ids if each != self._leader()]
+        url = page_url(self._cluster.config, (followers or self._cluster.node_ids)[0])
+        if url is None:
+            self._screen.tell(f"no page: {NO_PAGE}")
+            return
+        self.story.page = self._screen.page = url
+        self._screen.tell(f"trade in it yourself: {url}")
+        if self._opens_page and has_screen():
+            open_page(url)
 
     # -- the market ---------------------------------------------------------------------------
 
@@ -328,6 +353,7 @@ def _report(invocation: Invocation, story: Story, tally: Tally, directory: Path 
     verdict = story.verdict
     document = {
         "ok": not problems,
+        "page": story.page,
         "orders": tally.orders,
         "trades": tally.trades,
         "orders_per_s": round(rate),
@@ -345,7 +371,7 @@ def _report(invocation: Invocation, story: Story, tally: Tally, directory: Path 
     }
 
     def table() -> str:
-        names = [name for name in document if name not in ("ok", "problems")]
+        names = [name for name in document if name not in ("ok", "page", "problems")]
         lines = [f"{name.replace('_', ' '):<22} {document[name]}" for name in names]
         return "\n".join(["", *lines, "OK" if not problems else "NOT OK"])
 

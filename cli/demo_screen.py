@@ -28,9 +28,14 @@ _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
 class Screen:
-    """Shows the state again and again, and tells the story beside it."""
+    """Shows the state again and again, and tells the story beside it.
+
+    Attributes:
+        page: where the page is, None without one.
+    """
 
     def __init__(self) -> None:
+        self.page: str | None = None
         self._began = time.monotonic()
         self._is_live = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
         self._printer = Printer(colour=self._is_live and not os.environ.get("NO_COLOR"))
@@ -57,6 +62,8 @@ class Screen:
                 say(f"{now - self._began:6.1f} s  leader {leader}  {counts}{_best(book)}")
             return
         parts = [self._printer.paint(f"raftbook demo  {now - self._began:.1f} s  {counts}", "bold")]
+        if self.page is not None:
+            parts.append(f"trade in it yourself: {self.page}")
         if view is not None:
             parts += ["", status_table(view), health_line(view)]
         if book is not None:

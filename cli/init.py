@@ -65,6 +65,7 @@ def init(invocation: Invocation, node_count: int, directory: Path) -> None:
                 "host": node.host,
                 "raft_port": node.raft_port,
                 "client_port": node.client_port,
+                "http_port": node.http_port,
             }
             for node in nodes
         ],
@@ -111,13 +112,13 @@ def free_nodes(count: int) -> tuple[NodeAddress, ...]:
     """Addresses on this machine whose ports nobody listens on: 7001, 7101... if possible."""
     first = LOOPBACK_NODES[0]
     for step in range(_PORT_STEPS):
-        # 10 apart: room for nine nodes beside each other, in both ranges.
+        # 10 apart: room for nine nodes beside each other, in all ranges.
         shift = step * 10 if step < 9 else 2_000 + step * 10
-        bases = (first.raft_port, first.client_port)
+        bases = (first.raft_port, first.client_port, first.http_port or 8_001)
         ports = [base + shift + number for base in bases for number in range(count)]
         if len(set(ports)) == len(ports) and all(map(port_is_free, ports)):
             return _addresses(ports, count)
-    return _addresses(_ports_of_the_system(2 * count), count)
+    return _addresses(_ports_of_the_system(3 * count), count)
 
 
 def port_is_free(port: int) -> bool:
@@ -152,6 +153,7 @@ def _addresses(ports: Sequence[int], count: int) -> tuple[NodeAddress, ...]:
             host=HOST,
             raft_port=ports[number],
             client_port=ports[count + number],
+            http_port=ports[2 * count + number],
         )
         for number in range(count)
     )

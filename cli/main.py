@@ -14,10 +14,12 @@ import click
 
 from .about import completion, version, version_option
 from .account import account, currency
+from .bench.command import bench
 from .book import book
 from .candles import auction, candles, day
 from .cluster import cluster
 from .config_check import config_group
+from .connect import connect
 from .demo import demo
 from .feed import events, trades
 from .groups import VerbGroup
@@ -31,6 +33,7 @@ from .order import order
 from .outcomes import MEANINGS, ExitCode, judge
 from .output.printer import say
 from .replay import replay
+from .top import top
 
 _COMPLETING = "_RAFTBOOK_COMPLETE"
 
@@ -71,12 +74,15 @@ for _verb in (
     auction,
     events,
     feed,
+    top,
     instrument,
     account,
     currency,
     day,
     replay,
+    bench,
     log,
+    connect,
     config_group,
     completion,
     version,

@@ -124,6 +124,8 @@ def parse_config(text: str, path: Path) -> ClusterConfig:
     _check_count(file, "currencies", len(currencies), bounds.currencies_max)
     _check_count(file, "accounts", len(accounts), bounds.accounts_max)
     _check_count(file, "instruments", len(instruments), bounds.instruments_max)
+    nodes = _nodes(document, file)
+    _check_names(file, nodes, instruments)
     return ClusterConfig(
         path=path,
         name=cluster.name_like("name", pattern=NAME, rule=NAME_RULE, example="demo"),
@@ -132,7 +134,7 @@ def parse_config(text: str, path: Path) -> ClusterConfig:
         secret_file=folder
         / cluster.text("secret_file", example="cluster.secret", default="cluster.secret"),
         default_account=_default_account(cluster, accounts),
-        nodes=_nodes(document, file),
+        nodes=nodes,
         timings=read_limits(Timings, "timings", TIMING_RULES, document=document, file=file),
         bounds=bounds,
         instruments=instruments,
@@ -200,8 +202,27 @@ def _nodes(document: Mapping[str, object], file: str) -> tuple[NodeAddress, ...]
     return tuple(sorted(nodes, key=lambda node: node.node_id))
 
 
+def _check_names(
+    file: str, nodes: Sequence[NodeAddress], instruments: Sequence[InstrumentConfig]
+) -> None:
+    """On an HTTP port instruments are called by base and quote, with nothing in between."""
+    if all(node.http_port is None for node in nodes):
+        return
+    symbols: dict[str, str] = {}
+    for instrument in instruments:
+        name = (instrument.base + instrument.quote).upper()
+        other = symbols.setdefault(name, instrument.symbol)
+        if other != instrument.symbol:
+            raise ConfigError(
+                file=file,
+                table="instruments",
+                problem=f"{other} and {instrument.symbol} would both be {name} on an http_port",
+                hint="give one of them another base or quote, or take the http_port keys away",
+            )
+
+
 def _http_port(table: Table) -> int | None:
-    """Reserved: it may be absent."""
+    """It may be absent: then the node has no HTTP port."""
     if "http_port" not in table.values:
         return None
     return table.integer("http_port", low=1, high=PORT_MAX, example=8001)

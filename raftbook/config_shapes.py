@@ -57,7 +57,7 @@ class NodeAddress:
     """Where one node is reached: by its peers and by clients.
 
     Attributes:
-        http_port: reserved: the key may be given, and nothing listens there yet.
+        http_port: for browsers and HTTP clients; None for a node without.
     """
 
     node_id: int
@@ -110,6 +110,12 @@ class Bounds:
     )
     client_buffer_bytes_max: int = _bounded(
         16 * MIB, 64 * KIB, 1024 * MIB, "bytes waiting for one client; above it it is dropped"
+    )
+    http_weight_per_minute_max: int = _bounded(
+        1_200_000,
+        60,
+        1_000_000_000,
+        "what one HTTP address may ask for in a minute; above it: 429",
     )
     # The log.
     entry_bytes_max: int = _bounded(256 * KIB, 1 * KIB, 16 * MIB, "one log entry")

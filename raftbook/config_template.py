@@ -28,6 +28,7 @@ LOOPBACK_NODES: Final = tuple(
         host="127.0.0.1",
         raft_port=7000 + node_id,
         client_port=7100 + node_id,
+        http_port=8000 + node_id,
     )
     for node_id in (1, 2, 3)
 )
@@ -87,7 +88,8 @@ default_account = {default_account}
 
 # The nodes: 1 to 9 of them, best an odd number; 3 survive the loss of 1, 5 of 2.
 # host is what the others dial. id is 1 to 255 and stays with the node's data for good.
-# raft_port is for the other nodes, client_port for the command line and the clients.
+# raft_port is for the other nodes, client_port for the command line and the clients, http_port for
+# browsers and bots (optional; needs pip install 'raftbook[gateway]').
 # Peer traffic is authenticated but not encrypted: see SECURITY.md.
 """
 

@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from raftbook import __version__
 from raftbook.config import ClusterConfig
@@ -43,6 +43,7 @@ from raftbook.node_settings import (
     raft_timings,
     replica_bounds,
 )
+from raftbook.node_web import make_web_server
 from raftbook.replica.administration import Administration
 from raftbook.replica.driver import Driver
 from raftbook.replica.fences import FenceKind
@@ -57,6 +58,9 @@ from raftbook.storage.space import has_room
 from raftbook.wire.peer_session import NONCE_BYTES, PeerCard
 
 __all__ = ["Node", "genesis_of", "load_secret", "node_directory", "run"]
+
+if TYPE_CHECKING:
+    from raftbook.web.server import WebServer
 
 _log = logging.getLogger("raftbook.node")
 
@@ -187,6 +191,7 @@ class Node:
             hand_over_s=_HAND_OVER_S,
         )
         server = self._make_server()
+        web = self._make_web(server)
         self.replica_links.target = self._links
         memory = Memory(may_pause=lambda: not self.replica.raft.is_leader)
         try:
@@ -194,6 +199,8 @@ class Node:
                 await self._links.start(self.address.host, self.address.raft_port)
             with self._explained_port("client_port", self.address.client_port):
                 await server.start(self.address.host, self.address.client_port)
+            if web is not None:
+                await self._start_web(web)
             self._driver.start()
             memory.start()
             _log.info(
@@ -209,6 +216,8 @@ class Node:
             await stop.wait()
             await self._administration.leave()
         finally:
+            if web is not None:
+                await web.close()
             await server.close()
             await self._links.close()
             self._driver.stop()
@@ -279,14 +288,16 @@ class Node:
             driver.wake()
 
         def on_connected(peer_id: int) -> None:
-            _log.info("connected to %s", self._name_of(peer_id))
+            extra = {"event": "peer_connected", "fields": {"peer_id": peer_id}}
+            _log.info("connected to %s", self._name_of(peer_id), extra=extra)
             card = self._links.card(peer_id)
             assert card is not None, f"connected to node {peer_id}, which has no card"
             replica.connected(peer_id, engine_version=card.engine_version)
             driver.wake()
 
         def on_disconnected(peer_id: int) -> None:
-            _log.info("lost %s", self._name_of(peer_id))
+            extra = {"event": "peer_lost", "fields": {"peer_id": peer_id}}
+            _log.info("lost %s", self._name_of(peer_id), extra=extra)
             replica.disconnected(peer_id)
 
         return PeerLinks(
@@ -313,7 +324,7 @@ class Node:
             Queries(self.replica, self._describe),
             client_bounds(config),
             cluster=(config.name, config.cluster_id),
-            secrets={account.name: account.secret for account in config.accounts},
+            secrets=self._account_secrets(),
             wake=self._driver.wake,
             admin={
                 "snapshot": self._take_snapshot,
@@ -324,6 +335,27 @@ class Node:
             nonce=_nonce,
             unique=lambda: secrets.randbits(61) + 1,
         )
+
+    def _make_web(self, server: ClientServer) -> WebServer | None:
+        return make_web_server(
+            self.config,
+            self.address,
+            server,
+            describe=self._describe,
+            cluster_secret=self._secret,
+            secrets=self._account_secrets(),
+            wall_ns=time.time_ns,
+        )
+
+    async def _start_web(self, web: WebServer) -> None:
+        host, port = self.address.host, self.address.http_port
+        assert port, f"node {self.node_id} has a web server and no http_port"
+        with self._explained_port("http_port", port):
+            await web.start(host, port)
+        _log.info("node %d: http://%s:%d/", self.node_id, host, port)
+
+    def _account_secrets(self) -> dict[str, str | None]:
+        return {account.name: account.secret for account in self.config.accounts}
 
     def _describe(self) -> dict[str, Any]:
         """The parts of a status that only the composition root knows."""

@@ -37,6 +37,9 @@ BELOW = {
     "client": {"core", "wire", "errors"},
     "gateway": {"core", "storage", "wire", "feed", "replica", *BESIDE_CORE},
     "ops": {"core", "storage", "wire", "feed", "replica", *BESIDE_CORE},
+    "web": {"core", "wire", "feed", "replica", "gateway", "ops", *BESIDE_CORE},
+    "node_peers": {"client", "errors"},
+    "node_web": {"gateway", "web", "node_peers", *BESIDE_CORE},
 }
 EVERYTHING = {*BELOW, "node"}  # what node.py and the command line may import
 CONFIG_FILES = {

@@ -91,9 +91,9 @@ def test_file_in_the_repository_is_the_rendered_default() -> None:
 def test_file_in_the_repository_starts_three_nodes_on_this_machine() -> None:
     config = load_config(ROOT / "cluster.toml")
     assert config.nodes == (
-        NodeAddress(1, "127.0.0.1", 7001, 7101),
-        NodeAddress(2, "127.0.0.1", 7002, 7102),
-        NodeAddress(3, "127.0.0.1", 7003, 7103),
+        NodeAddress(1, "127.0.0.1", 7001, 7101, 8001),
+        NodeAddress(2, "127.0.0.1", 7002, 7102, 8002),
+        NodeAddress(3, "127.0.0.1", 7003, 7103, 8003),
     )
     for instrument, base, lot in zip(
         config.instruments, ("BTC", "ETH"), ("0.001", "0.01"), strict=True
@@ -696,7 +696,7 @@ def test_bad_account_is_refused(lines: str, message: str) -> None:
         ),
         (
             'base = "BTC"',
-            'base = "btc"',
+            'base = "BTC"',
             'instrument BTC-USD: base "btc" is not 1 to 16 of A-Z 0-9; '
             'write for example base = "BTC"',
         ),
@@ -1026,6 +1026,26 @@ def test_more_accounts_than_their_bound_are_refused() -> None:
     )
 
 
-def test_http_port_is_reserved_and_may_be_left_out() -> None:
+TWO_OF_ONE_NAME = """
+[[instruments]]
+symbol = "BTC-USD-26"
+base = "BTC"
+quote = "USD"
+tick_size = "0.01"
+lot_size = "0.001"
+"""
+
+
+def test_two_instruments_of_one_name_on_an_http_port_are_refused() -> None:
+    error = refusal(MINIMAL + BTC_USD + TWO_OF_ONE_NAME)
+    assert "BTC-USD and BTC-USD-26 would both be BTCUSD on an http_port" in str(error)
+
+
+def test_two_instruments_of_one_name_without_http_ports_are_two() -> None:
+    text = re.sub("http_port = .*\n", "", MINIMAL) + BTC_USD + TWO_OF_ONE_NAME
+    assert len(parsed(text).instruments) == 2
+
+
+def test_http_port_may_be_left_out() -> None:
     config = parsed(MINIMAL.replace("http_port = 8001\n", ""))
     assert config.nodes[0].http_port is None

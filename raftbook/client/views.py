@@ -245,13 +245,14 @@ class OrderView:
                 **_conditions(terms.conditions, value.get("stop_price"), spec),
                 **_peg(terms.peg, spec),
                 shown_qty=spec.qty(value.get("shown_qty", leaves if resting else 0)),
+                held=int(value.get("held", 0)),
                 **{name: value.get(name, 0) for name in _KEPT},
             )
         except (TypeError, ValueError) as error:
             raise ProtocolError(f"no order: {value!r:.200}") from error
 
 
-_KEPT: Final = ("entered_ns", "closed_ns", "held", "session_id")
+_KEPT: Final = ("entered_ns", "closed_ns", "session_id")
 """What older nodes do not tell."""
 
 

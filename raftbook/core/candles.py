@@ -66,12 +66,24 @@ class Candle:
             self.taker_notional,
         )
 
+    def add(self, later: Candle) -> None:
+        """Take in trades that came after its own, read into a candle; `open` stays."""
+        self.high = max(self.high, later.high)
+        self.low = min(self.low, later.low)
+        self.close = later.close
+        self.qty += later.qty
+        self.notional += later.notional
+        self.count += later.count
+        self.taker_qty += later.taker_qty
+        self.taker_notional += later.taker_notional
+
     @classmethod
     def of(cls, row: tuple[int, ...]) -> Candle:
-        """The candle of a row."""
+        """The candle of a row; its sums may be text, see `snapshot_parts`."""
         candle = cls(row[0], row[1])
-        _, _, candle.high, candle.low, candle.close, candle.qty, candle.notional, *rest = row
-        candle.count, candle.taker_qty, candle.taker_notional = rest
+        _, _, candle.high, candle.low, candle.close, *sums = row
+        candle.qty, candle.notional, candle.count = int(sums[0]), int(sums[1]), sums[2]
+        candle.taker_qty, candle.taker_notional = int(sums[3]), int(sums[4])
         return candle
 
 
@@ -126,25 +138,35 @@ class Tape:
         gathered.clear()
 
     def _draw(self, trades: Iterable[Trade]) -> None:
+        """Read trades into candles: first those of one minute into one, then that into each
+        width."""
+        minute: Candle | None = None
+        end_ns = 0
+        for time_ns, _, event in trades:
+            price, qty = event[3], event[4]
+            if minute is None or time_ns >= end_ns:
+                if minute is not None:
+                    self._add(minute)
+                minute = Candle(time_ns - time_ns % MINUTE_NS, price)
+                end_ns = minute.open_ns + MINUTE_NS
+            elif price > minute.high:
+                minute.high = price
+            elif price < minute.low:
+                minute.low = price
+            notional = price * qty
+            minute.close = price
+            minute.qty += qty
+            minute.notional += notional
+            minute.count += 1
+            if event[9][4][0] == _BUY:
+                minute.taker_qty += qty
+                minute.taker_notional += notional
+        if minute is not None:
+            self._add(minute)
+
+    def _add(self, minute: Candle) -> None:
+        """Let trades of one minute be part of the candle of each width that they fall into."""
         for width_ns, series in zip(WIDTHS_NS, self._series, strict=True):
-            candle = series[-1] if series else None
-            end_ns = 0 if candle is None else candle.open_ns + width_ns
-            for time_ns, _, event in trades:
-                _, _, _, price, qty, *_ = event
-                if candle is None or time_ns >= end_ns:
-                    open_ns = time_ns - time_ns % width_ns
-                    candle = Candle(open_ns, price)
-                    end_ns = open_ns + width_ns
-                    series.append(candle)
-                notional = price * qty
-                if price > candle.high:
-                    candle.high = price
-                elif price < candle.low:
-                    candle.low = price
-                candle.close = price
-                candle.qty += qty
-                candle.notional += notional
-                candle.count += 1
-                if event[9][4][0] == _BUY:
-                    candle.taker_qty += qty
-                    candle.taker_notional += notional
+            if not series or minute.open_ns >= series[-1].open_ns + width_ns:
+                series.append(Candle(minute.open_ns - minute.open_ns % width_ns, minute.open))
+            series[-1].add(minute)

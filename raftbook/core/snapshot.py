@@ -140,9 +140,8 @@ def _export_account(account: Account, form: int) -> StateValue:
 
 def _sort_orders(account: Account) -> None:
     """Have an account's orders in the order in which they were entered."""
-    ordered = sorted(account.orders.items())
-    account.orders.clear()
-    account.orders.update(ordered)
+    orders = account.orders
+    account.orders = {order_id: orders[order_id] for order_id in sorted(orders)}
 
 
 def _export_order(order: Order, form: int) -> StateValue:
@@ -187,19 +186,21 @@ def _seq(reply: StateValue) -> int:
 
 def _restore_order(exchange: Exchange, value: StateValue) -> Order:
     """Rebuild an order and make it known by its ids."""
-    terms, leaves_qty, cum_qty, cum_notional, *rest = value
-    # One shared kind tuple per sort of order, as for orders that were entered here.
+    terms, leaves_qty, cum_qty, cum_notional = value[:4]
+    account, book = exchange.accounts[terms[1]], exchange.books[terms[3]]
+    # Names and the kind are those that all orders share, as of orders that were entered here.
     kind = COMBINATIONS.get(terms[4], terms[4])
-    terms = (*terms[:4], kind, *terms[5:])
-    account = exchange.accounts[terms[1]]
-    order = Order(account, exchange.books[terms[3]], terms, leaves_qty, 0, 0)
-    order.cum_qty = cum_qty
-    order.cum_notional = cum_notional
-    if rest:
-        restore_order(order, tuple(rest))
-    account.orders[terms[0]] = order
-    if terms[2]:
-        account.by_client_order_id[terms[2]] = order
+    order_id, client_order_id = terms[0], terms[2]
+    shared = (order_id, account.name, client_order_id, book.symbol, kind, terms[5], terms[6])
+    order = Order(
+        account, book, shared if len(terms) == 7 else (*shared, *terms[7:]), leaves_qty, 0, 0
+    )
+    order.cum_qty, order.cum_notional = cum_qty, cum_notional
+    if len(value) > 4:
+        restore_order(order, value)
+    account.orders[order_id] = order
+    if client_order_id:
+        account.by_client_order_id[client_order_id] = order
     return order
 
 
@@ -215,7 +216,7 @@ def _restore_book(exchange: Exchange, value: StateValue, trades: StateValue) -> 
             order = _restore_order(exchange, order_value)
             order.account.open_count += 1
             ladder.append(order, order.terms[6])
-            book.resting_count += 1
+        book.resting_count += len(orders)
     book.tape.restore([tuple(trade) for trade in trades], ((), (), ()))
     for part in rest:
         restore_book(exchange, book, part, _restore_order)

@@ -1,8 +1,9 @@
 """What engine version 2 added to the state, as values: the last part of each value of format 2.
 
-Owns what of it is state and its order. Balances are written as text, since they are the only
-numbers that no rule keeps within 64 bits. The links between orders (pairs, stops, expiries) are
-made again from what the orders say of themselves.
+Owns what of it is state and its order. Balances are written as text, since no rule keeps them
+within 64 bits. A codec may do the same with any number that is too large for it, so whatever can
+grow or reach beyond 64 bits is read as `int(it)`: sums over orders, and prices that trail. The
+links between orders (pairs, stops, expiries) are made again from what the orders say of themselves.
 """
 
 from __future__ import annotations
@@ -50,11 +51,13 @@ def export_order(order: Order) -> Value:
 
 
 def restore_order(order: Order, value: Value) -> None:
-    """Set on an order what `export_order` told."""
-    order.session_id, order.entered_ns, order.closed_ns, order.held, order.fee_units, part = value
+    """Set on an order what `export_order` told, which stands behind the four parts of format 1."""
+    _, _, _, _, order.session_id, order.entered_ns, closed_ns, held, fee_units, part = value
+    order.closed_ns, order.held, order.fee_units = closed_ns, int(held), int(fee_units)
     if part is not None:
         order.special = special = Special(part[0])
-        _, special.shown_qty, special.stop_price, special.best_price, special.arrival, *peg = part
+        _, special.shown_qty, stop_price, special.best_price, special.arrival, *peg = part
+        special.stop_price = None if stop_price is None else int(stop_price)
         for wanted in peg:
             special.is_pegged, special.wanted = True, wanted
 
@@ -114,7 +117,7 @@ def restore_account(exchange: Exchange, account: Account, value: Value) -> None:
         balance = account.balances[currency] = Balance()
         balance.available, balance.held = int(available), int(held)
     for key, currency, amount, available in transfers:
-        account.transfers[key] = (currency, amount, available)
+        account.transfers[key] = (currency, amount, int(available))
     account.readers = dict.fromkeys(readers)
     for key, secret in api_keys:
         account.api_keys[key] = secret
@@ -290,7 +293,7 @@ def restore_agenda(exchange: Exchange, value: Value) -> None:
     past = {order_id for _, order_id in ended}
     for account in exchange.accounts.values():
         for order in account.orders.values():
-            if order.leaves_qty:
+            if order.leaves_qty and (len(order.terms) > 7 or order.terms[4][2] == _DAY):
                 _restore_links(exchange, order, is_past=order.terms[0] in past)
     agenda.day_orders.sort(key=_order_id)
     for account_name, reason, names, last_order_id, current, ids, *criteria in jobs:

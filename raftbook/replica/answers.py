@@ -7,6 +7,7 @@ sync. Whoever listens can neither stop the node nor keep others from their answe
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from raftbook.core.events import Reply
@@ -22,10 +23,12 @@ class Answers:
 
     Attributes:
         on_applied: called with each applied entry, in order.
+        refused: how many requests got no reply, by reason.
     """
 
     def __init__(self) -> None:
         self.on_applied: list[Callable[[Applied], None]] = []
+        self.refused: Counter[Reject] = Counter()
         self._replies: list[tuple[Waiter, Reply, Applied]] = []
         self._refusals: list[Refusal] = []
         self._news: list[Applied] = []
@@ -69,6 +72,7 @@ class Answers:
                 safely(listener, applied)
         refusals, self._refusals = self._refusals, []
         for refusal in refusals:
+            self.refused[refusal.code] += 1
             for waiter in refusal.waiters:
                 safely(waiter.refused, *refusal.key, refusal.code, refusal.message)
 

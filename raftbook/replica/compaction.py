@@ -34,6 +34,8 @@ class Compaction:
         snapshot_index: the newest snapshot known to be whole.
         failed_index: the last one that could not be written, 0 for none.
         making_index: the one being written, 0 for none.
+        seconds: how long the last one took to be written and verified.
+        snapshot_bytes: the size of the newest one.
     """
 
     def __init__(
@@ -47,10 +49,13 @@ class Compaction:
         every_bytes: int,
         needed_from: Callable[[], int],
         reports: Reports,
+        clock: Callable[[], float],
     ) -> None:
         self._machine, self._log, self._snapshots, self._maker = machine, log, snapshots, maker
         self._every_entries, self._every_bytes, self._reports = every_entries, every_bytes, reports
-        self._needed_from = needed_from
+        self._needed_from, self._clock = needed_from, clock
+        self.seconds = self._began = 0.0
+        self.snapshot_bytes = 0
         self.snapshot_index = self.failed_index = self.making_index = 0
         self._bytes = 0  # applied since the last snapshot began
         self._is_wanted = False  # a snapshot on disk turned out to be damaged
@@ -84,7 +89,7 @@ class Compaction:
                 problems.append(str(error))
                 continue
             self._fit_log(file.header)
-            self.snapshot_index = file.index
+            self.snapshot_index, self.snapshot_bytes = file.index, file.header.size
             return file.index
         if log.base_index == 1:
             return 1
@@ -99,7 +104,7 @@ class Compaction:
         """Let the state and the log be those of a snapshot file that is whole."""
         self._restore(header)
         self._fit_log(header)
-        self.snapshot_index = header.index
+        self.snapshot_index, self.snapshot_bytes = header.index, header.size
         self._snapshots.prune()
 
     def applied(self, payload_bytes: int) -> None:
@@ -112,7 +117,7 @@ class Compaction:
         if not self.making_index and is_newer:
             self._is_wanted = False
             self._bytes = 0
-            self.making_index = applied_index
+            self.making_index, self._began = applied_index, self._clock()
             self._reports.snapshot_started(applied_index)
             term = self._log.entries[applied_index - self._log.base_index][2]
             self._maker.start(applied_index, term)
@@ -145,11 +150,14 @@ class Compaction:
             self.failed_index = index
         elif index > self.snapshot_index:
             older_index, self.snapshot_index = self.snapshot_index, index
+            self.seconds = self._clock() - self._began
             # The log goes back to the older snapshot, so that one damaged file is no loss.
             keep_from = self._held(min(index - log_kept, older_index))
             if keep_from > self._log.base_index:
                 self._log.trim_to(keep_from)
             self._snapshots.prune()
+            newest = self._snapshots.newest()
+            self.snapshot_bytes = 0 if newest is None else newest.size
             self._reports.snapshot_written(index, self._log.base_index)
 
     def _held(self, keep_from: int) -> int:

@@ -6,9 +6,11 @@ themselves. Must not know how entries were agreed on.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,6 +57,8 @@ class Machine:
         membership: the members as of the last applied entry; None before the founding.
         recent: the last applied entries, eldest first; bounded by entries and by events.
         read_ahead: what of the coming entries need not be read from their bytes.
+        watchers: called with each entry right after it took effect, in the same turn, to read the
+            state as of it. Nothing may be said of it before the turn's sync, and none may raise.
     """
 
     def __init__(self, genesis: Genesis, *, entries_kept: int) -> None:
@@ -64,6 +68,7 @@ class Machine:
         self.membership: Membership | None = None
         self.recent: deque[Applied] = deque()
         self.read_ahead = ReadAhead()
+        self.watchers: list[Callable[[Applied], None]] = []
         self._events_kept = 0
         self._digests: OrderedDict[int, str] = OrderedDict()
 
@@ -79,6 +84,8 @@ class Machine:
             replies = self.exchange.apply(entry)
             applied = Applied(index, term, self.exchange.moment.time_ns, replies)
             self._remember(applied)
+            for watcher in self.watchers:
+                watcher(applied)
         elif payload[:1] == MEMBERSHIP:
             self.membership = read_payload(payload, index)
         self._digests[index] = self.exchange.digest.value()
@@ -115,15 +122,16 @@ class Machine:
             ProtocolError: the payload is no state, or not the one that was digested.
         """
         try:
-            state, members = _parts(unpack(payload))
-            exchange = restore_state(self._genesis, state)
-            membership = None if members is None else read_membership(members, index)
+            with _collector_paused():
+                state, members = _parts(unpack(payload))
+                exchange = restore_state(self._genesis, state)
+                membership = None if members is None else read_membership(members, index)
+                found = state_digest(exchange)
         except EngineTooOld as error:
             raise UnsupportedVersion(str(error)) from error
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
                 TypeError, ValueError) as error:  # fmt: skip
             raise ProtocolError(f"the snapshot holds no state: {error!r}") from error
-        found = state_digest(exchange)
         if found != expected_state_digest:
             raise ProtocolError(f"the snapshot's state digest is {found}, not the recorded one")
         self.exchange = exchange
@@ -162,3 +170,15 @@ def _read_entry(index: int, payload: bytes) -> Entry:
 
 def _event_count(replies: Iterable[Reply]) -> int:
     return sum(len(reply[4]) for reply in replies)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No look for reference cycles while millions of objects are made that live long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

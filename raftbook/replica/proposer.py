@@ -73,6 +73,11 @@ class Proposer:
     def __len__(self) -> int:
         return len(self._pending)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of all that wait."""
+        return self._bytes
+
     def submit(self, key: RequestKey, raw: bytes, waiter: Waiter, now: float) -> Refusal | None:
         """Take a packed request; the refusal if there is no room for it."""
         known = self._pending.get(key)
@@ -162,6 +167,9 @@ class Forwarded:
 
     def __bool__(self) -> bool:
         return any(self._by_peer.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_peer.values()))
 
     def add(self, peer_id: int, requests: Sequence[bytes]) -> bool:
         """Keep what one message brought, or nothing of it: False if there is no room."""

@@ -1,16 +1,16 @@
 """One replica: everything a node does in one turn, in the only order that is safe.
 
-Owns the turn: take messages, gather requests, step Raft, sync the journal once, and only then let
-anything leave: messages to peers, answers to clients. So nothing is said that is not on disk,
-at one sync for however many orders a turn carries (F3). Clock, log, snapshots and network come from
-outside; a simulation runs this class as it is.
+Owns the turn: take messages, gather requests, step Raft, let a leader's appends go, sync the
+journal once, and only then let anything else leave: messages to peers, answers to clients. So
+nothing is claimed that is not on disk, at one sync for however many orders a turn carries (F3).
+Clock, log, snapshots and network come from outside; a simulation runs this class as it is.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -24,6 +24,7 @@ from raftbook.replica.fences import Fence, FenceKind, kind_of
 from raftbook.replica.machine import Machine
 from raftbook.replica.membership import Membership
 from raftbook.replica.messages import Message
+from raftbook.replica.meter import Meter
 from raftbook.replica.proposer import (
     FORWARD_BYTES_MAX,
     Forwarded,
@@ -84,6 +85,7 @@ class Replica:
         on_fenced: called once when that happens.
         on_applied: called with each applied entry, in order, once the turn's sync is done.
         on_members: called when another membership is in force or committed, after that sync.
+        meter: how long things took.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Replica:
         self.on_members: list[Callable[[], None]] = []
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
+        self.meter = Meter()
         self._unasked = Unasked()
         self._reports = Reports(node_id, name_of)
         self._engines = EngineVersions()
@@ -158,6 +161,7 @@ class Replica:
             every_bytes=self._bounds.snapshot_every_bytes,
             needed_from=self._needed_from,
             reports=self._reports,
+            clock=self._clock,
         )
 
     def _needed_from(self) -> int:
@@ -333,6 +337,41 @@ class Replica:
         """Requests that wait for an answer."""
         return len(self._proposer)
 
+    @property
+    def pending_bytes(self) -> int:
+        """Their size."""
+        return self._proposer.waiting_bytes
+
+    @property
+    def forwarded_count(self) -> int:
+        """Requests that peers forwarded and that wait to be proposed here."""
+        return len(self._forwarded)
+
+    @property
+    def uncommitted_count(self) -> int:
+        """Entries in this node's log that are not known to be committed."""
+        return self._uncommitted()
+
+    @property
+    def occurrences(self) -> Mapping[str, int]:
+        """How often each event of note happened here since the start; see `reports`."""
+        return self._reports.counts
+
+    @property
+    def refusals(self) -> Mapping[Reject, int]:
+        """Requests that this node could not get into the log, or not for sure."""
+        return self._answers.refused
+
+    @property
+    def snapshot_s(self) -> float:
+        """How long the last snapshot took, 0 before the first."""
+        return self._compaction.seconds
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """The size of the newest snapshot, 0 without one."""
+        return self._compaction.snapshot_bytes
+
     def start_snapshot(self) -> int:
         """Begin a snapshot of the applied state, unless one is under way; its index."""
         if self.fence is not None:
@@ -360,15 +399,45 @@ class Replica:
         self._answers.refuse(self._proposer.expire(self._clock()))
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
-        self._log.sync()
+        self._send_appends()
+        self._measured_sync()
         raft.synced()
         self._send()
         self._look_at_members()
 
+    def _measured_sync(self) -> None:
+        began = self._clock()
+        if self.meter.awaits_commit:
+            if self.raft.is_leader:
+                self.meter.committed(self.raft.commit_index, began)
+            else:
+                self.meter.leads_no_more()
+        if self._log.sync():
+            self.meter.sync.observe(self._clock() - began)
+
+    def _send_appends(self) -> None:
+        """Let a leader's entries leave before its own sync: its followers' disks work meanwhile.
+
+        An append claims nothing of this disk, and one that a power cut outruns is like one that the
+        leader sent and lost: the followers may have an entry that it has not. What counts this
+        disk in is the commit, which needs an answer to the append; that is read in a later turn,
+        after this one's sync. The leader's own term and vote were synced before it asked for votes.
+        """
+        if not (self.raft.is_leader and self._log.dirty):
+            return
+        for peer_id, messages in self._outbox.items():
+            count = 0
+            while count < len(messages) and messages[count]["type"] == "append":
+                count += 1
+            if count:
+                self._links.send(peer_id, messages[:count])
+                del messages[:count]
+
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, defaultdict(list)
         for peer_id, messages in outbox.items():
-            self._links.send(peer_id, messages)
+            if messages:
+                self._links.send(peer_id, messages)
 
     def _look_at_members(self) -> None:
         """Tell who must know that the members changed; what was sent to them has left."""
@@ -439,6 +508,7 @@ class Replica:
         appended = self._log.entries[len(self._log.entries) - len(batches) :]
         for batch, (payload, index, _) in zip(batches, appended, strict=True):
             self.machine.read_ahead.entry(index, time_ns, batch, payload)
+        self.meter.proposed(self._log.last_index, self._clock())
 
     def _pack(self, time_ns: int, requests: list[bytes]) -> bytes:
         in_force = self.machine.exchange.engine_version
@@ -457,11 +527,14 @@ class Replica:
 
     def _apply(self, index: int, term: int, payload: bytes) -> None:
         self._compaction.applied(len(payload))
+        began = self._clock()
         applied = self.machine.apply(index, term, payload)
+        self.meter.apply.observe(self._clock() - began)
         if applied is None:
             if payload[:1] == CHECK:
                 self.agreement.applied_check(index, payload[1:])
             return
+        self.meter.requests.observe(len(applied.replies))
         if applied.replies:
             self.agreement.applied_entry()
         for reply in applied.replies:

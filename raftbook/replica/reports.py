@@ -7,6 +7,7 @@ not know why they happen. As JSON a line also carries `event` and the fields; se
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -23,10 +24,14 @@ class Reports:
 
     Args:
         name_of: how a node is called in a line: its id, and its address where that is known.
+
+    Attributes:
+        counts: how often each event was said.
     """
 
     def __init__(self, node_id: int, name_of: Callable[[int], str] | None = None) -> None:
         self._node_id = node_id
+        self.counts: Counter[str] = Counter()
         self._name_of = name_of or (lambda node_id: f"node {node_id}")
         self._standing: Standing = ("follower", 0, None)
 
@@ -107,6 +112,7 @@ class Reports:
     def _say(
         self, event: str, text: str, *arguments: object, level: int = logging.INFO, **fields: Any
     ) -> None:
+        self.counts[event] += 1
         extra = {"event": event, "fields": fields}
         name = self._name_of(self._node_id)
         _log.log(level, f"%s {text}", name, *arguments, extra=extra)

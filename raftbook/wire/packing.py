@@ -27,7 +27,10 @@ two threads ever have the same."""
 
 
 def pack(value: Any) -> bytes:
-    """The bytes of a value made of None, bool, int (64 bits), float, str, bytes, tuple, list, dict.
+    """The bytes of a value made of None, bool, int, float, str, bytes, tuple, list, dict.
+
+    An int beyond 64 bits becomes text, its decimal digits: msgpack has no such number, and what is
+    summed without end must not become unsayable. Whoever may meet one reads `int(it)`.
 
     Raises:
         ProtocolError: the value holds something else.
@@ -35,7 +38,7 @@ def pack(value: Any) -> bytes:
     try:
         packer = _idle.pop()
     except IndexError:
-        packer = msgpack.Packer(use_bin_type=True, strict_types=False)
+        packer = msgpack.Packer(use_bin_type=True, strict_types=False, default=_digits)
     try:
         packed: bytes = packer.pack(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -82,6 +85,13 @@ def pack_array(items: Iterable[bytes]) -> bytes:
 def brief(value: Any) -> str:
     """A value in an error message: however long or deeply nested it is, a few words of it."""
     return _BRIEF.repr(value)[:_BRIEF_CHARS_MAX]
+
+
+def _digits(value: Any) -> str:
+    """What the codec cannot write as it is: a large int, or nothing that has a form here."""
+    if isinstance(value, int):
+        return str(int(value))
+    raise TypeError(f"can not serialize {type(value).__name__!r} object")
 
 
 def _refuse_extension(code: int, payload: bytes) -> Any:

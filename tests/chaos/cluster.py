@@ -22,6 +22,7 @@ from typing import Any
 from raftbook.config import AccountConfig, InstrumentConfig, NodeAddress, Timings
 from tests.chaos.bent_node import bend_roads, write_roads, write_skew
 from tests.chaos.proxy import Proxies
+from tests.e2e import venue
 from tests.e2e.cluster import HOST, Cluster, Trouble, Wire, free_ports
 
 LOAD_SYMBOLS = ("BTC-USD", "ETH-USD")
@@ -30,8 +31,12 @@ PROBE_ACCOUNTS = ("anna", "ben", "cleo")
 ACCOUNTS = (
     AccountConfig("demo", operator=True),
     *(AccountConfig(name) for name in (*LOAD_ACCOUNTS, *PROBE_ACCOUNTS)),
+    *(account for account in venue.ACCOUNTS if account.name != "demo"),
 )
 BOUNDS = {
+    **venue.BOUNDS,
+    # The book model of the windows knows no such limit.
+    "fills_max": 1_000,
     # Often enough that nodes are caught up by snapshots, and that logs are trimmed.
     "snapshot_every_entries": 3_000,
     # A closed order must be remembered while its window is open, whatever else its account does.

@@ -1,9 +1,10 @@
 """Clients of a chaos run: they trade, insist across nodes with one request_seq, and write it down.
 
-Owns what clients do and the history of it. Three sorts: the load, many requests on two instruments
-that never rest; the probes, few requests on one small instrument after another, each of which is a
-window for the linearizability checker; and one reader per node, which asks that node alone. Must
-not know what is done to the nodes.
+Owns what clients do and the history of it. Four sorts: the load, many requests on two instruments
+that never rest; the venue's, who ask for everything that a venue knows, on its own instruments; the
+probes, few requests on one small instrument after another, each of which is a window for the
+linearizability checker; and one reader per node, which asks that node alone. Must not know what is
+done to the nodes.
 """
 
 from __future__ import annotations
@@ -23,11 +24,16 @@ from tests.chaos.cluster import LOAD_ACCOUNTS, LOAD_SYMBOLS, PROBE_ACCOUNTS, Cha
 from tests.chaos.cluster import window_symbol as window
 from tests.checkers.history import ACKNOWLEDGED, Recorder, Request
 from tests.checkers.orders import Trader
+from tests.core.venue_trader import VenueTrader
+from tests.e2e import venue
 
 LOAD_CLIENTS: Final = 8
 LOAD_LANES: Final = 5
 PROBE_CLIENTS: Final = 6
 PROBE_LANES: Final = 2
+VENUE_CLIENTS: Final = 6
+VENUE_LANES: Final = 2
+VENUE_PAUSE_S: Final = 0.25
 REQUESTS_PER_WINDOW: Final = 24
 INSIST_S: Final = 40.0
 """A client gives up after this long; the outcome is then unknown."""
@@ -86,6 +92,7 @@ class Load:
         self.windows_used = 0
         self._window_left = REQUESTS_PER_WINDOW
         self._over = asyncio.Event()
+        self._venue_trades: dict[str, int] = {}
         self._group: asyncio.TaskGroup | None = None
         # A request has one and a half commands on the average.
         self._pause_s = LOAD_CLIENTS * LOAD_LANES * 1.5 / orders_per_s
@@ -97,6 +104,7 @@ class Load:
                 group.create_task(self._load_client(number))
             for number in range(PROBE_CLIENTS):
                 group.create_task(self._probe_client(number))
+            group.create_task(self._venue(group))
             self._group = group
             for node_id in self.cluster.ids:
                 self.read_at(node_id)
@@ -165,6 +173,45 @@ class Load:
                     trader.learn(symbol, row.events)
 
         await self._run_lanes(client, lane, PROBE_LANES)
+
+    async def _venue(self, group: asyncio.TaskGroup) -> None:
+        """Build the venue up, whatever happens meanwhile, and then let its clients trade."""
+        client = self._client(venue.OPERATOR, "opening", 0)
+        rng = random.Random(f"{self.seed}-opening")
+        caller = Caller(client, venue.OPERATOR, "opening", self, rng)
+        try:
+            for commands in venue.opening():
+                while await caller.insist(commands) is None and not self._over.is_set():
+                    pass  # given up: what was done already is refused the next time
+        finally:
+            await client.close(forget_session=False)
+        for number in range(VENUE_CLIENTS):
+            group.create_task(self._venue_client(number))
+
+    async def _venue_client(self, number: int) -> None:
+        account = venue.NAMES[number % len(venue.NAMES)]
+        key = f"venue{number}"
+        rng = random.Random(f"{self.seed}-{key}")
+        trader = VenueTrader(
+            account,
+            f"v{number}",
+            venue.choice(rng),
+            clock_ns=time.time_ns,
+            unit_ns=venue.UNIT_MS * 1_000_000,
+            trades=self._venue_trades,
+            is_guest=True,
+        )
+        client = self._client(account, key, number)
+        caller = Caller(client, account, key, self, rng)
+
+        async def lane() -> None:
+            while not self._over.is_set():
+                row = await caller.insist(trader.commands(rng.randint(1, 4)))
+                if row is not None:
+                    trader.hear(row.events, caller.time_ns)
+                await asyncio.sleep(VENUE_PAUSE_S * 2 * rng.random())
+
+        await self._run_lanes(client, lane, VENUE_LANES)
 
     async def _reader(self, node_id: int) -> None:
         """Looks at the window of the moment through one node only, wherever that node stands: cut
@@ -242,7 +289,11 @@ class Load:
 
 
 class Caller:
-    """One session: numbers its requests itself, so that a row can say which one it was."""
+    """One session: numbers its requests itself, so that a row can say which one it was.
+
+    Attributes:
+        time_ns: logical time as the last reply told it.
+    """
 
     def __init__(
         self, client: AsyncClient, account: str, key: str, load: Load, rng: random.Random
@@ -250,6 +301,7 @@ class Caller:
         self._client, self._account, self._key = client, account, key
         self._load, self._rng = load, rng
         self._last_seq = 0
+        self.time_ns = 0
 
     async def insist(self, commands: tuple[object, ...]) -> Request | None:
         """A new request, repeated until its outcome is known; mostly. The acknowledged row."""
@@ -286,6 +338,7 @@ class Caller:
             recorder.not_accepted(row)
         else:
             recorder.acknowledged(row, reply)
+            self.time_ns = max(self.time_ns, reply.time_ns)
             invoked, at = row.invoked_ns / 1e9, time.monotonic()
             self._load.tally.acknowledge(term=reply.term, invoked=invoked, at=at)
         return row

@@ -1,8 +1,8 @@
 """Who listens to the market in a chaos run: each message once, in order, and as the log has it.
 
-Owns the listeners of the feeds of the load's instruments, what they were told, and its judgement
-against the log. They go where their client library takes them. Must not know what is done to the
-nodes.
+Owns the listeners of the feeds of the load's instruments and of two of the venue's, what they were
+told, and its judgement against the log. They go where their client library takes them. Must not
+know what is done to the nodes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ STREAMS: Final = "streams.json"
 _REFRESH: Final = -1
 """In the place of a message's checksum: the book as a whole, since no node kept what was missed."""
 _KEPT_MAX: Final = 1 << 20
+_SYMBOLS: Final = (*LOAD_SYMBOLS, "A", "F")
 
 Rows = list[tuple[int, int, int]]
 """(feed_seq, entry_index, checksum) of what was told, in the order it was told."""
 
 
 class Streams:
-    """One listener for each instrument of the load.
+    """One listener for each of these instruments.
 
     Attributes:
         told: what each has heard so far.
@@ -40,13 +41,14 @@ class Streams:
 
     def __init__(self, cluster: ChaosCluster) -> None:
         self._cluster = cluster
-        self.told: dict[str, Rows] = {symbol: [] for symbol in LOAD_SYMBOLS}
+        self.told: dict[str, Rows] = {symbol: [] for symbol in _SYMBOLS}
 
     async def run(self) -> None:
         """Listen until cancelled."""
         async with asyncio.TaskGroup() as group:
             for place, symbol in enumerate(self.told):
-                group.create_task(self._listen(symbol, self._cluster.ids[place]))
+                first = self._cluster.ids[place % len(self._cluster.ids)]
+                group.create_task(self._listen(symbol, first))
 
     async def _listen(self, symbol: str, first: int) -> None:
         client = AsyncClient(self._cluster.client_ports(first), timeout_s=5.0)

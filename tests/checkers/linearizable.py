@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from raftbook.core.commands import NEW_ORDER
+from raftbook.core.commands import AMEND_ORDER, CANCEL_ORDER, NEW_ORDER
 from raftbook.core.events import ACCEPTED
 from tests.checkers.book_model import Instrument, State, act, matches, shows
 from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, History, Read, Request, merged
@@ -149,8 +149,9 @@ class _Search:
 def windows(history: History, is_window: Callable[[str], bool]) -> dict[str, History]:
     """Cut a history into one window per instrument for which `is_window(symbol)`.
 
-    A request belongs to the instrument of its new orders, else to the one whose orders it names; a
-    request with new orders of two instruments cannot be cut and is refused with an assertion.
+    A request belongs to the instrument of its new orders, else to the one whose orders it names;
+    one with new orders of a window and of another instrument cannot be cut and is refused with an
+    assertion. What else may be asked of a venue belongs to no window.
     """
     cut: dict[str, History] = {}
     symbol_of: dict[tuple[str, str | int], str] = {}
@@ -163,8 +164,12 @@ def windows(history: History, is_window: Callable[[str], bool]) -> dict[str, His
                 symbol_of.setdefault((row.account, event[2][0]), event[2][3])
     for row in history.requests:
         symbols = {command[1] for command in row.commands if command[0] == NEW_ORDER}
-        assert len(symbols) <= 1, f"{row} is about {symbols}"
-        named = (symbol_of.get((row.account, command[1] or command[2])) for command in row.commands)
+        assert len(symbols) <= 1 or not any(map(is_window, symbols)), f"{row} is about {symbols}"
+        named = (
+            symbol_of.get((row.account, command[1] or command[2]))
+            for command in row.commands
+            if command[0] in (CANCEL_ORDER, AMEND_ORDER)
+        )
         symbol = symbols.pop() if symbols else next(filter(None, named), None)
         if symbol is not None and is_window(symbol):
             cut.setdefault(symbol, History()).requests.append(row)

@@ -4,6 +4,7 @@ Owns rules P1 to P3 as far as a log can witness them: what was acknowledged stan
 the client was told, with the answer it was given; what was refused stands nowhere; nobody's request
 stands there; nothing acts twice; and the log's order does not contradict real time. It believes the
 indices and the exchange: `linearizable.py` does not. Costs O(n log n), hardly more than the replay.
+A ledger reads along: orders, feeds and money must add up from the replies alone.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
+from raftbook.core import invariants
 from raftbook.core.commands import NO_SESSION, OPEN_SESSION, Command, Entry
 from raftbook.core.events import CANCEL_REJECTED, REJECTED, SESSION_OPENED, Event, Reply, answers
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.types import Reject
 from raftbook.gateway.privacy import private_view
 from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, History, Read, Request, merged
+from tests.core.ledger import Ledger
 
 VIOLATIONS_MAX: Final = 200
 """A broken run breaks in thousands of places; the first ones tell."""
@@ -77,6 +80,7 @@ class _Replay:
         self._reads = sorted(reads, key=lambda read: read.applied_index)
         self._next_read = 0
         self._verdict = verdict
+        self._ledger: Ledger | None = Ledger(genesis)
 
     def run(self, entries: Iterable[Entry]) -> None:
         """The whole log."""
@@ -86,12 +90,31 @@ class _Replay:
             last_index = entry.index
             self._look(before=entry.index)
             replies = self.exchange.apply(entry)
+            self._account_for(replies)
             answered = answers(replies, entry.requests)
             for request, reply in zip(entry.requests, answered, strict=True):
                 self._take(request[2], reply)
         self._look(before=inf)
+        self._add_up()
         self._verdict.digest = self.exchange.digest.value()
         self._verdict.last_index = last_index
+
+    def _account_for(self, replies: list[Reply]) -> None:
+        if self._ledger is not None:
+            try:
+                self._ledger.read(replies)
+            except AssertionError as error:
+                self._verdict.add("ledger", str(error))
+                self._ledger = None  # it is out of step now
+
+    def _add_up(self) -> None:
+        try:
+            invariants.check(self.exchange)
+            if self._ledger is not None:
+                self._ledger.check()
+                self._ledger.purse.check()
+        except AssertionError as error:
+            self._verdict.add("ledger", f"in the end: {error}")
 
     def _take(self, commands: Any, reply: Reply) -> None:
         session_id, request_seq, index, offset, events, poss_dup = reply
@@ -110,8 +133,10 @@ class _Replay:
         self.effects[name] = _Effect(index, offset, events, commands)
 
     def _learn_session(self, commands: Any, events: list[Event]) -> None:
+        if any(command[0] != OPEN_SESSION for command in commands):
+            return  # what a node says of its clients
         for command, event in zip(commands, events, strict=True):
-            if command[0] == OPEN_SESSION and event[0] == SESSION_OPENED:
+            if event[0] == SESSION_OPENED:
                 self.clients[event[2]] = (command[1], command[2])
 
     def _look(self, *, before: float) -> None:
@@ -255,7 +280,7 @@ def book_of(exchange: Exchange, symbol: str) -> tuple[Any, ...]:
     ladders = (book.bids, book.asks)
     levels = [tuple((level.price, level.qty, level.count) for level in side) for side in ladders]
     orders = [
-        tuple((order.terms[0], level.price, order.leaves_qty) for level in side for order in level)
+        tuple((order.terms[0], level.price, order.shown_qty()) for level in side for order in level)
         for side in ladders
     ]
     return (*levels, *orders, book.feed_seq, book.last_price)

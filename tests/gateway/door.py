@@ -55,13 +55,19 @@ class Door:
     """
 
     def __init__(
-        self, folder: Path, bounds: ClientBounds, *, feed_kept: int, entries_kept: int
+        self,
+        folder: Path,
+        bounds: ClientBounds,
+        *,
+        feed_kept: int,
+        entries_kept: int,
+        genesis: Genesis = GENESIS,
     ) -> None:
         self.now = 1_000.0
         self.commits = True
         self.journal = Journal.open(folder, JournalIdentity("c", 1, "00"))
         snapshots = SnapshotStore(folder / "snapshots", cluster_id="c", genesis_digest="00")
-        machine = Machine(GENESIS, entries_kept=entries_kept)
+        machine = Machine(genesis, entries_kept=entries_kept)
         self.replica = Replica(
             1,
             configured([Member(1)]),

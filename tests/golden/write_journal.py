@@ -312,21 +312,28 @@ def _all_requests(
 
 
 def _beginning(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
-    """What chance seldom brings: an instrument that is called, traded, closed and forgotten."""
-    terms = InstrumentTerms(*_in_capitals(LATER._replace(settlement=0)))
+    """What chance seldom brings: an account, and an instrument that is called, traded, closed and
+    forgotten."""
+    terms = InstrumentTerms(*_in_capitals(LATER._replace(settlement=0, qty_max=9)))
+    fills_max = exchange.limits.fills_max
     yield FIRST_TIME_NS, [(c.NO_SESSION, 1, (c.open_session("op", "first"),))]
     (session_id,) = exchange.sessions.by_id
     for number, command in enumerate(
         (
             c.create_currency("X", 4),
+            c.create_account("first", group="g"),
             c.list_instrument(terms, Phase.PRE_OPEN),
             c.place_order("C", Side.BUY, 2, 3, display_qty=1),
             c.place_order("C", Side.SELL, 1, None, ord_type=MARKET, time_in_force=AT_AUCTION),
             c.new_order("C", Side.SELL, 1, 1),
             c.place_order("C", Side.SELL, 1, None, ord_type=OrderType.MARKET_TO_LIMIT),
             c.set_phase("C", Phase.CONTINUOUS),
+            *(c.new_order("C", Side.SELL, 1, 1),) * (fills_max + 1),
+            c.new_order("C", Side.BUY, fills_max + 1, 1),
+            c.new_order("C", Side.BUY, 1, 1),
             c.place_peg("C", Side.BUY, 1, PegReference.MARKET),
             c.mass_cancel(),
+            c.set_phase("C", Phase.HALTED),
             c.set_phase("C", Phase.CANCEL_ONLY),
             c.set_phase("C", Phase.CLOSED),
             c.delete_instrument("C"),

@@ -33,6 +33,11 @@ def main() -> int:
         action=argparse.BooleanOptionalAction,
         help="change the membership, or do not; otherwise the seed chooses",
     )
+    parser.add_argument(
+        "--mixed",
+        action=argparse.BooleanOptionalAction,
+        help="trade everything in every way, or plain orders; otherwise odd seeds do the former",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument(
         "--json",
@@ -64,6 +69,7 @@ def _one(options: argparse.Namespace) -> int:
         nodes=options.nodes,
         seconds=options.seconds,
         members=options.members,
+        mixed=options.mixed,
         verbose=options.verbose,
     )
     real_s = time.perf_counter() - began
@@ -88,6 +94,8 @@ def _say_verdict(outcome: Outcome, options: argparse.Namespace) -> None:
     again = f"python -m tests.sim --seed {outcome.seed} --nodes {outcome.nodes}"
     if options.members is not None:
         again += " --members" if options.members else " --no-members"
+    if options.mixed is not None:
+        again += " --mixed" if options.mixed else " --no-mixed"
     print(f"again: {again} --seconds {options.seconds:g} -v    fewer faults: --shrink")
 
 
@@ -98,6 +106,7 @@ def _shrink(options: argparse.Namespace) -> int:
             nodes=options.nodes,
             seconds=options.seconds,
             members=options.members,
+            mixed=options.mixed,
             told=print,
         )
     except ValueError as error:
@@ -118,7 +127,7 @@ def _many(options: argparse.Namespace) -> int:
         elif options.verbose:
             print(f"seed {row['seed']}: held, {row['orders']} orders", flush=True)
 
-    plan = Plan(options.nodes, options.seconds, options.members)
+    plan = Plan(options.nodes, options.seconds, options.members, options.mixed)
     return _say_sum(run_many(options.seeds, plan, jobs=options.jobs, path=options.json, told=told))
 
 

@@ -2,7 +2,7 @@
 
 Owns the market's participants. Each runs `client.flow.Flow` under the production `Runner`, on a
 host of its own, and keeps a record of every call for the checks: when it was made, what it asked,
-when and how it ended.
+when and how it ended. What it asks for is drawn by the run's market (`markets.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from raftbook.client.aio_socket import Runner
 from raftbook.client.conversation import Settings
 from raftbook.client.flow import Flow
 from raftbook.client.operation import Operation
-from raftbook.core.commands import Command, amend_order, cancel_order, new_order
-from raftbook.core.types import OrderType, SelfTradePrevention, Side, TimeInForce
+from raftbook.core.commands import Command
 from raftbook.errors import OutcomeUnknown
 from tests.sim.clockwork import HostLoop, running
 from tests.sim.node import CLIENT_PORT
@@ -24,7 +23,6 @@ from tests.sim.node import CLIENT_PORT
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-SYMBOLS = ("OIL", "GAS")
 DEADLINE_GRACE_S = 0.2
 """A call ends with the first callback at or after its deadline."""
 REPEATED_MAX = 40
@@ -37,7 +35,7 @@ class Call:
 
     Attributes:
         commands: of a request; empty for a query.
-        names: the client_order_ids it enters.
+        names: the client_order_ids that only it enters.
         repeats: the call whose number and commands it sends again.
         is_abandoned: nobody waits for its outcome.
     """
@@ -118,7 +116,7 @@ class Client:
             self._runner = Runner(self.flow, self._changed, None)
         self._calls: dict[int, Call] = {}  # by id of the operation, which the call keeps alive
         self._asked: list[Call] = []  # requests that have a number
-        self._names = 0
+        self._trader = world.market.trader(name, account, self.rng, profile.orders_max)
         self.is_calm = False
         world.network.up.add(name)
 
@@ -150,41 +148,8 @@ class Client:
         self._runner.kick()
 
     def request(self) -> Call:
-        """Some orders, cancels and amends in one request."""
-        rng = self.rng
-        commands: list[Command] = []
-        names: list[str] = []
-        for _ in range(rng.randint(1, self.world.profile.orders_max)):
-            chance = rng.random()
-            if chance < 0.8 or self._names < 5:
-                commands.append(self._order())
-                names.append(commands[-1][7])
-            elif chance < 0.93:
-                commands.append(cancel_order(client_order_id=self._own_name()))
-            else:
-                qty, price = rng.randint(1, 20), rng.randint(90, 110)
-                name = self._own_name()
-                commands.append(amend_order(client_order_id=name, order_qty=qty, price=price))
-        return self._start(tuple(commands), tuple(names))
-
-    def _order(self) -> Command:
-        rng = self.rng
-        self._names += 1
-        is_market = rng.random() < 0.05
-        force = rng.choice((TimeInForce.GTC,) * 5 + (TimeInForce.IOC, TimeInForce.FOK))
-        return new_order(
-            rng.choice(SYMBOLS),
-            rng.choice((Side.BUY, Side.SELL)),
-            rng.randint(1, 10),
-            None if is_market else rng.randint(90, 110),
-            client_order_id=f"{self.name}-{self._names}",
-            ord_type=OrderType.MARKET if is_market else OrderType.LIMIT,
-            time_in_force=TimeInForce.IOC if is_market else force,
-            self_trade_prevention=rng.choice(tuple(SelfTradePrevention)),
-        )
-
-    def _own_name(self) -> str:
-        return f"{self.name}-{self.rng.randint(max(1, self._names - 30), self._names)}"
+        """Something new, as the market has it."""
+        return self._start(*self._trader.draw())
 
     def _start(
         self, commands: tuple[Command, ...], names: tuple[str, ...], repeats: Call | None = None
@@ -222,7 +187,7 @@ class Client:
 
     def _read(self) -> None:
         is_linearizable = self.rng.random() < 0.5
-        arguments = {"symbol": self.rng.choice(SYMBOLS), "depth": 5}
+        arguments = {"symbol": self.rng.choice(self.world.market.symbols), "depth": 5}
         if is_linearizable:
             arguments["linearizable"] = True
         operation = self.flow.query("book", arguments, self.loop.time())
@@ -256,6 +221,7 @@ class Client:
                 record.requests_acknowledged += 1
                 if call.repeats is None:
                     record.orders_acknowledged += len(call.names)
+                    self._trader.hear(operation.result)
             elif isinstance(operation.error, OutcomeUnknown):
                 record.unknown += 1
             else:

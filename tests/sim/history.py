@@ -7,6 +7,7 @@ with all that was said. That the log is one and agreed on was watched all along 
     acknowledged   each acknowledged request stands in the log just as its reply says
     refused        what was said to have had no effect is not in the log
     reads          each answer is the book as of its index
+    ledger         every order, feed and balance adds up from the replies alone
     real time      what ended before another call began stands before it in the log
 """
 
@@ -17,7 +18,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from raftbook.core import invariants
-from raftbook.core.commands import NEW_ORDER
 from raftbook.core.events import CANCEL_REJECTED, REJECTED, Reply
 from raftbook.core.types import Reject
 from raftbook.errors import OutcomeUnknown
@@ -28,11 +28,14 @@ from raftbook.replica.raft import REGULAR
 from raftbook.wire import client_messages as m
 from raftbook.wire.entry import unpack_entry
 from raftbook.wire.packing import pack
+from tests.core.ledger import Ledger
+from tests.core.venue_trader import names_in
 from tests.sim.client import Call
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+LEDGER_CHECK_EVERY = 40
 _REQUEST, _READ = 0, 1  # a read stands after the entry that it saw
 _KINDS = ("request", "read")
 _FORGOTTEN = (Reject.UNKNOWN_SESSION, Reject.STALE_REQUEST)
@@ -49,6 +52,7 @@ class History:
     def __init__(self, world: World) -> None:
         self._world = world
         self._machine = Machine(world.genesis, entries_kept=1)
+        self._ledger = Ledger(world.genesis)
         self.results: dict[tuple[int, int], tuple[int, int, Any]] = {}
         self.in_log: Counter[str] = Counter()
         self._reads: dict[int, list[Call]] = {}
@@ -79,6 +83,7 @@ class History:
             if payload[:1] == REGULAR:
                 self._note_names(index, payload)
             if applied is not None:
+                self._account_for(index, applied.replies)
                 for reply in applied.replies:
                     self._note_reply(index, reply)
             digest = self._machine.digest_at(index)
@@ -87,11 +92,20 @@ class History:
             self._check_reads(index)
         invariants.check(self._machine.exchange)
 
+    def _account_for(self, index: int, replies: list[Reply]) -> None:
+        """Let the ledger read an entry's replies, and now and then add up."""
+        try:
+            self._ledger.read(replies)
+            if index % LEDGER_CHECK_EVERY == 0 or index == self._world.checks.last_committed:
+                self._ledger.check()
+                self._ledger.purse.check()
+        except AssertionError as error:
+            self._fail("ledger", f"as of entry {index}: {error}")
+
     def _note_names(self, index: int, payload: bytes) -> None:
         for _, _, commands in unpack_entry(index, payload[1:]).requests:
             for command in commands:
-                if command[0] == NEW_ORDER:
-                    self.in_log[command[7]] += 1
+                self.in_log.update(names_in(command))
 
     def _note_reply(self, index: int, reply: Reply) -> None:
         session_id, request_seq, at, offset, events, poss_dup = reply

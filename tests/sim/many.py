@@ -38,6 +38,12 @@ class Plan:
     nodes: int | None = None
     seconds: float = 60.0
     members: bool | None = None
+    mixed: bool | None = None
+
+    @property
+    def asked(self) -> list[object]:
+        """As a line has it."""
+        return [self.nodes, self.seconds, self.members, self.mixed]
 
 
 @dataclass(slots=True)
@@ -109,7 +115,7 @@ def row_of(outcome: Outcome, plan: Plan, cpu_s: float) -> Row:
     """What is kept of a run: its arguments, its counts, its verdict."""
     row: Row = {
         "seed": outcome.seed,
-        "asked": [plan.nodes, plan.seconds, plan.members],
+        "asked": plan.asked,
         "nodes": outcome.nodes,
         "virtual_s": round(outcome.seconds, 3),
         "cpu_s": round(cpu_s, 3),
@@ -163,13 +169,12 @@ def run_many(
         path: gets a line for each run; what it holds already is not run again, and counts.
     """
     summary = Summary()
-    asked = [plan.nodes, plan.seconds, plan.members]
     done: set[int] = set()
     with ExitStack() as stack:
         file = None
         if path is not None:
             for row in read_rows(path):
-                if row["asked"] == asked and row["seed"] not in done:
+                if row["asked"] == plan.asked and row["seed"] not in done:
                     done.add(row["seed"])
                     summary.add(row)
             file = stack.enter_context(path.open("r+b" if path.exists() else "w+b"))
@@ -202,7 +207,9 @@ def _run(work: tuple[int, Plan]) -> Row:
     seed, plan = work
     began = time.process_time()
     try:
-        outcome = run_seed(seed, nodes=plan.nodes, seconds=plan.seconds, members=plan.members)
+        outcome = run_seed(
+            seed, nodes=plan.nodes, seconds=plan.seconds, members=plan.members, mixed=plan.mixed
+        )
     except Exception:
         # Whatever it is, one seed must not end a campaign of thousands.
         outcome = Outcome(seed, plan.nodes or 0, 0.0, invariant="harness")

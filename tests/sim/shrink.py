@@ -20,6 +20,7 @@ def shrink(
     nodes: int | None,
     seconds: float,
     members: bool | None = None,
+    mixed: bool | None = None,
     runs_max: int = 400,
     told: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Fault], Outcome]:
@@ -30,7 +31,7 @@ def shrink(
     """
     profile = draw(seed, KINDS, size=nodes)
     faults = draw_all(seed, profile, seconds, members=members)
-    first = run_seed(seed, nodes=nodes, seconds=seconds, faults=faults)
+    first = run_seed(seed, nodes=nodes, seconds=seconds, faults=faults, mixed=mixed)
     if not first.invariant:
         raise ValueError(f"seed {seed} does not fail")
     best = [first]
@@ -41,7 +42,7 @@ def shrink(
         if runs >= runs_max:
             return False
         runs += 1
-        outcome = run_seed(seed, nodes=nodes, seconds=seconds, faults=subset)
+        outcome = run_seed(seed, nodes=nodes, seconds=seconds, faults=subset, mixed=mixed)
         if outcome.invariant != first.invariant:
             return False
         best[0] = outcome

@@ -19,17 +19,16 @@ from typing import Any
 
 import msgpack
 
-from raftbook.core.exchange import Genesis
-from raftbook.core.instrument import InstrumentTerms
 from raftbook.replica import links
 from raftbook.replica.fences import Fence, FenceKind
 from raftbook.replica.membership import Member, Membership, configured
 from tests.sim import files
 from tests.sim.checks import Checks, Violation
-from tests.sim.client import SYMBOLS, Client, Record
+from tests.sim.client import Client, Record
 from tests.sim.clockwork import Clockwork, Spinning
 from tests.sim.faults import KINDS, Fault, draw_faults
 from tests.sim.injector import Injector
+from tests.sim.markets import Market, MixedMarket, PlainMarket
 from tests.sim.members import MemberFaults, draw_member_faults
 from tests.sim.net import Network
 from tests.sim.node import CLIENT_PORT, RAFT_PORT, Host
@@ -84,6 +83,7 @@ class World:
         profile: Profile,
         faults: Sequence[Fault],
         *,
+        mixed: bool,
         verbose: bool = False,
     ) -> None:
         self.seed, self.profile, self.faults = seed, profile, list(faults)
@@ -98,14 +98,12 @@ class World:
         self.lost_disks: set[int] = set()
         self.is_over = self.is_healing = False
         self.node_ids = tuple(range(1, profile.size + 1))
-        self.genesis = Genesis(
-            tuple(
-                InstrumentTerms(each, each.lower(), "eur", "0.01", "1", 1_000, 1, 1_000)
-                for each in SYMBOLS
-            ),
-            (("ann", True), ("bob", False)),
-            profile.limits,
+        self.market: Market = (
+            MixedMarket(seed, profile.limits, self.clockwork)
+            if mixed
+            else PlainMarket(profile.limits)
         )
+        self.genesis = self.market.genesis
         self.network = Network(
             self.clockwork,
             random.Random(f"{seed}/network"),
@@ -116,11 +114,12 @@ class World:
         self._rng = random.Random(f"{seed}/world")
         founders = configured(Member(node_id, **self.address(node_id)) for node_id in self.node_ids)
         self.hosts = [Host(self, node_id, founders) for node_id in self.node_ids]
+        accounts = self.market.accounts
         self.clients = [
-            Client(self, f"c{number}", ("ann", "bob")[number % 2], f"key-{number}")
-            for number in range(1, profile.clients + 1)
+            Client(self, f"c{number + 1}", accounts[number % len(accounts)], f"key-{number + 1}")
+            for number in range(profile.clients)
         ]
-        self.clients.append(Client(self, "c0", "bob", "key-1", twin=self.clients[0]))
+        self.clients.append(Client(self, "c0", accounts[0], "key-1", twin=self.clients[0]))
         self.member_faults = MemberFaults(self)
         self._injector = Injector(self, self.member_faults)
 
@@ -319,6 +318,7 @@ def run_seed(
     faults: Sequence[Fault] | None = None,
     kinds: dict[str, float] | None = None,
     members: bool | None = None,
+    mixed: bool | None = None,
     verbose: bool = False,
 ) -> Outcome:
     """One run; never raises for what the cluster does.
@@ -328,13 +328,15 @@ def run_seed(
         faults: instead of those that the seed draws.
         kinds: fault kinds to draw from, with their weights, instead of all.
         members: whether the membership is changed; the seed decides when None.
+        mixed: whether everything is traded in every way; odd seeds do so when None.
     """
     profile = draw(seed, kinds or KINDS, size=nodes)
+    mixed = seed % 2 == 1 if mixed is None else mixed
     if faults is None:
         faults = draw_all(seed, profile, seconds, members=members)
     outcome = Outcome(seed, profile.size, 0.0)
     with _stage(seed, profile):
-        world = World(seed, profile, faults, verbose=verbose)
+        world = World(seed, profile, faults, mixed=mixed, verbose=verbose)
         try:
             world.run(seconds)
         except Violation as violation:

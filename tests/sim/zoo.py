@@ -57,6 +57,7 @@ class Cage:
         seed: one that catches it: the first that did when the table was made.
         kinds, nodes: where the usual draw meets the defect too seldom, what is drawn instead.
         members: whether the membership is changed.
+        mixed: whether everything is traded in every way.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Cage:
     kinds: dict[str, float] | None = None
     nodes: int | None = None
     members: bool = False
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,14 @@ def opened(cage: Cage) -> Iterator[None]:
 
 def run(cage: Cage, seed: int) -> Outcome:
     """One run as this cage is hunted; the defect lives only inside `opened`."""
-    return run_seed(seed, seconds=SECONDS, kinds=cage.kinds, nodes=cage.nodes, members=cage.members)
+    return run_seed(
+        seed,
+        seconds=SECONDS,
+        kinds=cage.kinds,
+        nodes=cage.nodes,
+        members=cage.members,
+        mixed=cage.mixed,
+    )
 
 
 def hunt(cage: Cage, first: int = 0, count: int = SEEDS_MAX) -> Catch:

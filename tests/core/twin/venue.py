@@ -257,8 +257,9 @@ class Venue(Pegging):
         self.deposited[currency] += sign * amount
         self.add(account.available, currency, sign * amount)
         told = (name, currency, sign * amount, account.available[currency], transfer_id)
-        account.transfers.append((transfer_id, told))
-        account.transfers = account.transfers[-self.limits.transfers_kept :]
+        if transfer_id:
+            account.transfers.append((transfer_id, told))
+            account.transfers = account.transfers[-self.limits.transfers_kept :]
         return self.private(e.BALANCE_CHANGED, *told, 0)
 
     def bust_trade(self, command: Any) -> None:

@@ -1,0 +1,1 @@
+"""`raftbook bench`: how much a cluster does, and how long an order waits for it."""

@@ -1,0 +1,181 @@
+"""The door itself: who may ask what, how often, and of how new a state.
+
+Owns the way of a call from its parameters to its answer, the same for REST and ws-api: key and
+signature, weight, freshness, then the operation. An operation is one function, whichever way the
+call came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from raftbook.core.accounts import Account
+from raftbook.core.exchange import Exchange
+from raftbook.web.binance.desk import Desk
+from raftbook.web.binance.faults import Fault, bad_key, crowded, invalid
+from raftbook.web.binance.history import Tickers
+from raftbook.web.binance.keys import account_of, signer
+from raftbook.web.binance.listen_keys import ListenKeys
+from raftbook.web.binance.markets import Markets
+from raftbook.web.binance.params import Params
+from raftbook.web.context import WebContext
+
+MINUTE_NS: Final = 60_000_000_000
+ADDRESSES_MAX: Final = 10_000
+"""Addresses whose weight is counted apart in one minute; all others share one count."""
+
+
+class Security(IntEnum):
+    """What a call must prove."""
+
+    NONE = 0
+    KEY = 1
+    """It names a key."""
+    SIGNED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operation.
+
+    Attributes:
+        caller: the account that signed it, or whose key it names; None where none is asked for.
+    """
+
+    door: Door
+    params: Params
+    caller: Account | None
+
+    @property
+    def account(self) -> Account:
+        """The caller of an operation that has one."""
+        assert self.caller is not None, "an operation for accounts was called by nobody"
+        return self.caller
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that can be asked for.
+
+    Attributes:
+        act: gives what is written as JSON.
+        is_read: it shows the market or an account, and so must not be stale.
+    """
+
+    act: Callable[[Call], Awaitable[Any]]
+    security: Security = Security.NONE
+    weight: int = 1
+    is_read: bool = True
+
+
+class Door:
+    """What all calls at one node share."""
+
+    def __init__(self, context: WebContext) -> None:
+        self.context = context
+        self.desk = Desk(context)
+        self.markets = Markets(context.queries)
+        self.listen_keys = ListenKeys(context.cluster_secret)
+        self.tickers = Tickers()
+        self.weights = Weights(context.config.bounds.http_weight_per_minute_max)
+
+    @property
+    def exchange(self) -> Exchange:
+        """The live exchange."""
+        return self.context.queries.exchange
+
+    def now_ms(self) -> int:
+        """The node's wall clock."""
+        return self.context.wall_ns() // 1_000_000
+
+    async def perform(
+        self,
+        operation: Operation,
+        params: Params,
+        *,
+        key: str | None,
+        payload: Callable[[], bytes],
+    ) -> Any:
+        """Do what is asked for.
+
+        Args:
+            key: as the client named it.
+            payload: what it signed, asked for only if that matters.
+
+        Raises:
+            Fault: the answer is an error.
+        """
+        caller: Account | None = None
+        if operation.security == Security.SIGNED:
+            secrets = self.context.secrets
+            signed = payload()
+            caller = signer(self.exchange, secrets, key, params, signed, self.now_ms())
+        elif operation.security == Security.KEY:
+            caller = self._named(key)
+        if operation.is_read:
+            await self._freshen(params, key)
+            if caller is not None:
+                caller = self.exchange.accounts.get(caller.name)
+                if caller is None:
+                    raise bad_key()
+        return await operation.act(Call(self, params, caller))
+
+    async def _freshen(self, params: Params, key: str | None) -> None:
+        """Let the state that is read be as new as was asked for."""
+        wish = params.values.get("consistency")
+        if wish is not None:
+            if wish not in ("local", "linearizable"):
+                raise invalid("consistency")
+            if wish == "linearizable":
+                self._named(key)  # a barrier is an entry in the log: strangers write none
+                await self.desk.barrier()
+        self.desk.check_age()
+
+    def _named(self, key: str | None) -> Account:
+        return account_of(self.exchange, self.context.secrets, key)
+
+
+class Weights:
+    """How much each address has asked for in this minute of the node's clock."""
+
+    def __init__(self, weight_max: int) -> None:
+        self.weight_max = weight_max
+        self._minute = -1
+        self._used: dict[str, int] = {}
+
+    def take(self, address: str, weight: int, now_ns: int) -> int:
+        """Count a call; what the address has used of this minute.
+
+        Raises:
+            Fault: more than it may.
+        """
+        minute = now_ns // MINUTE_NS
+        if minute != self._minute:
+            self._minute = minute
+            self._used.clear()
+        used = self._used
+        if address not in used and len(used) >= ADDRESSES_MAX:
+            address = ""
+        used[address] = total = used.get(address, 0) + weight
+        if total > self.weight_max:
+            raise crowded(
+                f"Too much request weight used; current limit is {self.weight_max} request weight "
+                "per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling "
+                "the API."
+            )
+        return total
+
+    def used(self, address: str) -> int:
+        """What an address has used of this minute."""
+        return self._used.get(address, 0)
+
+
+def retry_after_s(fault: Fault, now_ns: int) -> int:
+    """How long somebody who was refused with 429 should wait: for the next minute where weight ran
+    out, else a second."""
+    if "request weight" not in fault.msg:
+        return 1
+    return int(60 - now_ns % MINUTE_NS // 1_000_000_000)

@@ -1,0 +1,173 @@
+"""The server on a real socket: its bounds, and that it ends."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftbook.web.app import PARTS
+from raftbook.web.server import HEAD_BYTES_MAX, WebBounds, WebServer
+from tests.web.house import House, in_the_house
+
+BOUNDS = WebBounds(connections_max=3, request_timeout_s=5.0, idle_timeout_s=5.0)
+Scene = Callable[[House, "Port"], Awaitable[None]]
+
+
+class Port:
+    """Where a server listens."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def say(self, text: bytes) -> tuple[bytes, bytes]:
+        """What is answered to bytes on a connection of their own, till the node ends it."""
+        reader, writer = await self.open()
+        writer.write(text)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return head, body
+
+
+def served(folder: Path, scene: Scene, bounds: WebBounds = BOUNDS) -> None:
+    async def play(house: House) -> None:
+        closed: list[int] = []
+        server = WebServer(house.app, bounds, on_close=[lambda: closed.append(1)])
+        await server.start("127.0.0.1", 0)
+        try:
+            await scene(house, Port(server.port))
+        finally:
+            await server.close()
+        assert closed == [1]
+        with pytest.raises(OSError, match=r"."):
+            await Port(server.port).open()
+
+    in_the_house(folder, play)
+
+
+def test_an_answer_over_a_socket(tmp_path: Path) -> None:
+    async def scene(house: House, port: Port) -> None:
+        request = b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        head, body = await port.say(request)
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert json.loads(body) == {}
+        assert b"x-raftbook-node: 1" in head
+        assert b"x-raftbook-leader: 1" in head
+        assert b"server:" not in head
+
+    served(tmp_path, scene)
+
+
+def test_requests_one_after_the_other_and_at_once_on_one_connection(tmp_path: Path) -> None:
+    async def scene(house: House, port: Port) -> None:
+        reader, writer = await port.open()
+        request = b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+        for count in (1, 3):
+            writer.write(request * count)
+            for _ in range(count):
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert b" 200 " in head
+                assert await reader.readexactly(2) == b"{}"
+        writer.close()
+
+    served(tmp_path, scene)
+
+
+def test_every_other_path_says_which_node_it_is_too(tmp_path: Path) -> None:
+    async def scene(house: House, port: Port) -> None:
+        head, _ = await port.say(b"GET /no/where HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 404")
+        assert b"x-raftbook-node: 1" in head
+
+    served(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\xa2\x01\x02\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_ends_the_connection(tmp_path: Path, text: bytes) -> None:
+    async def scene(house: House, port: Port) -> None:
+        head, _ = await port.say(text)
+        assert head.startswith(b"HTTP/1.1 400") or not head
+
+    bounds = WebBounds(connections_max=3, request_timeout_s=0.3, idle_timeout_s=5.0)
+    served(tmp_path, scene, bounds)
+
+
+def test_a_head_that_does_not_end_is_refused(tmp_path: Path) -> None:
+    async def scene(house: House, port: Port) -> None:
+        text = b"GET /api/v3/ping HTTP/1.1\r\nX: " + b"x" * HEAD_BYTES_MAX
+        head, _ = await port.say(text)
+        assert head.startswith(b"HTTP/1.1 431")
+
+    served(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"GET /api/v3/ping HTT",
+        b"POST /api/v3/order HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+    ],
+)
+def test_a_request_that_does_not_go_on_ends_the_connection(tmp_path: Path, text: bytes) -> None:
+    async def scene(house: House, port: Port) -> None:
+        reader, writer = await port.open()
+        writer.write(text)
+        async with asyncio.timeout(10):
+            try:
+                assert await reader.read() == b""
+            except ConnectionError:
+                pass
+        writer.close()
+
+    bounds = WebBounds(connections_max=3, request_timeout_s=0.2, idle_timeout_s=60.0)
+    served(tmp_path, scene, bounds)
+
+
+def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
+    async def scene(house: House, port: Port) -> None:
+        kept: list[Any] = [await port.open() for _ in range(BOUNDS.connections_max)]
+        for reader, writer in kept:
+            writer.write(b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n{}")
+        head, body = await port.say(b"")
+        assert head.startswith(b"HTTP/1.1 429")
+        assert b"retry-after: 1" in head
+        assert json.loads(body)["code"] == -1003
+        for reader, writer in kept:
+            writer.write(b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.close()
+
+    served(tmp_path, scene)
+
+
+def test_a_port_that_is_taken_is_an_error_of_the_address(tmp_path: Path) -> None:
+    async def scene(house: House, port: Port) -> None:
+        other = WebServer(house.app, BOUNDS)
+        with pytest.raises(OSError, match=r"[Aa]ddress"):
+            await other.start("127.0.0.1", port.port)
+        await other.close()
+
+    served(tmp_path, scene)
+
+
+def test_every_part_is_there_once() -> None:
+    """A part that is there twice would do twice what it does with each entry."""
+    assert len(set(PARTS)) == len(PARTS)
