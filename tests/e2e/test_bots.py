@@ -159,6 +159,7 @@ def test_python_binance_async_and_its_ws_api(
 
     async def scene() -> None:
         client = await AsyncClient.create("carol", "carols secret")
+        client.ws_api.TIMEOUT = 0.2  # else it listens for ten seconds more before it closes
         try:
             order = await client.ws_create_order(
                 symbol="BTCUSD",
@@ -176,7 +177,6 @@ def test_python_binance_async_and_its_ws_api(
             gone = await client.ws_cancel_order(symbol="BTCUSD", orderId=order["orderId"])
             assert gone["status"] == "CANCELED"
             assert (await client.get_account())["accountType"] == "SPOT"
-            client.ws_api.TIMEOUT = 0.1  # else it listens for ten seconds more before it closes
         finally:
             await client.close_connection()
 
