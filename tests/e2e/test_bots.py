@@ -3,6 +3,7 @@ against a real cluster of three, each through another node.
 """
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -220,6 +221,23 @@ def test_the_snippet_of_connect_works_as_pasted(venue: Cluster, library: str) ->
     )
     assert shown.returncode == 0, shown.stderr
     assert "BTC" in shown.stdout
+
+
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+
+
+@pytest.mark.parametrize(("library", "shows"), [("import ccxt", "open"), ("binance", "'NEW'")])
+def test_the_snippets_of_the_readme_trade(venue: Cluster, library: str, shows: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (snippet,) = (
+        block for block in blocks if library in block.splitlines()[0] and ":8001" in block
+    )
+    snippet = snippet.replace(":8001", f":{http_port(venue, 2)}")
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", snippet], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shows in shown.stdout
 
 
 class Trader(threading.Thread):

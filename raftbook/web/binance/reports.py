@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from raftbook.core.conditions import MARKET_TYPES
 from raftbook.core.events import (
     ACCEPTED,
     AUCTION_TRADE,
@@ -122,7 +121,7 @@ def status_of(order: Order) -> str:
     if order.cum_qty and order.cum_qty >= terms[5]:
         return "FILLED"
     kind = terms[4]
-    if kind[2] in _PASSING or (kind[1] in MARKET_TYPES and order.cum_qty):
+    if kind[2] in _PASSING or (terms[6] is None and order.cum_qty):
         return "EXPIRED"
     conditions = conditions_of(terms)
     if conditions is not None and 0 < conditions.expire_time_ns <= order.closed_ns:
