@@ -191,19 +191,19 @@ def commission(market: Market, event: Event, *, is_taker: bool) -> str:
 
 
 def canceled(
-    market: Market, story: Story, time_ns: int, *, cum_notional: int, name: str | None = None
+    market: Market, story: Story, time_ns: int, *, amount: str, name: str | None = None
 ) -> Json:
     """The answer to a cancel of an order.
 
     Args:
-        cum_notional: of all its trades, which the event does not tell.
+        amount: of all its trades, which the event does not tell.
         name: what the client calls the cancel.
     """
     document = placed(market, story, time_ns)
     document["origClientOrderId"] = document["clientOrderId"]
     if name is not None:
         document["clientOrderId"] = name
-    document["cummulativeQuoteQty"] = market.amount.text(cum_notional)
+    document["cummulativeQuoteQty"] = amount
     del document["workingTime"]
     return document
 
