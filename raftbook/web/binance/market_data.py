@@ -14,7 +14,7 @@ from raftbook.core.events import AUCTION_TRADE, Event
 from raftbook.core.types import Side
 from raftbook.gateway.market_queries import levels
 from raftbook.web.binance.door import Call
-from raftbook.web.binance.faults import Fault, invalid
+from raftbook.web.binance.faults import Fault
 from raftbook.web.binance.figures import ZERO
 from raftbook.web.binance.history import INTERVALS, bar_row, chart, day_document
 from raftbook.web.binance.markets import Json, Market, milliseconds
@@ -239,7 +239,7 @@ async def day_ticker(call: Call) -> Any:
     door = call.door
     sort = call.params.text("type") or "FULL"
     if sort not in ("FULL", "MINI"):
-        raise invalid("type")
+        raise Fault(400, -1139, "Invalid ticker type.")
     some, is_list = chosen(call)
     now_ns = door.exchange.now_ns
     rows = [

@@ -311,11 +311,12 @@ async def amend(call: Call) -> Json:
     new_qty = params.count("newQty", market.qty, "LOT_SIZE")
     if new_qty is None:
         raise invalid("newQty")
-    if params.text("newClientOrderId") is not None:
-        raise not_required("newClientOrderId")  # a name of ours stays with its order
+    new_name = params.client_id("newClientOrderId")
     order = await own_order(call, order_id, name)
     if order is None or is_elsewhere(market, order):
         raise no_order()
+    if new_name not in (None, order.terms[2]):
+        raise not_required("newClientOrderId")  # an order keeps the name it was entered with
     if new_qty >= order.terms[5]:
         raise Fault(400, -2038, "Order amend (quantity increase) is not supported.")
     if new_qty <= order.cum_qty:
