@@ -116,14 +116,15 @@ async def try_order(call: Call) -> Json:
 def commission_rates(market: Market) -> Json:
     """Fees as fractions of the amount; the engine counts hundred-thousandths."""
     return {
-        "maker": _rate(market.terms.maker_fee),
-        "taker": _rate(market.terms.taker_fee),
-        "buyer": _rate(0),
-        "seller": _rate(0),
+        "maker": fee_rate(market.terms.maker_fee),
+        "taker": fee_rate(market.terms.taker_fee),
+        "buyer": ZERO,
+        "seller": ZERO,
     }
 
 
-def _rate(fee: int) -> str:
+def fee_rate(fee: int) -> str:
+    """A fee of the engine as a fraction, eight places."""
     sign = "-" if fee < 0 else ""
     return f"{sign}0.{abs(fee):05d}000"
 
