@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from raftbook.core.commands import list_instrument, new_order
+from raftbook.core.commands import list_instrument, new_order, place_order, place_peg
 from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.types import Settlement, Side
+from raftbook.core.types import OrderType, PegReference, Settlement, Side, TimeInForce
 from tests.web.house import House, in_the_house
 
 BTC = {"symbol": "BTCUSD"}
@@ -179,6 +179,35 @@ def test_orders_of_the_native_port_are_shown_too(tmp_path: Path) -> None:
         assert (row["clientOrderId"], row["origQty"]) == ("", "1.00000000")
         gone = await house.signed("DELETE", "/order", orderId=row["orderId"], **BTC)
         assert gone.body["status"] == "CANCELED"
+
+    in_the_house(tmp_path, scene)
+
+
+def test_orders_that_binance_does_not_know_are_shown(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.sell("1", "100", "bob")
+        await house.native(
+            "alice",
+            place_order("BTC-USD", Side.BUY, 3_000, None, ord_type=OrderType.MARKET_TO_LIMIT),
+            place_peg(
+                "BTC-USD", Side.BUY, 1_000, PegReference.PRIMARY, offset=-5, limit_price=10_000
+            ),
+            place_order(
+                "BTC-USD", Side.BUY, 1_000, 9_000, time_in_force=TimeInForce.DAY, min_qty=0
+            ),
+        )
+        rows = (await house.signed("GET", "/openOrders")).body
+        assert [(row["type"], row["timeInForce"], row["status"]) for row in rows] == [
+            ("MARKET_TO_LIMIT", "GTC", "PARTIALLY_FILLED"),
+            ("PEGGED", "GTC", "NEW"),
+            ("LIMIT", "GTC", "NEW"),
+        ]
+        assert rows[0]["price"] == "100.00000000"
+        gone = await house.signed("DELETE", "/openOrders", **BTC)
+        assert {row["status"] for row in gone.body} == {"CANCELED"}
+        for row in rows:
+            seen = await house.signed("GET", "/order", orderId=row["orderId"], **BTC)
+            assert seen.body["status"] == "CANCELED"
 
     in_the_house(tmp_path, scene)
 
