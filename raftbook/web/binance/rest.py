@@ -57,8 +57,8 @@ class Rest:
             extra = self._when_refused(fault)
         except asyncio.CancelledError:
             # The node stops, and waits for nobody any more; this answer is the end of the task.
-            fault = unknown_outcome()
-            status, body = fault.status, _encode(fault.document())
+            late = unknown_outcome()
+            status, body = late.status, _encode(late.document())
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             status, body = 500, _encode({"code": -1000, "msg": "This node failed; see its log."})
