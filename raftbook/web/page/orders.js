@@ -41,6 +41,8 @@ export function start() {
   on("tape", () => state.orders.length && ask(Math.max(SOON_MS, TRADED_MS - (performance.now() - askedAt))));
   on("orders account", drawOrders);
   on("fills account symbol", drawFills);
+  tell("orders");
+  tell("fills");
   ask(0);
 }
 
