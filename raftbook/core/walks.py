@@ -73,33 +73,44 @@ def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -
             notional += taken * level.price
             qty -= taken
             continue
+        hidden = 0
         for maker in level:
-            taken = min(maker.leaves_qty, qty)
             if mode != _NONE and maker.account.group is account.group:
                 if mode == _CANCEL_OLDEST:
                     continue
                 if mode != _DECREMENT:
                     return notional
+                qty -= min(maker.leaves_qty, qty)
             else:
+                taken = min(maker.shown_qty(), qty)
                 notional += taken * level.price
-            qty -= taken
+                qty -= taken
+                hidden += maker.leaves_qty - maker.shown_qty()
             if qty <= 0:
                 break
+        taken = min(hidden, qty)  # it comes behind all that stood there, own orders included
+        notional += taken * level.price
+        qty -= taken
     return notional
 
 
 def _open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:
-    """What a taker could get at one level, exact up to `enough`, and whether it ends there."""
+    """What a taker could get at one level, exact up to `enough`, and whether it ends there.
+
+    An own order at which it ends keeps it from what icebergs hide: that comes behind all that stood
+    in the queue.
+    """
     if mode == _NONE and not level.icebergs:
         return level.qty, False
-    found = 0
+    found = shown = 0
     for maker in level:
         if mode != _NONE and maker.account.group is account.group:
             if mode != _CANCEL_OLDEST:
-                return found, True
+                return shown, True
             continue
         found += maker.leaves_qty
-        if found >= enough:
+        shown += maker.shown_qty()
+        if shown >= enough:
             break
     return found, False
 

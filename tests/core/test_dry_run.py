@@ -12,6 +12,7 @@ from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
+from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
 from tests.core.flow import EFFORT
@@ -185,3 +186,48 @@ def test_a_quote_amount_buys_and_sells_exactly_the_lots_it_became() -> None:
                 if ended_by(events) != Reject.FILL_LIMIT:
                     assert sum(qty for *_, qty in done) == lots, events
     assert len(seen) == 2, seen
+
+
+def one_queue(chooser: random.Random) -> list[Command]:
+    """Icebergs and own orders of "d" in a short queue of sells."""
+    orders: list[Command] = []
+    for _ in range(chooser.randint(2, 5)):
+        qty = chooser.randint(1, 5)
+        display_qty = chooser.choice((0, min(qty, chooser.randint(1, 2))))
+        price = chooser.choice((1, 1, 2))
+        orders.append(c.place_order("A", Side.SELL, qty, price, display_qty=display_qty))
+    return orders
+
+
+def test_what_an_iceberg_hides_comes_behind_an_own_order() -> None:
+    """Of one queue: few orders, so that the taker ends inside it again and again."""
+    chooser = random.Random(6)
+    genesis = GENESIS._replace(limits=Limits())
+    seen = Counter[tuple[int, bool]]()
+    for _ in range(150 * EFFORT):
+        exchange = Exchange(genesis)
+        opening = [(c.NO_SESSION, seq, (c.open_session(who, who),)) for seq, who in enumerate("ad")]
+        exchange.apply(Entry(1, 10**18, tuple(opening)))
+        entries = [((chooser.choice((1, 1, 2)), 0, (each,)),) for each in one_queue(chooser)]
+        for index, ((session_id, _, commands),) in enumerate(entries, 2):
+            exchange.apply(Entry(index, 10**18, ((session_id, index, commands),)))
+        value = export_state(exchange)
+        for mode in SelfTradePrevention:
+            for qty in range(1, 7):
+                order = {"symbol": "A", "side": Side.BUY, "order_qty": qty, "price": 2}
+                found = {}
+                for time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+                    command = c.place_order(
+                        **order,  # type: ignore[arg-type]
+                        time_in_force=time_in_force,
+                        self_trade_prevention=mode,
+                    )
+                    market = restore_state(genesis, value)
+                    entry = Entry(market.applied_index + 1, 10**18, ((2, 99, (command,)),))
+                    found[time_in_force] = market.apply(entry)[-1][4]
+                ioc, fok = found[TimeInForce.IOC], found[TimeInForce.FOK]
+                fills = had_at_once(ioc) == qty
+                seen[mode, fills] += 1
+                assert (ended_by(fok) == -1) == fills, (mode, qty, ioc, fok)
+                assert trades(fok) == (trades(ioc) if fills else []), (mode, qty)
+    assert len(seen) == 2 * len(SelfTradePrevention), seen

@@ -158,19 +158,36 @@ class Matching(Money):
 
     # ----------------------------------------------------------------------------------- dry runs
 
+    def walk(
+        self, account: str, symbol: str, side: int, stp: int, limit: int | None
+    ) -> Iterator[tuple[TwinOrder, int, bool]]:
+        """(order, lots, whether it is kept off) of each meeting, in order, of a taker that is
+        large enough; slice by slice, and what an iceberg shows next stands at the back."""
+        anchor = self.reference(symbol)
+        makers = self.crossing(symbol, side, limit)
+        for price in dict.fromkeys(maker.price for maker in makers):
+            if self.too_far(symbol, anchor, price):
+                return
+            queue = [(each, each.visible(), each.leaves) for each in makers if each.price == price]
+            while queue:
+                maker, shown, leaves = queue.pop(0)
+                if self.keeps_off(stp, account, maker):
+                    if stp != Stp.CANCEL_OLDEST:
+                        yield maker, leaves, True
+                    continue
+                yield maker, shown, False
+                if leaves > shown:
+                    left = leaves - shown
+                    queue.append((maker, min(maker.conditions.display_qty, left), left))
+
     def reachable(
         self, account: str, symbol: str, side: int, stp: int, limit: int | None
-    ) -> Iterator[TwinOrder]:
-        """The orders it would trade with, in order, if it were large enough."""
-        anchor = self.reference(symbol)
-        for maker in self.crossing(symbol, side, limit):
-            if self.too_far(symbol, anchor, maker.price):
+    ) -> Iterator[tuple[TwinOrder, int]]:
+        """What it would trade, in order, before anything ends or shrinks it."""
+        for maker, lots, is_own in self.walk(account, symbol, side, stp, limit):
+            if is_own:
                 return
-            if self.keeps_off(stp, account, maker):
-                if stp == Stp.CANCEL_OLDEST:
-                    continue
-                return
-            yield maker
+            yield maker, lots
 
     def dry_run(self, order: TwinOrder, limit: int | None, wanted: int) -> tuple[bool, bool]:
         """(whether `wanted` lots can be had at once, whether that takes too many slices)."""
@@ -187,7 +204,7 @@ class Matching(Money):
             slices += sum(maker.slices() for maker in level)
             if self.version >= 2 and slices > self.limits.fills_max:
                 return False, True
-            found += sum(maker.leaves for maker in level if maker in partners)
+            found += sum(lots for maker, lots in partners if maker.price == price)
             stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
                 self.are_one(order.account, maker.account) for maker in level
             )
@@ -204,17 +221,17 @@ class Matching(Money):
         makers = list(self.reachable(account, wish.symbol, wish.side, wish.stp, limit))
         rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
         taken: list[tuple[TwinOrder, int]] = []
-        for price in dict.fromkeys(maker.price for maker in makers):
+        for price in dict.fromkeys(maker.price for maker, _ in makers):
             if price < 1:
                 break
-            level = [maker for maker in makers if maker.price == price]
-            open_qty = sum(maker.leaves for maker in level)
+            level = [(maker, lots) for maker, lots in makers if maker.price == price]
+            open_qty = sum(lots for _, lots in level)
             lots = min(open_qty, room, rest // price)
             rest -= lots * price
             room -= lots
             left = lots
-            for maker in level:
-                taken.append((maker, min(left, maker.leaves)))
+            for maker, offered in level:
+                taken.append((maker, min(left, offered)))
                 left -= taken[-1][1]
             if lots < open_qty:
                 break
