@@ -93,6 +93,7 @@ function estimate(terms, book, isMarket) {
   const isBuy = form.side.value === "BUY";
   const limit = isMarket ? null : unit(terms.tick_size).count(form.price.value);
   if (!isMarket && limit === null) return "";
+  if (book.phase !== "continuous") return isMarket ? "" : "Waits in the book: nothing trades now.";
   let left = lots;
   let notional = 0;
   for (const [price, size] of isBuy ? book.asks : book.bids) {
