@@ -1,8 +1,11 @@
 """What a dry run finds is what trading does: fill or kill, minimum quantities and quote amounts."""
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,8 +18,9 @@ from raftbook.core.exchange import Exchange
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
 from tests.core.flow import EFFORT
+from tests.core.pair import Pair
 from tests.core.venue_flow import random_entries
-from tests.core.venue_market import GENESIS, PRICES
+from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LIMITS, PRICES, START_NS
 from tests.core.venue_profiles import EVERYTHING, SETTLING, SLICING, Profile
 
 SYMBOLS = ("A", "B", "Q", "F", "K")
@@ -185,3 +189,56 @@ def test_a_quote_amount_buys_and_sells_exactly_the_lots_it_became() -> None:
                 if ended_by(events) != Reject.FILL_LIMIT:
                     assert sum(qty for *_, qty in done) == lots, events
     assert len(seen) == 2, seen
+
+
+QUEUE = {
+    "other": {"order_qty": 2},
+    "other iceberg": {"order_qty": 4, "display_qty": 1},
+    "own": {"order_qty": 2},
+    "own iceberg": {"order_qty": 3, "display_qty": 2},
+}
+"""What may stand in a queue before a taker of account "a"; "other" is of account "b"."""
+ROOMY = GENESIS._replace(limits=LIMITS._replace(fills_max=99))
+
+
+class Queue:
+    """Engine and twin with such a queue of sells at 1, and 2 more lots of "b" at 2 behind it."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._pair = Pair(ROOMY)
+        for entry in FIRST_ENTRIES:
+            self._pair.apply(entry)
+        for number, name in enumerate((*names, "other")):
+            price = 1 if number < len(names) else 2
+            order = c.place_order("A", Side.SELL, price=price, **QUEUE[name])
+            session_id = 2 if name.startswith("own") else 4
+            self._pair.apply(Entry(number + 4, START_NS, ((session_id, number + 2, (order,)),)))
+        self._value = export_state(self._pair.engine)
+
+    def ask(self, order: Command) -> list[Event]:
+        """What an order of "a" would bring about; of short queues the twin says the same."""
+        entry = Entry(len(self.names) + 5, START_NS, ((2, 90, (order,)),))
+        told: list[Event] = restore_state(ROOMY, self._value).apply(entry)[0][4]
+        if len(self.names) < 3:
+            assert told == copy.deepcopy(self._pair.twin).apply(entry)[0][4], (self.names, order)
+        return told
+
+
+@pytest.mark.parametrize("mode", list(SelfTradePrevention))
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_every_short_queue_is_foreseen_as_it_trades(mode: SelfTradePrevention, length: int) -> None:
+    """An iceberg stands behind an own order once its slice is gone: then the walk ends before it
+    gives the next one. That took a simulated cluster to come upon."""
+    buy = partial(c.place_order, "A", Side.BUY, price=2, self_trade_prevention=mode)
+    for names in product(QUEUE, repeat=length):
+        queue = Queue(names)
+        most = queue.ask(buy(order_qty=6, time_in_force=TimeInForce.IOC))
+        for qty in range(1, 7):
+            ioc = queue.ask(buy(order_qty=qty, time_in_force=TimeInForce.IOC))
+            fok = queue.ask(buy(order_qty=qty, time_in_force=TimeInForce.FOK))
+            enough = had_at_once(ioc) == qty
+            assert trades(fok) == (trades(ioc) if enough else []), (names, qty)
+            least = queue.ask(buy(order_qty=6, min_qty=qty, time_in_force=TimeInForce.IOC))
+            enough = had_at_once(most) >= qty
+            assert trades(least) == (trades(most) if enough else []), (names, qty)

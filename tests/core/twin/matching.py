@@ -172,6 +172,20 @@ class Matching(Money):
                 return
             yield maker
 
+    def open_at(
+        self, account: str, stp: int, level: list[TwinOrder], partners: list[TwinOrder]
+    ) -> list[tuple[TwinOrder, int]]:
+        """What each partner on a level gives before the taker is emptied or ends: where the walk
+        ends at an own order, what an iceberg hides comes too late."""
+        ends = any(
+            self.keeps_off(stp, account, maker) and stp != Stp.CANCEL_OLDEST for maker in level
+        )
+        return [
+            (maker, maker.visible() if ends else maker.leaves)
+            for maker in level
+            if maker in partners
+        ]
+
     def dry_run(self, order: TwinOrder, limit: int | None, wanted: int) -> tuple[bool, bool]:
         """(whether `wanted` lots can be had at once, whether that takes too many slices)."""
         anchor = self.reference(order.symbol)
@@ -187,7 +201,7 @@ class Matching(Money):
             slices += sum(maker.slices() for maker in level)
             if self.version >= 2 and slices > self.limits.fills_max:
                 return False, True
-            found += sum(maker.leaves for maker in level if maker in partners)
+            found += sum(qty for _, qty in self.open_at(order.account, order.stp, level, partners))
             stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
                 self.are_one(order.account, maker.account) for maker in level
             )
@@ -201,20 +215,23 @@ class Matching(Money):
     def lots_for_amount(self, account: str, wish: Wish) -> list[tuple[TwinOrder, int]]:
         """How many lots of each maker a quote amount takes."""
         limit = self.taker_limit(wish.symbol, wish.side, None)
+        near = self.crossing(wish.symbol, wish.side, limit)
         makers = list(self.reachable(account, wish.symbol, wish.side, wish.stp, limit))
         rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
         taken: list[tuple[TwinOrder, int]] = []
         for price in dict.fromkeys(maker.price for maker in makers):
             if price < 1:
                 break
-            level = [maker for maker in makers if maker.price == price]
-            open_qty = sum(maker.leaves for maker in level)
+            level = self.open_at(
+                account, wish.stp, [maker for maker in near if maker.price == price], makers
+            )
+            open_qty = sum(qty for _, qty in level)
             lots = min(open_qty, room, rest // price)
             rest -= lots * price
             room -= lots
             left = lots
-            for maker in level:
-                taken.append((maker, min(left, maker.leaves)))
+            for maker, qty in level:
+                taken.append((maker, min(left, qty)))
                 left -= taken[-1][1]
             if lots < open_qty:
                 break

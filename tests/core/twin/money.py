@@ -137,7 +137,8 @@ class Money(Base):
             return sum(maker.price * qty for maker, qty in self.lots_for_amount(account, wish))
         paid, rest = 0, wish.qty
         anchor = self.reference(wish.symbol)
-        for maker in self.crossing(wish.symbol, wish.side, limit):
+        near = self.crossing(wish.symbol, wish.side, limit)
+        for maker in near:
             if self.too_far(wish.symbol, anchor, maker.price):
                 break
             is_own = self.keeps_off(wish.stp, account, maker)
@@ -145,7 +146,11 @@ class Money(Base):
                 break
             if is_own and wish.stp == Stp.CANCEL_OLDEST:
                 continue
-            qty = min(rest, maker.leaves)
+            ends = wish.stp in (Stp.CANCEL_NEWEST, Stp.CANCEL_BOTH) and any(
+                each.price == maker.price and self.keeps_off(wish.stp, account, each)
+                for each in near
+            )
+            qty = min(rest, maker.visible() if ends else maker.leaves)
             if not is_own:
                 paid += qty * maker.price
             rest -= qty  # DECREMENT: lots that meet an own order are gone, and the walk goes on
