@@ -81,6 +81,7 @@ SOURCES := $(shell find raftbook cli -name '*.py')
 $(COMPILED_VENV)/.environment: pyproject.toml
 	$(build-venv)
 	@$(COMPILED_VENV)/bin/python -m pip install $(QUIET) '.[dev]'
+	@$(COMPILED_VENV)/bin/python -m pip install $(QUIET) --no-deps --force-reinstall python-binance
 	@touch $@
 
 $(COMPILED_VENV)/.installed: $(COMPILED_VENV)/.environment setup.py $(SOURCES)
