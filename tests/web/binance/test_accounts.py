@@ -3,7 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from raftbook.core.commands import list_instrument, new_order, place_order, place_peg
+from raftbook.core.commands import (
+    list_instrument,
+    new_order,
+    place_order,
+    place_peg,
+    set_api_key,
+)
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, PegReference, Settlement, Side, TimeInForce
 from tests.web.house import House, in_the_house
@@ -222,7 +228,7 @@ def test_listen_keys(tmp_path: Path) -> None:
         key = (await ask("POST")).body["listenKey"]
         assert (await ask("POST")).body["listenKey"] == key
         assert (await ask("PUT", key)).body == {}
-        assert (await ask("PUT", key, "bob")).code == -1125
+        assert (await ask("PUT", key, "poor")).code == -1125
         house.door.now += 3_600
         assert (await ask("PUT", key)).code == -1125
         other = (await ask("POST")).body["listenKey"]
@@ -231,5 +237,10 @@ def test_listen_keys(tmp_path: Path) -> None:
         assert (await ask("DELETE", other)).code == -1125
         assert (await ask("PUT")).code == -1102
         assert (await ask("POST", account="nobody")).code == -2015
+        # Whoever knows the name of an account that has a secret does not hear its events for it.
+        assert (await ask("POST", account="bob")).code == -1102
+        assert "listenKey" in (await house.signed("POST", "/userDataStream", "bob")).body
+        await house.native("bob", set_api_key("bob", "bobs-key", "shh"))
+        assert "listenKey" in (await ask("POST", account="bobs-key")).body
 
     in_the_house(tmp_path, scene)
