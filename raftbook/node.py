@@ -288,14 +288,16 @@ class Node:
             driver.wake()
 
         def on_connected(peer_id: int) -> None:
-            _log.info("connected to %s", self._name_of(peer_id))
+            extra = {"event": "peer_connected", "fields": {"peer_id": peer_id}}
+            _log.info("connected to %s", self._name_of(peer_id), extra=extra)
             card = self._links.card(peer_id)
             assert card is not None, f"connected to node {peer_id}, which has no card"
             replica.connected(peer_id, engine_version=card.engine_version)
             driver.wake()
 
         def on_disconnected(peer_id: int) -> None:
-            _log.info("lost %s", self._name_of(peer_id))
+            extra = {"event": "peer_lost", "fields": {"peer_id": peer_id}}
+            _log.info("lost %s", self._name_of(peer_id), extra=extra)
             replica.disconnected(peer_id)
 
         return PeerLinks(

@@ -77,6 +77,14 @@ def follow_members(replica: Replica, links: PeerLinks) -> None:
                 committed.index,
                 list(committed.voter_ids),
                 list(committed.learner_ids),
+                extra={
+                    "event": "members",
+                    "fields": {
+                        "index": committed.index,
+                        "voters": list(committed.voter_ids),
+                        "learners": list(committed.learner_ids),
+                    },
+                },
             )
 
     replica.on_members.append(update)

@@ -25,6 +25,8 @@ from benchmarks.rivals.servers import (
 )
 
 CONNECTIONS = 64
+"""Of 16 to 128 it did most from this many on."""
+
 START_S = 30.0
 PACKAGE = "postgresql"
 PLACES = ("/usr/lib/postgresql/*/bin/{}", "/usr/local/pgsql/bin/{}")

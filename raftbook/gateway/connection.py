@@ -151,7 +151,9 @@ class ClientConnection(asyncio.Protocol):
         stalled_at = self._outbox.stalled_at
         stalled_s = 0.0 if stalled_at is None else loop.time() - stalled_at
         if stalled_s >= idle_max_s:
-            _log.warning("client %s does not read, connection dropped", self._caller.address)
+            address = self._caller.address
+            extra = {"event": "slow_client", "fields": {"client": address}}
+            _log.warning("client %s does not read, connection dropped", address, extra=extra)
             self._transport.abort()
             return
         wait_s = idle_max_s - max(idle_s, stalled_s)

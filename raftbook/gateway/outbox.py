@@ -211,6 +211,7 @@ class Outbox:
         return None
 
     def _drop(self) -> None:
-        _log.warning("client %s reads too slowly, connection dropped", self._address)
+        extra = {"event": "slow_client", "fields": {"client": self._address}}
+        _log.warning("client %s reads too slowly, connection dropped", self._address, extra=extra)
         self.give_up()
         self._transport.abort()

@@ -26,7 +26,7 @@ from raftbook.core.types import Reject
 from raftbook.core.versions import ENGINE_VERSION
 from raftbook.ops.event_names import EVENT_NAMES
 from raftbook.ops.loop_lag import LoopLag
-from raftbook.ops.readiness import obstacles
+from raftbook.ops.readiness import known_leader, obstacles
 from raftbook.ops.tally import Tally
 from raftbook.replica.fences import FenceKind
 from raftbook.replica.meter import Histogram
@@ -40,6 +40,8 @@ NOTED: Final = (
     "snapshot_refused", "forward_refused", "no_majority", "fenced",
 )  # fmt: skip
 """Events of note that are shown as 0 before they happen, so that an alert sees the first one."""
+NOT_LOGGED: Final = ("no_leader", "overloaded", "outcome_unknown", "not_ready")
+"""Why a request got no place in the log, shown as 0 likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class NodeCollector(Collector):
         role = "" if replica.fence is not None else raft.role
         yield _gauges("role", "1 for the role.", "role", {each: each == role for each in ROLES})
         yield _gauge("term", "Raft term.", raft.term)
-        leader_id = 0 if replica.fence is not None else raft.leader_id or 0
+        leader_id = 0 if replica.fence is not None else known_leader(replica) or 0
         yield _gauge("leader_id", "Who leads as far as known here, 0 for nobody.", leader_id)
         yield _gauge("commit_index", "Last entry known to be committed.", raft.commit_index)
         yield _gauge("applied_index", "Last entry applied.", raft.applied_index)
@@ -165,7 +167,8 @@ class NodeCollector(Collector):
         yield _counters("events", "Events of the market since the start.", "kind", kinds)
         rejects = {Reject(code).name.lower(): count for code, count in tally.rejects.items()}
         yield _counters("rejects", "Commands that the exchange refused.", "code", rejects)
-        refusals = {code.name.lower(): count for code, count in sources.replica.refusals.items()}
+        refusals = dict.fromkeys(NOT_LOGGED, 0)
+        refusals |= {code.name.lower(): n for code, n in sources.replica.refusals.items()}
         yield _counters(
             "not_logged",
             "Requests that got no place in the log, or not for sure.",

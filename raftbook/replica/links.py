@@ -345,7 +345,8 @@ class _Outgoing(_Link):
             return
         transport.write(b"".join([frame(pack(message)) for message in messages]))
         if transport.get_write_buffer_size() > self._links.settings.buffer_bytes_max:
-            _log.warning("node %d reads too slowly, connection dropped", self._peer_id)
+            extra = {"event": "slow_peer", "fields": {"peer_id": self._peer_id}}
+            _log.warning("node %d reads too slowly, connection dropped", self._peer_id, extra=extra)
             self.drop()
 
 

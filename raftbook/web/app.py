@@ -28,7 +28,6 @@ PARTS: Final[tuple[Part, ...]] = (
     cluster.routes,
     market_view.routes,
     live.routes,
-    front.routes,
     page.routes,
 )
 """Asked in order: a route of an earlier part hides an equal one of a later part."""

@@ -81,7 +81,7 @@ def _row(member: Row, status: Row | None, own: Row) -> Row:
         "term": told.get("term"),
         "leader_id": told.get("leader_id"),
         "commit_index": told.get("commit_index"),
-        "applied_index": told.get("applied_index", member["match_index"]),
+        "applied_index": told.get("applied_index", member["match_index"] or None),
         "lag": told.get("lag"),
         "snapshot_index": told.get("snapshot_index"),
         "digest": told.get("digest"),

@@ -84,7 +84,7 @@ def test_place_order_knows_no_pegged_order() -> None:
 def test_a_page_of_moves_goes_on_from_a_snapshot_as_without_one() -> None:
     """The flows stop in the midst of pages; there every entry is taken through a snapshot."""
     between_pages = 0
-    for seed in range(3 * EFFORT):
+    for seed in range(6 * EFFORT):
         here, there = Exchange(venue_market.GENESIS), Exchange(venue_market.GENESIS)
         for entry in venue_flow.random_entries(seed, 150, PEGGING):
             there = restore_state(venue_market.GENESIS, export_state(there))

@@ -154,10 +154,10 @@ class Flow(OrderTalk):
         if kind == "phase":
             phases = (3,) * 9 + (Phase.AUCTION, Phase.AUCTION, Phase.PRE_OPEN, 4, 5, 0)
             ends = (Phase.CLOSED,) * 3 if symbol == "C" else ()
-            return c.set_phase(symbol, choose((*phases, *ends)))
+            return (c.SET_PHASE, symbol, int(choose((*phases, *ends))))
         if kind == "call":
             then = choose((Phase.CONTINUOUS,) * 6 + (4, 6 if symbol == "C" else 3))
-            return c.call_auction(symbol, until_ns=self.expire(choose), then=then)
+            return (c.CALL_AUCTION, symbol, self.expire(choose), int(then))
         if kind == "money":
             say = choose((c.deposit, c.deposit, c.withdraw))
             amounts = (20, 5, 100, 1, 7, 0, -1, 10**6, BIG)
@@ -210,7 +210,7 @@ class Flow(OrderTalk):
         sorts = ("list", "list", "amend", "amend", "other", "close", "clear", "delete", "delete")
         sort = choose((*sorts, "create"))
         if sort == "list":
-            return c.list_instrument(terms, choose((3, 3, 3, 1, 2, 4, 0)))
+            return (c.LIST_INSTRUMENT, *terms, choose((3, 3, 3, 1, 2, 4, 0)))
         if sort == "amend":
             return c.amend_instrument(terms)
         if sort == "other":

@@ -13,6 +13,7 @@ from raftbook.core.types import (
     OrderType,
     PegReference,
     PostOnly,
+    SelfTradePrevention,
     Side,
     TimeInForce,
     TrailUnit,
@@ -92,7 +93,7 @@ class OrderTalk:
         price: int | None = choose(PRICES[symbol])
         order: dict[str, Any] = {
             "client_order_id": choose(("",) * 16 + ("x", "y", "z", "w", "v")),
-            "self_trade_prevention": choose(self.profile.modes),
+            "self_trade_prevention": SelfTradePrevention(choose(self.profile.modes)),
         }
         if sort in ("ioc", "fok", "gtd", "day", "at_auction"):
             order["time_in_force"] = {
@@ -135,6 +136,7 @@ class OrderTalk:
         elif sort in STOPS:
             price = self._stop(choose, sort, symbol, price, order)
         if sort in PLAIN and choose((False, True)):
+            order = {name: True if name == "post_only" else it for name, it in order.items()}
             return c.new_order(symbol, choose((Side.BUY, Side.SELL)), qty, price, **order)
         return c.place_order(symbol, choose((Side.BUY, Side.SELL)), qty, price, **order)
 
@@ -142,16 +144,17 @@ class OrderTalk:
         order: dict[str, Any] = {}
         self._times(choose, order)
         symbol = choose(self.profile.symbols)
-        return c.place_peg(
+        peg = c.place_peg(
             symbol,
             choose((Side.BUY, Side.SELL)),
             choose((1, 2, 3, 4)),
-            choose((*PegReference, *PegReference, *PegReference, 0)),
+            choose((*PegReference, *PegReference, *PegReference)),
             offset=choose((0, 0, 1, -1, 2, -2, 0)),
             limit_price=choose((None, *PRICES[symbol])),
             client_order_id=choose(("",) * 6 + ("x", "y")),
             **order,
         )
+        return choose((peg,) * 9 + ((*peg[:7], 0, *peg[8:]),))
 
     def _stop(
         self, choose: Choose, sort: str, symbol: str, price: int | None, order: dict[str, Any]
@@ -229,7 +232,7 @@ class OrderTalk:
             stop_client_order_id=choose(("",) * 6 + ("z", "v", "x")),
             post_only=choose((PostOnly.NO,) * 4 + (PostOnly.REJECT, PostOnly.REPRICE)),
             display_qty=choose((0, 0, 0, 1, 2)),
-            self_trade_prevention=choose(self.profile.modes),
+            self_trade_prevention=SelfTradePrevention(choose(self.profile.modes)),
             **order,
         )
 

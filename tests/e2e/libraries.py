@@ -11,8 +11,9 @@ with warnings.catch_warnings():
     from binance.error import ClientError
     from binance.exceptions import BinanceAPIException
     from binance.spot import Spot
+    from binance.websocket.spot.websocket_stream import SpotWebsocketStreamClient
     from binance.ws.reconnecting_websocket import ReconnectingWebsocket
-    from binance_sdk_spot.spot import ConfigurationRestAPI
+    from binance_sdk_spot.spot import ConfigurationRestAPI, ConfigurationWebSocketStreams
     from binance_sdk_spot.spot import Spot as SdkSpot
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "Client",
     "ClientError",
     "ConfigurationRestAPI",
+    "ConfigurationWebSocketStreams",
     "DepthCacheManager",
     "ReconnectingWebsocket",
     "SdkSpot",
     "Spot",
+    "SpotWebsocketStreamClient",
     "ccxt",
 ]

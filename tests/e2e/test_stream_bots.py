@@ -5,6 +5,7 @@ against a real cluster of three, also while the leader is killed.
 import asyncio
 import contextlib
 import json
+import queue
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, running_cluster
 from tests.e2e.libraries import (
     AsyncClient,
     BinanceSocketManager,
+    ConfigurationWebSocketStreams,
     DepthCacheManager,
     ReconnectingWebsocket,
+    SdkSpot,
+    SpotWebsocketStreamClient,
     ccxt,
 )
 from tests.e2e.test_bots import SYMBOL, http_port
@@ -266,6 +270,38 @@ def test_python_binance_keeps_the_book(venue: Cluster, monkeypatch: pytest.Monke
                     return True
 
                 await until(is_equal)
+
+    asyncio.run(scene())
+
+
+def test_binance_connector_hears_the_market(venue: Cluster) -> None:
+    heard: queue.Queue[Any] = queue.Queue()
+    client = SpotWebsocketStreamClient(
+        stream_url=f"ws://{HOST}:{http_port(venue, 2)}",
+        on_message=lambda _, text: heard.put(json.loads(text)),
+    )
+    try:
+        client.book_ticker(symbol="btcusd", id=7)
+        assert heard.get(timeout=PATIENCE_S) == {"result": None, "id": 7}
+        assert heard.get(timeout=PATIENCE_S)["s"] == "BTCUSD"
+    finally:
+        client.stop()
+        client.socket_manager.ws.shutdown()  # it leaves its socket open
+
+
+def test_binance_sdk_spot_hears_the_market(venue: Cluster) -> None:
+    async def scene() -> None:
+        settings = ConfigurationWebSocketStreams(
+            stream_url=f"ws://{HOST}:{http_port(venue, 3)}", reconnect_delay=100
+        )
+        heard: asyncio.Queue[Any] = asyncio.Queue()
+        connection = await SdkSpot(config_ws_streams=settings).websocket_streams.create_connection()
+        try:
+            stream = await connection.book_ticker(symbol="btcusd")
+            stream.on("message", heard.put_nowait)
+            assert (await patiently(heard.get())).s == "BTCUSD"
+        finally:
+            await connection.close_connection(close_session=True)
 
     asyncio.run(scene())
 

@@ -25,7 +25,7 @@ from raftbook.core.commands import Request
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
 from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
+from raftbook.core.types import OrderType, PegReference, Phase, Reject, Side, TimeInForce
 from raftbook.core.versions import ENGINE_VERSION
 from raftbook.genesis import genesis_digest, genesis_of
 from raftbook.replica.machine import Applied, Machine
@@ -43,7 +43,7 @@ from tests.core.venue_profiles import EVERYTHING
 from tests.replica.harness import BOUNDS, TIMINGS
 
 JOURNALS: Final = Path(__file__).parent / "journals"
-ENTRIES: Final = 600
+ENTRIES: Final = 900
 SNAPSHOT_AFTER: Final = 250
 DIGEST_EVERY: Final = 20
 FIRST_TIME_NS: Final = 1_767_225_600_000_000_000
@@ -286,8 +286,10 @@ def _all_requests(
     applied: list[Applied], exchange: Exchange
 ) -> Iterator[tuple[int, Sequence[Request]]]:
     """What each entry holds and when, made from what the entries before it did."""
-    choose = seeded(20_260_202)
-    flow, learned, unique = Flow(EVERYTHING), 0, 1_000
+    choose = seeded(20_260_206)
+    # A kill switch that nobody thinks of for long would leave little else to happen.
+    kinds = tuple(kind for kind in EVERYTHING.kinds if kind != "kill")
+    flow, learned, unique = Flow(EVERYTHING._replace(kinds=kinds)), 0, 1_000
     flow.time_ns = FIRST_TIME_NS
     yield from _beginning(exchange)
     for number in range(ENTRIES):
@@ -324,10 +326,13 @@ def _beginning(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
             c.place_order("C", Side.BUY, 2, 3, display_qty=1),
             c.place_order("C", Side.SELL, 1, None, ord_type=MARKET, time_in_force=AT_AUCTION),
             c.new_order("C", Side.SELL, 1, 1),
+            c.place_order("C", Side.SELL, 1, None, ord_type=OrderType.MARKET_TO_LIMIT),
             c.set_phase("C", Phase.CONTINUOUS),
             *(c.new_order("C", Side.SELL, 1, 1),) * (fills_max + 1),
             c.new_order("C", Side.BUY, fills_max + 1, 1),
             c.new_order("C", Side.BUY, 1, 1),
+            c.place_peg("C", Side.BUY, 1, PegReference.MARKET),
+            c.mass_cancel(),
             c.set_phase("C", Phase.HALTED),
             c.set_phase("C", Phase.CANCEL_ONLY),
             c.set_phase("C", Phase.CLOSED),

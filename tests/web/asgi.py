@@ -97,6 +97,7 @@ def context_of(door: Door, folder: Path, **changes: Any) -> WebContext:
         door.server.feed,
         door.server,
         describe=lambda: describe(door),
+        cluster_secret=b"s" * 32,
         secrets=SECRETS,
         wall_ns=lambda: int(door.now * 1e9),
         **changes,

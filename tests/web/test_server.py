@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from raftbook.web.app import PARTS
 from raftbook.web.server import HEAD_BYTES_MAX, WebBounds, WebServer
 from tests.web.house import House, in_the_house
 
@@ -165,3 +166,8 @@ def test_a_port_that_is_taken_is_an_error_of_the_address(tmp_path: Path) -> None
         await other.close()
 
     served(tmp_path, scene)
+
+
+def test_every_part_is_there_once() -> None:
+    """A part that is there twice would do twice what it does with each entry."""
+    assert len(set(PARTS)) == len(PARTS)

@@ -8,6 +8,7 @@ other units. No gap is ever served.
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from raftbook.feed.stream import FeedHistory
@@ -31,6 +32,8 @@ from raftbook.web.binance.stream_sources import (
 )
 from raftbook.web.binance.trade_updates import News
 from raftbook.web.websocket import RESTART
+
+_log = logging.getLogger("raftbook.web")
 
 WIDE_MAX: Final = 64
 """Instruments in one update of all tickers; others that changed are in the next ones."""
@@ -145,8 +148,12 @@ class StreamHub:
         for symbol, stall in list(self._stalls.items()):
             if not self._goes_on(stall):
                 self._close(symbol, f"{stall.place.market.name} is another instrument now")
-            else:
+                continue
+            try:
                 stall.take(news)
+            except Exception:  # one that missed an entry would serve a gap from then on
+                _log.exception("entry %d cannot be told of %s", applied.index, symbol)
+                self._close(symbol, "this node could not tell an entry; begin anew")
 
 
 class _Stall:

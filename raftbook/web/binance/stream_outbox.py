@@ -1,26 +1,21 @@
 """What waits to be written to one subscriber, and the turns in which all of them are written to.
 
-Owns that a subscriber gets everything in order or is dropped, never a gap; and that writing to many
-leaves the node its time: rounds of writing take at most a fifth of the loop's, whatever the number
-of subscribers, and what came for one of them between two rounds goes in one write.
+Owns that a subscriber gets everything in order or is dropped, never a gap; and that what came for
+one of them between two rounds goes in one write: the more subscribers, the rarer and larger each
+one's writes are.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from typing import Final
 
+from raftbook.web.binance.pacing import Pacer
 from raftbook.web.websocket import POLICY, Wire
 
 _log = logging.getLogger(__name__)
 
-ROUND_S: Final = 0.004
-"""About the longest time of one round."""
-REST: Final = 4
-"""After a round the loop is others' for so many times as long. The more listen, the rarer and
-larger the writes are that each gets; few are written to at once."""
 WRITE_BYTES: Final = 128 << 10
 """About as much is written to one subscriber before the next one has its turn."""
 SLOW: Final = "you read too slowly; connect again and begin with a new picture of the book"
@@ -31,40 +26,26 @@ class Rounds:
 
     def __init__(self) -> None:
         self._waiting: dict[Outbox, None] = {}
-        self._free_at = 0.0
-        self._is_scheduled = False
+        self._pacer = Pacer(self._step)
 
     def wants(self, outbox: Outbox) -> None:
         """Something waits there and can be written."""
         self._waiting[outbox] = None
-        if not self._is_scheduled:
-            self._schedule()
+        self._pacer.want()
 
     def forget(self, outbox: Outbox) -> None:
         """Nothing will be written there any more."""
         self._waiting.pop(outbox, None)
 
-    def _schedule(self) -> None:
-        self._is_scheduled = True
-        loop = asyncio.get_running_loop()
-        if self._free_at > loop.time():
-            loop.call_at(self._free_at, self._round)
-        else:
-            loop.call_soon(self._round)
-
-    def _round(self) -> None:
-        self._is_scheduled = False
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        while self._waiting and clock() < began + ROUND_S:
-            outbox = next(iter(self._waiting))
-            del self._waiting[outbox]
-            if outbox.write():
-                self._waiting[outbox] = None  # behind all others
-        ended = clock()
-        self._free_at = ended + REST * (ended - began)
-        if self._waiting:
-            self._schedule()
+    def _step(self) -> bool:
+        """Write to the one that has waited longest."""
+        if not self._waiting:
+            return False
+        outbox = next(iter(self._waiting))
+        del self._waiting[outbox]
+        if outbox.write():
+            self._waiting[outbox] = None  # behind all others
+        return bool(self._waiting)
 
 
 class Outbox:

@@ -1,8 +1,8 @@
 """What happens to one account in one entry, in Binance's words.
 
-Owns `executionReport`, `listStatus`, `balanceUpdate` and `outboundAccountPosition`, made right
-after an entry took effect, from its events and from the state as of it: a function of the log, the
-same on every node. Nothing is remembered between entries.
+Owns `executionReport`, `listStatus`, `balanceUpdate` and `outboundAccountPosition`, made of the
+events of an entry and of what is noted of the state right after it: a function of the log, the same
+on every node. Nothing is remembered between entries.
 
 What Binance calls the execution id is made of the entry's index and the event's place in it. What
 is not kept any more of an order that this very entry closed is -1, as Binance says of such amounts.
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
 
 from raftbook.core import events as e
 from raftbook.core.accounts import Account
@@ -21,8 +22,8 @@ from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
 from raftbook.core.types import Reject
 from raftbook.replica.machine import Applied
-from raftbook.web.binance.figures import ZERO
-from raftbook.web.binance.markets import Json, Market, balance_scale, milliseconds
+from raftbook.web.binance.figures import ZERO, Scale
+from raftbook.web.binance.markets import Json, Market, milliseconds
 from raftbook.web.binance.reports import commission, ending, open_status
 from raftbook.web.binance.words import (
     MODE_WORDS,
@@ -69,8 +70,19 @@ def _is_half_done(event: Event, before: Event) -> bool:
     return before[0] == e.CANCELED and type(event[3]) is tuple and event[3][:1] == (CANCEL_REPLACE,)
 
 
+class _Then(NamedTuple):
+    """An order as it stood after the entry."""
+
+    entered_ns: int
+    cum_notional: int
+    is_open: bool
+    is_waiting: bool
+    name: str
+
+
 class Telling:
-    """One entry as one account is told of it.
+    """One entry as one account is told of it. What it needs of the state is noted when it is made,
+    right after the entry; the texts are made when they are asked for.
 
     Args:
         places: the events that are told to it, in order.
@@ -78,19 +90,35 @@ class Telling:
     """
 
     def __init__(
-        self,
-        account: Account,
-        places: list[Place],
-        applied: Applied,
-        exchange: Exchange,
+        self, account: Account, places: list[Place], applied: Applied, exchange: Exchange
     ) -> None:
-        self._account, self._places, self._applied = account, places, applied
-        self._exchange = exchange
-        self._time_ms = milliseconds(applied.time_ns)
+        self._account_name, self._places = account.name, places
+        self._index, self._time_ms = applied.index, milliseconds(applied.time_ns)
+        self._decimals = exchange.money.decimals
         self._notional: dict[int, int] = {}  # of orders, as of the event that is told
         self._accepted: dict[int, tuple[Any, ...]] = {}  # terms of orders that this entry entered
-        self._assets: dict[str, None] = {}
         self._pairs: dict[int, tuple[Market, tuple[Any, ...]]] = {}  # ended here, by list id
+        self._then: dict[int, _Then] = {}
+        self._balances: dict[str, tuple[int, int]] = {}
+        for _, event, market in places:
+            for terms in _own_terms(event, account.name):
+                self._note(account, terms[0])
+                self._note(account, _sibling(terms))
+            for currency in _currencies(event, market):
+                held = account.balances.get(currency)
+                free = (0, 0) if held is None else (held.available, held.held)
+                self._balances[currency] = free
+
+    def _note(self, account: Account, order_id: int) -> None:
+        order = account.orders.get(order_id)
+        if order is not None and order_id not in self._then:
+            self._then[order_id] = _Then(
+                order.entered_ns,
+                order.cum_notional,
+                order.leaves_qty > 0,
+                order.leaves_qty > 0 and order.book.waits(order),
+                order.terms[2],
+            )
 
     def texts(self) -> Iterator[str]:
         """The events of the account's stream, in order."""
@@ -101,7 +129,7 @@ class Telling:
             if not self._is_open(terms[0]) and not self._is_open(_sibling(terms)):
                 told = self._list_status(market, terms, is_open=False)
                 yield json.dumps(told, separators=(",", ":"))
-        if self._assets:
+        if self._balances:
             yield json.dumps(self._position(), separators=(",", ":"))
 
     def _told(self, at: int, place: int, event: Event, market: Market | None) -> Iterator[Json]:
@@ -111,11 +139,9 @@ class Telling:
             return
         if market is None:
             return  # it has no name at this door
-        if kind != e.REJECTED:
-            self._touch(market)
         if kind in _TRADES:
             for side, is_taker in ((5, False), (9, True)):
-                if event[side][1] == self._account.name:
+                if event[side][1] == self._account_name:
                     yield self._fill(market, place, event, side, is_taker=is_taker)
         elif kind == e.REJECTED:
             yield self._rejected(market, place, event)
@@ -195,7 +221,7 @@ class Telling:
         """The new order of a cancel-replace: it has no number."""
         symbol, side, ord_type, time_in_force, qty, price, name, post_only, mode = event[3][4:13]
         kind = (side, ord_type, time_in_force, post_only, mode)
-        terms = (_NO_ORDER, self._account.name, name, symbol, kind, qty, price)
+        terms = (_NO_ORDER, self._account_name, name, symbol, kind, qty, price)
         report = self._report(market, terms, place) | {"O": self._time_ms}
         return report | {"x": "REJECTED", "X": "REJECTED", "r": Reject(event[2]).name}
 
@@ -234,7 +260,7 @@ class Telling:
             "N": None,
             "T": self._time_ms,
             "t": -1,
-            "I": 2 * (self._applied.index * _PLACES + place) + is_taker,
+            "I": 2 * (self._index * _PLACES + place) + is_taker,
             "w": False,
             "m": False,
             "M": False,
@@ -250,18 +276,18 @@ class Telling:
     # -- what events do not say ---------------------------------------------------------------
 
     def _entered_ms(self, order_id: int) -> int:
-        order = self._account.orders.get(order_id)
-        if order is not None and order.entered_ns:
-            return milliseconds(order.entered_ns)
+        then = self._then.get(order_id)
+        if then is not None and then.entered_ns:
+            return milliseconds(then.entered_ns)
         return self._time_ms if order_id in self._accepted else _UNKNOWN
 
     def _is_open(self, order_id: int) -> bool:
-        order = self._account.orders.get(order_id)
-        return order is not None and order.leaves_qty > 0
+        then = self._then.get(order_id)
+        return then is not None and then.is_open
 
     def _is_waiting(self, order_id: int) -> bool:
-        order = self._account.orders.get(order_id)
-        return order is not None and order.book.waits(order)
+        then = self._then.get(order_id)
+        return then is not None and then.is_waiting
 
     def _cum_notional(self, market: Market, at: int, order_id: int, cum_qty: int) -> str:
         """What an order had traded for by an event that does not say it.
@@ -275,8 +301,8 @@ class Telling:
         if known is None:
             known = self._before_next_fill(at, order_id)
         if known is None:
-            order = self._account.orders.get(order_id)
-            known = None if order is None else order.cum_notional
+            then = self._then.get(order_id)
+            known = None if then is None else then.cum_notional
         return "-1.00000000" if known is None else market.amount.text(known)
 
     def _before_next_fill(self, at: int, order_id: int) -> int | None:
@@ -310,39 +336,54 @@ class Telling:
         """A half's client_order_id."""
         if order_id == terms[0]:
             return str(terms[2])
-        order = self._account.orders.get(order_id)
-        found = self._accepted.get(order_id) if order is None else order.terms
-        return "" if found is None else str(found[2])
-
-    def _touch(self, market: Market) -> None:
-        """Balances of these currencies may have changed."""
-        if market.terms.settlement:
-            self._assets[market.terms.base] = self._assets[market.terms.quote] = None
+        then, accepted = self._then.get(order_id), self._accepted.get(order_id)
+        if then is not None:
+            return then.name
+        return "" if accepted is None else str(accepted[2])
 
     def _balance(self, event: Event) -> Iterator[Json]:
         """A deposit or a withdrawal, unless it was told already."""
         _, _, _, currency, amount, _, _, repeated = event
         if repeated:
             return
-        self._assets[currency] = None
         yield {
             "e": "balanceUpdate",
             "E": self._time_ms,
             "a": currency,
-            "d": balance_scale(self._exchange, currency).text(amount),
+            "d": self._scale(currency).text(amount),
             "T": self._time_ms,
         }
 
     def _position(self) -> Json:
         """`outboundAccountPosition` as of the end of the entry."""
         balances = []
-        for currency in self._assets:
-            scale = balance_scale(self._exchange, currency)
-            held = self._account.balances.get(currency)
-            free, locked = (0, 0) if held is None else (held.available, held.held)
+        for currency, (free, locked) in self._balances.items():
+            scale = self._scale(currency)
             balances.append({"a": currency, "f": scale.text(free), "l": scale.text(locked)})
         time_ms = self._time_ms
         return {"e": "outboundAccountPosition", "E": time_ms, "u": time_ms, "B": balances}
+
+    def _scale(self, currency: str) -> Scale:
+        return Scale(Fraction(1, 10 ** self._decimals[currency]))
+
+
+def _own_terms(event: Event, account: str) -> Iterator[tuple[Any, ...]]:
+    """The account's orders in an event."""
+    if event[0] in _OF_AN_ORDER:
+        yield event[2]
+    elif event[0] in _TRADES:
+        for side in (5, 9):
+            if event[side][1] == account:
+                yield event[side]
+
+
+def _currencies(event: Event, market: Market | None) -> tuple[str, ...]:
+    """Whose balances an event may have changed."""
+    if event[0] == e.BALANCE_CHANGED:
+        return () if event[7] else (event[3],)
+    if market is None or not market.terms.settlement or event[0] == e.REJECTED:
+        return ()
+    return (market.terms.base, market.terms.quote)
 
 
 def _working(report: Json, *, is_working: bool) -> Json:

@@ -1,15 +1,16 @@
 """The streams of accounts: who listens to which, and how an entry reaches them.
 
-Owns that events are made as of their entry, while others of the same turn have not taken effect,
-and leave when it is safe to say them: after the turn's sync. Accounts that nobody listens to cost
-a look at each event, and nothing at all where nobody listens to any.
+Owns that what is told is noted as of its entry, while others of the same turn have not taken
+effect, and leaves when it is safe to say it: after the turn's sync, at the pace of streams.
+Accounts that nobody listens to cost a look at each event, and nothing where nobody listens to any.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from raftbook.core.events import (
@@ -23,10 +24,14 @@ from raftbook.replica.answers import safely
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
 from raftbook.web.binance.markets import Market, Markets
+from raftbook.web.binance.pacing import Pacer, Work
 from raftbook.web.binance.user_events import Place, Telling, accounts_of, symbol_of
 from raftbook.web.websocket import RESTART
 
 _LISTINGS: Final = frozenset((INSTRUMENT_CREATED, INSTRUMENT_AMENDED, INSTRUMENT_DELETED))
+EVENTS_MAX: Final = 200_000
+"""Events that wait to be told: as many as a node keeps of recent entries."""
+FAILED: Final = "this node could not tell an event; begin anew"
 _log = logging.getLogger("raftbook.web")
 
 
@@ -45,13 +50,24 @@ class UserHub:
 
     Args:
         begin: called when somebody listens.
+        pacer: does work step by step.
     """
 
-    def __init__(self, replica: Replica, markets: Markets, begin: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        markets: Markets,
+        begin: Callable[[], None],
+        pacer: Callable[[Callable[[], bool]], Work] = Pacer,
+    ) -> None:
         self._machine, self._markets, self._begin = replica.machine, markets, begin
         self._listeners: dict[str, dict[UserListener, None]] = {}
         self._named: dict[str, Market] = {}  # by our symbol, as of the event that is looked at
-        self._ready: deque[tuple[int, str, list[str]]] = deque()  # entry_index, account, events
+        self._noted: deque[_Told] = deque()
+        """Not safe to say yet."""
+        self._telling: deque[_Told] = deque()
+        self._events = 0  # in both
+        self._work = pacer(self._step)
         replica.machine.watchers.append(self._look)
         replica.on_applied.append(self._tell)
 
@@ -77,7 +93,9 @@ class UserHub:
 
     def end_all(self, reason: str) -> None:
         """Nothing can go on here; what was not safe to say is not said."""
-        self._ready.clear()
+        self._noted.clear()
+        self._telling.clear()
+        self._events = 0
         for account in list(self._listeners):
             self._end(account, reason)
 
@@ -91,10 +109,19 @@ class UserHub:
             return
         try:
             for account, places in self._places(applied).items():
-                self._ready.append((applied.index, account, self._texts(account, places, applied)))
+                self._noted.append(self._note(account, places, applied))
+                self._events += len(places)
         except Exception:  # the exchange is not to blame, nor may it stop for it
             _log.exception("entry %d cannot be told to its accounts", applied.index)
-            self.end_all("this node could not tell an event; begin anew")
+            self.end_all(FAILED)
+        if self._events > EVENTS_MAX:
+            self.end_all("more happens than can be told; begin anew")
+
+    def _note(self, name: str, places: list[Place], applied: Applied) -> _Told:
+        exchange = self._machine.exchange
+        telling = Telling(exchange.accounts[name], places, applied, exchange)
+        listeners = tuple(self._listeners[name])
+        return _Told(applied.index, name, listeners, telling.texts(), len(places))
 
     def _learn_names(self) -> None:
         self._named = {market.symbol: market for market, _ in self._markets.all()}
@@ -129,16 +156,47 @@ class UserHub:
             self._learn_names()
         return found
 
-    def _texts(self, name: str, places: list[Place], applied: Applied) -> list[str]:
-        exchange = self._machine.exchange
-        account = exchange.accounts[name]
-        return list(Telling(account, places, applied, exchange).texts())
-
     def _tell(self, applied: Applied) -> None:
         """It is safe to say what that entry did."""
-        ready = self._ready
-        while ready and ready[0][0] <= applied.index:
-            _, account, texts = ready.popleft()
-            for listener in list(self._listeners.get(account, ())):
-                for text in texts:
-                    listener.hear_event(text)
+        noted = self._noted
+        while noted and noted[0].index <= applied.index:
+            self._telling.append(noted.popleft())
+        if self._telling:
+            self._work.want()
+
+    def _step(self) -> bool:
+        """Tell one event; whether there are more."""
+        if not self._telling:
+            return False
+        told = self._telling[0]
+        try:
+            text = next(told.texts, None)
+        except Exception:
+            _log.exception("entry %d cannot be told to %s", told.index, told.account)
+            self._end(told.account, FAILED)
+            text = None
+        listening = self._listeners.get(told.account)
+        if text is None or listening is None:
+            self._telling.popleft()
+            self._events -= told.count
+            return bool(self._telling)
+        for listener in told.listeners:
+            if listener in listening:
+                listener.hear_event(text)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is told of one entry to one account.
+
+    Attributes:
+        listeners: who listened when it took effect.
+        count: how many events it is made of.
+    """
+
+    index: int
+    account: str
+    listeners: tuple[UserListener, ...]
+    texts: Iterator[str]
+    count: int

@@ -22,7 +22,7 @@ from raftbook.web.binance.keys import signed_text
 from raftbook.web.binance.operations import METHODS
 from raftbook.web.binance.params import json_text, params_of_json
 from raftbook.web.binance.rest import encode
-from raftbook.web.websocket import wire_of
+from raftbook.web.websocket import POLICY, wire_of
 
 _log = logging.getLogger("raftbook.web")
 
@@ -30,7 +30,7 @@ REQUESTS_MAX: Final = 256
 """Requests of one connection without an answer: more are refused with -1003."""
 BYTES_MAX: Final = 4 << 20
 """Answers of one connection that wait for the client to read; above it the connection ends."""
-_POLICY: Final = 1008
+SLOW: Final = "you read too slowly"
 
 Method = Callable[["ApiConnection", dict[str, Any]], Awaitable[Any]]
 """Takes the connection and the parameters as they came; gives the result or raises a Fault."""
@@ -60,7 +60,7 @@ class ApiConnection:
         self.state: dict[str, Any] = {}
         self._socket, self._extra = socket, extra
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outbox: asyncio.Queue[str | None] = asyncio.Queue()
+        self._outbox: asyncio.Queue[str] = asyncio.Queue()
         self._waiting_bytes = 0
         self._address = socket.client.host if socket.client else ""
         self._is_over = False
@@ -92,8 +92,7 @@ class ApiConnection:
         self._waiting_bytes += len(text)
         if self._waiting_bytes > BYTES_MAX:
             _log.warning("client %s does not read, connection dropped", self._address)
-            self._is_over = True
-            self._outbox.put_nowait(None)
+            self.end(POLICY, SLOW)
             return
         self._outbox.put_nowait(text)
 
@@ -104,10 +103,10 @@ class ApiConnection:
 
     async def _write(self) -> None:
         try:
-            while (text := await self._outbox.get()) is not None:
+            while not self._is_over:
+                text = await self._outbox.get()
                 await self._socket.send_text(text)
                 self._waiting_bytes -= len(text)
-            await self._socket.close(_POLICY)
         except (WebSocketDisconnect, RuntimeError):
             self._is_over = True  # the client is gone; `run` hears of it too
 

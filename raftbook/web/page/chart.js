@@ -1,7 +1,7 @@
 // The depth chart: what is bid and offered up to each price, and what it costs to sweep that far.
 
 import { instrument, on, state } from "./state.js";
-import { unit } from "./numbers.js";
+import { money, unit } from "./numbers.js";
 
 const PAD = { left: 8, right: 8, top: 10, bottom: 20 };
 const get = (id) => document.getElementById(id);
@@ -152,9 +152,9 @@ function drawPointer(pen, colour, terms, height) {
 function sweep([price, qty, notional], isBid, terms) {
   const tick = unit(terms.tick_size);
   const lot = unit(terms.lot_size);
-  const money = (Number(tick.plain(1)) * Number(lot.plain(1)) * notional).toLocaleString("en", { maximumFractionDigits: 2 }).replaceAll(",", " ");
+  const cost = money(Number(tick.plain(1)) * Number(lot.plain(1)) * notional);
   const average = tick.text(Math.round(notional / qty));
-  return `${isBid ? "sell" : "buy"} ${lot.text(qty)} ${terms.base} ${isBid ? "down" : "up"} to ${tick.text(price)} for ${money} ${terms.quote}, ${average} on average`;
+  return `${isBid ? "sell" : "buy"} ${lot.text(qty)} ${terms.base} ${isBid ? "down" : "up"} to ${tick.text(price)} for ${cost} ${terms.quote}, ${average} on average`;
 }
 
 function describe(terms) {

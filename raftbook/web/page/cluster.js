@@ -42,7 +42,7 @@ export function note(text, kind = "") {
 function draw() {
   const { cluster } = state;
   if (!cluster) return;
-  tellChanges(cluster);
+  if (state.link === "open" && cluster !== before) tellChanges(cluster);
   const list = get("nodes");
   const ids = cluster.nodes.map((row) => String(row.node_id));
   if ([...list.children].map((item) => item.dataset.id).join() !== ids.join()) {
@@ -82,10 +82,10 @@ function drawNode(button, row, cluster) {
   name.replaceChildren(`Node ${row.node_id}`);
   if (isHere) name.append(Object.assign(document.createElement("i"), { textContent: "here" }));
   roleText.textContent = role ?? "…";
-  facts.replaceChildren(...factsOf(row, isUp));
+  facts.replaceChildren(...factsOf(row, { isUp, isHere }));
 }
 
-function factsOf(row, isUp) {
+function factsOf(row, { isUp, isHere }) {
   const facts = [];
   const add = (label, value, name = "") => {
     const fact = document.createElement("span");
@@ -94,7 +94,7 @@ function factsOf(row, isUp) {
     facts.push(fact);
   };
   if (!isUp) {
-    if (row.seen_ms_ago !== null) add("last heard", `${ago(row.seen_ms_ago)} ago`);
+    if (row.seen_ms_ago !== null && !isHere) add("last heard", `${ago(row.seen_ms_ago)} ago`);
     if (row.applied_index !== null) add("had", grouped(String(row.applied_index)));
     return facts;
   }
@@ -113,14 +113,14 @@ function factsOf(row, isUp) {
 export function lose(nodeId) {
   if (gone.has(nodeId)) return;
   gone.add(nodeId);
-  note(`node ${nodeId} does not answer any more`);
+  note(`node ${nodeId} does not answer`);
 }
 
 /** Puts into words what is different from the last picture. */
 function tellChanges(cluster) {
   if (!before) return;
   if (cluster.leader_id !== before.leader_id) {
-    if (cluster.leader_id == null) note("no leader: the nodes are choosing one");
+    if (cluster.leader_id == null) note("no leader: an election runs");
     else note(`node ${cluster.leader_id} leads term ${cluster.term}`);
   }
   const known = new Map(before.nodes.map((row) => [row.node_id, row]));

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { instrument, on, state, tell } from "./state.js";
-import { unit } from "./numbers.js";
+import { money, unit } from "./numbers.js";
 
 const RESOLVE_EVERY_MS = 1000;
 const RESOLVE_TRIES = 12;
@@ -100,7 +100,7 @@ function estimate(terms, book, isMarket) {
     left -= taken;
     if (!left) break;
   }
-  const worth = (ticks) => (Number(unit(terms.tick_size).plain(1)) * Number(unit(terms.lot_size).plain(1)) * ticks).toLocaleString("en", { maximumFractionDigits: 2 }).replaceAll(",", " ");
+  const worth = (ticks) => money(Number(unit(terms.tick_size).plain(1)) * Number(unit(terms.lot_size).plain(1)) * ticks);
   const filled = lots - left;
   const lot = unit(terms.lot_size);
   if (!filled) return isMarket ? "Nothing to trade with." : `Rests in the book; worth ${worth(lots * limit)} ${terms.quote}.`;

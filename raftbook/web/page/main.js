@@ -73,11 +73,13 @@ function choose(symbol) {
 /** Origins of the other nodes: those that answer first, the leader before the rest. */
 function others(current) {
   const { cluster: picture } = state;
-  if (!picture) return [];
+  if (!picture) return [location.origin];
   const rank = (row) => (row.reachable ? 0 : 4) + (row.node_id === picture.leader_id ? 0 : 1);
   const rows = picture.nodes.toSorted((a, b) => rank(a) - rank(b));
   const origins = rows.map(cluster.originOf).filter((origin) => origin !== null);
   // Round and round: whoever comes behind the one that was just tried is next.
+  // This page's own address works even where those of the members are only their own.
+  if (!origins.includes(location.origin)) origins.push(location.origin);
   const at = origins.indexOf(current);
   return at < 0 ? origins : [...origins.slice(at + 1), ...origins.slice(0, at)];
 }

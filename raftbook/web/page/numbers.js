@@ -1,5 +1,7 @@
 // Ticks and lots as text and back, exactly: whole numbers all the way, no floating point.
 
+const THIN = "\u202f";
+
 /** A tick_size or lot_size. `text(7)` is what seven of them are, `count("0.07")` how many that is. */
 export class Unit {
   constructor(size) {
@@ -19,7 +21,7 @@ export class Unit {
 
   /** The same without spaces between thousands: what an order says. */
   plain(count) {
-    return this.text(count).replaceAll(" ", "");
+    return this.text(count).replaceAll(THIN, "");
   }
 
   /** How many units an amount is; null if it is none, or not a whole number of them. */
@@ -43,9 +45,14 @@ export function unit(size) {
   return units.get(size);
 }
 
-/** Thin spaces between thousands. */
+/** Narrow spaces between thousands, at which no line breaks. */
 export function grouped(digits) {
-  return digits.replace(/\B(?=(\d{3})+(?!\d))/g, " ");
+  return digits.replace(/\B(?=(\d{3})+(?!\d))/g, THIN);
+}
+
+/** An amount of money, rounded: for reading, never for an order. */
+export function money(amount) {
+  return amount.toLocaleString("en", { maximumFractionDigits: 2 }).replaceAll(",", THIN);
 }
 
 export function percent(part, whole) {

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 from unittest.mock import patch
 
@@ -22,6 +23,7 @@ from raftbook.web.binance.listen_keys import ListenKeys
 from raftbook.web.binance.user_hub import UserHub
 from raftbook.web.context import WebContext
 from raftbook.web.server import WebBounds, WebServer
+from raftbook.web.websocket import WebSocketProtocol
 from raftbook.wire import client_messages as m
 from tests.gateway.door import BOUNDS, Caller, Door, at_the_door
 from tests.web.house import config
@@ -115,6 +117,15 @@ class Client:
                 while True:
                     heard.append(json.loads(await self.socket.recv()))
         return self.socket.close_code or 0, self.socket.close_reason or "", heard
+
+
+_connection_made = WebSocketProtocol.connection_made
+
+
+def with_little_room(protocol: WebSocketProtocol, transport: asyncio.Transport) -> None:
+    """The kernel holds back little of what a client does not read, so that the node must."""
+    transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, 4_096)
+    _connection_made(protocol, transport)
 
 
 def _noted(house: House) -> Callable[..., streams.StreamDoor]:

@@ -34,6 +34,17 @@ class Waiting:
         self.is_cancelled = True
 
 
+class AtOnce:
+    """Work that is done as soon as it is there."""
+
+    def __init__(self, step: Callable[[], bool]) -> None:
+        self._step = step
+
+    def want(self) -> None:
+        while self._step():
+            pass
+
+
 class Node:
     """One node's market, as far as streams see it."""
 
@@ -59,7 +70,7 @@ class Node:
             self.replica, self.queries, self.feed, self.markets, Tickers(), self._later
         )
 
-        self.users = UserHub(self.replica, self.markets, lambda: None)
+        self.users = UserHub(self.replica, self.markets, lambda: None, AtOnce)
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> Waiting:
         self.waiting.append(Waiting(delay_s, call))

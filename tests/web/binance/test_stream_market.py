@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.types import Phase, Side
+from raftbook.web.binance.stream_sources import TradeSource
+from raftbook.web.websocket import RESTART
 from tests.web.binance.stream_market import Node, listen, market_entries, stream
 
 MINUTE = 60 * 10**9
@@ -202,6 +206,22 @@ def test_an_entry_costs_nothing_where_nobody_listens_or_nothing_happens() -> Non
     asked.clear()
     market.trade(1, 5)
     assert asked == []
+
+
+def test_an_entry_that_cannot_be_told_ends_the_streams_of_its_instrument_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = Market()
+    gas, oil = listen(market, "gasusd@trade"), listen(market, "oilusd@depth")
+
+    def fail(*_: Any) -> None:
+        raise KeyError("something")
+
+    monkeypatch.setattr(TradeSource, "take", fail)
+    market.trade(1, 5)
+    assert gas.ended is not None and gas.ended[0] == RESTART
+    assert oil.ended is None
+    assert "cannot be told of B" in caplog.text
 
 
 def test_a_stream_without_listeners_is_no_more() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from pathlib import Path
-from socket import SO_SNDBUF, SOL_SOCKET
 
 import pytest
 
@@ -14,7 +13,7 @@ from raftbook.web.binance.stream_outbox import SLOW
 from raftbook.web.binance.stream_watch import FENCED, INSTALLED, STALE
 from raftbook.web.binance.streams import MESSAGES_BURST, STREAMS_MAX, TOO_MANY_MESSAGES
 from raftbook.web.websocket import WebSocketProtocol
-from tests.web.binance.stream_house import House, in_the_house
+from tests.web.binance.stream_house import House, in_the_house, with_little_room
 
 
 def test_each_address_gives_its_streams(tmp_path: Path) -> None:
@@ -150,7 +149,7 @@ def test_whoever_reads_too_slowly_is_closed_and_all_others_go_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slow one reads what had been written to it, without a gap, and then why it ends."""
-    monkeypatch.setattr(WebSocketProtocol, "connection_made", _with_little_room)
+    monkeypatch.setattr(WebSocketProtocol, "connection_made", with_little_room)
 
     async def scene(house: House) -> None:
         path = "/ws/oilusd@depth@100ms/oilusd@trade/oilusd@bookTicker"
@@ -182,16 +181,6 @@ def test_whoever_reads_too_slowly_is_closed_and_all_others_go_on(
             assert 0 < len(ids) < trades
 
     in_the_house(tmp_path, scene, buffer_bytes_max=1 << 16)
-
-
-_connection_made = WebSocketProtocol.connection_made
-
-
-def _with_little_room(protocol: WebSocketProtocol, transport: asyncio.Transport) -> None:
-    """The kernel holds back little of what a client does not read, so that the node must."""
-    socket = transport.get_extra_info("socket")
-    socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 4_096)
-    _connection_made(protocol, transport)
 
 
 def test_a_fenced_node_sends_its_listeners_elsewhere(tmp_path: Path) -> None:

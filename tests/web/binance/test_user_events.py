@@ -226,10 +226,39 @@ def test_an_event_that_cannot_be_told_ends_the_streams_and_nothing_else(
     def fail(*_: Any) -> None:
         raise KeyError("something")
 
-    monkeypatch.setattr(market.users, "_texts", fail)
+    monkeypatch.setattr(market.users, "_note", fail)
     assert market.do(_limit(Side.BUY, 5, 3)) == []
     assert market.ear.ended is not None and market.ear.ended[0] == RESTART
     assert "entry 2 cannot be told" in caplog.text
+
+
+def test_more_events_than_can_be_told_end_the_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftbook.web.binance.user_hub.EVENTS_MAX", 2)
+    market = Market()
+    monkeypatch.setattr(market.users._work, "_step", lambda: False)  # the node has no time for it
+    market.do(_limit(Side.BUY, 5, 3), _limit(Side.BUY, 5, 3))
+    assert market.ear.ended is None
+    market.do(_limit(Side.BUY, 5, 3))
+    assert market.ear.ended is not None and market.ear.ended[0] == RESTART
+
+
+def test_what_waits_to_be_told_is_told_to_those_who_listened_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    market = Market()
+    step = market.users._work._step
+    monkeypatch.setattr(market.users._work, "_step", lambda: False)
+    market.do(_limit(Side.BUY, 5, 3), _limit(Side.BUY, 5, 3))
+    late = market.listen("a")
+    market.do(c.cancel_order(order_id=1))
+    while step():
+        pass
+    assert _brief(market.ear.take()) == [
+        ("NEW", "NEW", 1, "0", True),
+        ("NEW", "NEW", 2, "0", True),
+        ("CANCELED", "CANCELED", 1, "0", False),
+    ]
+    assert _brief(late.take()) == [("CANCELED", "CANCELED", 1, "0", False)]
 
 
 def test_two_nodes_tell_the_same_however_they_cut_their_turns() -> None:

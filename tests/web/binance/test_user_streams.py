@@ -14,7 +14,9 @@ from raftbook.replica.fences import FenceKind
 from raftbook.web.binance.listen_keys import GOOD_MS
 from raftbook.web.binance.stream_watch import FENCED
 from raftbook.web.binance.streams import EXPIRED
-from tests.web.binance.stream_house import Client, House, in_the_house
+from raftbook.web.binance.ws_api import SLOW
+from raftbook.web.websocket import WebSocketProtocol
+from tests.web.binance.stream_house import Client, House, in_the_house, with_little_room
 
 
 def signed(house: House, account: str, secret: str = "any", **params: Any) -> dict[str, Any]:
@@ -190,6 +192,32 @@ def test_a_connection_that_is_gone_leaves_nothing_behind(tmp_path: Path) -> None
         async with house.client("/ws-api/v3") as client:
             await subscribe(house, client)
             assert house.users.has_listeners()
+        await house.until(lambda: not house.users.has_listeners())
+
+    in_the_house(tmp_path, scene)
+
+
+def test_whoever_does_not_read_its_events_is_closed_and_served_no_gap(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WebSocketProtocol, "connection_made", with_little_room)
+    monkeypatch.setattr("raftbook.web.binance.ws_api.BYTES_MAX", 1 << 16)
+
+    async def scene(house: House) -> None:
+        async with house.client("/ws-api/v3", max_queue=1) as client:
+            await subscribe(house, client)
+            client.socket.transport.pause_reading()
+            count = 0
+            while "does not read" not in caplog.text:
+                await house.do(*(c.new_order("A", Side.BUY, 1, 5) for _ in range(40)))
+                count += 40
+                assert count < 200_000
+            client.socket.transport.resume_reading()
+            code, reason, heard = await client.rest()
+            assert (code, reason) == (1008, SLOW)
+            ids = [told["event"]["i"] for told in heard]
+            assert ids == list(range(1, len(ids) + 1))
+            assert 0 < len(ids) < count
         await house.until(lambda: not house.users.has_listeners())
 
     in_the_house(tmp_path, scene)
