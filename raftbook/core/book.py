@@ -206,7 +206,7 @@ class Book(Matcher):
         stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
         left = self.limits.triggers_max
-        while self.is_trading() and self.last_price is not None:
+        while self.is_trading and self.last_price is not None:
             if self.symbol in self.agenda.stopped:
                 return
             stops.trail(self.last_price)

@@ -52,6 +52,7 @@ class BookState:
         is_call: orders gather and nothing trades (phases PRE_OPEN and AUCTION).
         is_odd: whether it is not simply trading (phase, money, stops, pegs): rules apply to its
             orders that concern no other book's.
+        is_trading: whether orders that cross trade now: in CONTINUOUS, once its auction is over.
         owes_auction: a call gathered orders, and no auction has been since.
         uncrossing: the auction under way, for which nothing else may touch its orders.
         ledger: what settles its trades, None where no money moves.
@@ -75,6 +76,7 @@ class BookState:
         "fills_max",
         "is_call",
         "is_odd",
+        "is_trading",
         "last_price",
         "ledger",
         "limits",
@@ -130,6 +132,7 @@ class BookState:
         self.call_then = int(Phase.CONTINUOUS)
         self.busted: dict[int, None] = {}
         self.is_odd = False
+        self.is_trading = True
         self.set_terms(terms, ledger)
 
     def set_terms(self, terms: InstrumentTerms, ledger: Ledger | None) -> None:
@@ -150,14 +153,10 @@ class BookState:
         self.judge()
 
     def judge(self) -> None:
-        """Find out again whether it is odd, after phase, terms or stops have changed."""
-        is_trading = self.is_trading()
+        """Find out again whether it trades and whether it is odd, after what decides it changed."""
+        self.is_trading = self.phase == _CONTINUOUS and self.uncrossing is None
         has_more = self.ledger is not None or self.stops is not None or self.pegs is not None
-        self.is_odd = not is_trading or has_more
-
-    def is_trading(self) -> bool:
-        """Whether orders that cross trade now: in CONTINUOUS, once its auction is over."""
-        return self.phase == _CONTINUOUS and self.uncrossing is None
+        self.is_odd = not self.is_trading or has_more
 
     # -- questions --------------------------------------------------------------------------------
 
@@ -246,7 +245,7 @@ class BookState:
         """What an order must hold, minor units, once it has these terms and this open quantity."""
         ledger = self.ledger
         assert ledger is not None, f"{self.symbol} does not settle"
-        side, price = terms[4][0], limit_of(terms)
+        side, price = terms[4][0], terms[6] if len(terms) < 9 else limit_of(terms)
         if price is None and len(terms) > 7:
             conditions = OrderConditions(*terms[7])
             if conditions.trail_unit:

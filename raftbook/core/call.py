@@ -47,6 +47,7 @@ def set_phase(book: Book, phase: int, room: int, events: list[Event]) -> int:
     elif (phase == _CONTINUOUS and book.owes_auction) or (phase == _CLOSED and was_call):
         book.owes_auction = False
         book.uncrossing = Uncrossing(indicative(book))
+        book.judge()
         book.agenda.uncrossing[book.symbol] = None
         return go_on_uncrossing(book, room, events)
     return 0

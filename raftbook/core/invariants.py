@@ -94,7 +94,7 @@ def _check_apart(book: Book) -> list[Order]:
         book.pegs.check()
         apart += [order for order in book.pegs.by_id.values() if order.level is None]
         standing = [order for order in book.pegs.by_id.values() if order.level is not None]
-        assert not standing or book.is_trading(), f"{book.symbol}: a peg is not parked"
+        assert not standing or book.is_trading, f"{book.symbol}: a peg is not parked"
     assert book.ledger is None or book.terms.settlement != Settlement.NONE, "a ledger too many"
     return apart
 
@@ -105,7 +105,7 @@ def _check_book(book: Book) -> list[Order]:
         *_check_ladder(book, book.asks, Side.SELL),
     ]
     bid, ask = book.bids.best, book.asks.best
-    if bid is not None and ask is not None and book.is_trading():
+    if bid is not None and ask is not None and book.is_trading:
         assert bid.price < ask.price, f"{book.symbol} crossed: {bid.price} >= {ask.price}"
     assert book.resting_count == len(orders), f"{book.resting_count} counted, {len(orders)} rest"
     trades = book.tape.trades()

@@ -80,7 +80,8 @@ class Matcher(BookState):
         """A sweep wanted to go beyond the volatility band: an auction shall find the price."""
         until_ns = self.moment.time_ns + self.terms.volatility_call_ms * _NS_PER_MS
         self.phase = _AUCTION
-        self.is_call = self.owes_auction = self.is_odd = True
+        self.is_call = self.owes_auction = True
+        self.judge()
         self.call_until_ns = self.agenda.calls[self.symbol] = until_ns
         self.call_then = _CONTINUOUS
         self.agenda.wake_at(until_ns)

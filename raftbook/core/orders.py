@@ -232,12 +232,14 @@ def cancel_order(
         events.append((CANCEL_REJECTED, 0, _UNKNOWN_ORDER, command))
     elif not order.leaves_qty:
         events.append((CANCEL_REJECTED, 0, _TOO_LATE, command))
-    elif order.book.uncrossing is not None:
-        events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
     else:
-        order.book.cancel(order, 0, events)
-        if order.book.pegs is not None:
-            follow(order.book, events)
+        book = order.book
+        if not book.is_trading and book.uncrossing is not None:
+            events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
+            return
+        book.cancel(order, 0, events)
+        if book.pegs is not None:
+            follow(book, events)
 
 
 def cancel_replace(

@@ -73,7 +73,7 @@ def follow(book: Book, events: list[Event]) -> None:
     """
     pegs = book.pegs
     assert pegs is not None, f"{book.symbol} has no pegged orders"
-    if not book.is_trading():
+    if not book.is_trading:
         if not pegs.is_parked:
             _park(book, pegs, events)
         return

@@ -102,7 +102,7 @@ def new_order_reject(
         return Reject.MALFORMED
     if not (client_order_id.isascii() and client_order_id.isprintable()) or " " in client_order_id:
         return Reject.MALFORMED
-    if is_odd and (account.blocked or book is None or not book.is_trading()):
+    if is_odd and (account.blocked or book is None or not book.is_trading):
         code = _closed_reject(account, book)
         if code:
             return code

@@ -63,42 +63,43 @@ def affordable(
 
 
 def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -> int:
-    """What a sweep of `qty` lots would pay, tick-lots."""
+    """What a sweep of `qty` lots would pay, tick-lots; under DECREMENT it may pay less."""
     notional = 0
     for level in makers:
         if level.key < bound or qty <= 0:
             break
-        if mode == _NONE and not level.icebergs:
-            taken = min(level.qty, qty)
-            notional += taken * level.price
-            qty -= taken
+        if mode == _DECREMENT:
+            paid, qty = _paid_at(level, account, qty)
+            notional += paid * level.price
             continue
-        hidden = 0
-        for maker in level:
-            if mode != _NONE and maker.account.group is account.group:
-                if mode == _CANCEL_OLDEST:
-                    continue
-                if mode != _DECREMENT:
-                    return notional
-                qty -= min(maker.leaves_qty, qty)
-            else:
-                taken = min(maker.shown_qty(), qty)
-                notional += taken * level.price
-                qty -= taken
-                hidden += maker.leaves_qty - maker.shown_qty()
-            if qty <= 0:
-                break
-        taken = min(hidden, qty)  # it comes behind all that stood there, own orders included
+        found, is_end = _open_at(level, account, mode, qty)
+        taken = min(found, qty)
         notional += taken * level.price
         qty -= taken
+        if is_end:
+            break
     return notional
+
+
+def _paid_at(level: Level, account: Account, qty: int) -> tuple[int, int]:
+    """How many of `qty` lots a taker under DECREMENT pays for at one level, at most, and how many
+    are left of it then."""
+    paid = 0
+    for maker in level:
+        taken = min(maker.leaves_qty, qty)
+        if maker.account.group is not account.group:
+            paid += taken
+        qty -= taken
+        if qty <= 0:
+            break
+    return paid, qty
 
 
 def _open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:
     """What a taker could get at one level, exact up to `enough`, and whether it ends there.
 
-    An own order at which it ends keeps it from what icebergs hide: that comes behind all that stood
-    in the queue.
+    Where it ends at an own order it gets of each iceberg before that only the slice that shows: the
+    next one stands behind.
     """
     if mode == _NONE and not level.icebergs:
         return level.qty, False

@@ -3,6 +3,7 @@ against a real cluster of three, each through another node.
 """
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -159,6 +160,7 @@ def test_python_binance_async_and_its_ws_api(
 
     async def scene() -> None:
         client = await AsyncClient.create("carol", "carols secret")
+        client.ws_api.TIMEOUT = 0.2  # else it listens for ten seconds more before it closes
         try:
             order = await client.ws_create_order(
                 symbol="BTCUSD",
@@ -176,7 +178,6 @@ def test_python_binance_async_and_its_ws_api(
             gone = await client.ws_cancel_order(symbol="BTCUSD", orderId=order["orderId"])
             assert gone["status"] == "CANCELED"
             assert (await client.get_account())["accountType"] == "SPOT"
-            client.ws_api.TIMEOUT = 0.1  # else it listens for ten seconds more before it closes
         finally:
             await client.close_connection()
 
@@ -220,6 +221,23 @@ def test_the_snippet_of_connect_works_as_pasted(venue: Cluster, library: str) ->
     )
     assert shown.returncode == 0, shown.stderr
     assert "BTC" in shown.stdout
+
+
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+
+
+@pytest.mark.parametrize(("library", "shows"), [("import ccxt", "open"), ("binance", "'NEW'")])
+def test_the_snippets_of_the_readme_trade(venue: Cluster, library: str, shows: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (snippet,) = (
+        block for block in blocks if library in block.splitlines()[0] and ":8001" in block
+    )
+    snippet = snippet.replace(":8001", f":{http_port(venue, 2)}")
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", snippet], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shows in shown.stdout
 
 
 class Trader(threading.Thread):

@@ -3,6 +3,8 @@
 Each test opens the page anew. Those that stop a node start it again.
 """
 
+import hashlib
+import hmac
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +126,45 @@ def test_keys_alone_place_an_order(shared: Cluster, browser: Browser) -> None:
     browser.shows("outcome", "rests in the book")
     browser.shows("asks", "100.00")
     browser.shows("spread", "no bids")
+
+
+def test_a_price_is_never_guessed(shared: Cluster, browser: Browser) -> None:
+    with _client(shared, "bob") as bob:
+        bob.submit(SYMBOL, "sell", 1, "101.25")
+    browser.open(shared, 1)
+    browser.shows("asks", "101.25")
+    browser.type("#quantity", "1")
+    browser.click("#place")
+    browser.shows("outcome", "Type a price")
+    browser.press("\ue013")  # an arrow up takes what the field suggests
+    assert browser.run("return document.getElementById('price').value") == "101.25"
+
+
+def test_signatures_are_those_of_the_library(shared: Cluster, browser: Browser) -> None:
+    browser.open(shared, 1)
+    samples = [(key * size, "x" * size + "ä€") for key in "kß" for size in (1, 55, 56, 63, 64, 200)]
+    made = browser.driver.execute_async_script(
+        "const [samples, done] = arguments; import('/page/sign.js').then("
+        "sign => done(samples.map(([key, text]) => sign.hmac(key, text))))",
+        samples,
+    )
+    assert made == [
+        hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest() for key, text in samples
+    ]
+
+
+def test_numbers_are_exact(shared: Cluster, browser: Browser) -> None:
+    browser.open(shared, 1)
+    made = browser.driver.execute_async_script(
+        "const done = arguments[0]; import('/page/numbers.js').then(({ Unit }) => { "
+        "const cent = new Unit('0.01'), half = new Unit('0.5'), ten = new Unit('10'); done(["
+        "cent.plain(9007199254740991), cent.plain(-7), cent.count('90071992547409.91'), "
+        "cent.count('0.015'), cent.count('1e3'), half.count('1.50'), half.count('0.25'), "
+        "ten.plain(3), ten.count('35'), cent.text(123456789).length]); })"
+    )
+    assert made == [
+        "90071992547409.91", "-0.07", 9007199254740991, None, None, 3, None, "30", None, 12,
+    ]  # fmt: skip
 
 
 def test_another_node_is_chosen_and_trades(shared: Cluster, browser: Browser) -> None:

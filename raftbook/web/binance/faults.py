@@ -161,7 +161,7 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.QTY_TOO_LARGE: (400, -1013, "Filter failure: LOT_SIZE"),
     Reject.BAD_PRICE: (400, -1013, "Filter failure: PRICE_FILTER"),
     Reject.TICK_SIZE: (400, -1013, "Filter failure: PRICE_FILTER"),
-    Reject.PRICE_BAND: (400, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    Reject.PRICE_BAND: (400, -1013, "Filter failure: PRICE_FILTER"),
     Reject.NOTIONAL_LIMIT: (400, -1013, "Filter failure: NOTIONAL"),
     Reject.OPEN_ORDER_LIMIT: (400, -2010, "Filter failure: EXCHANGE_MAX_NUM_ORDERS"),
     Reject.RATE_LIMIT: (429, -1015, "Too many new orders; the account's rate is limited."),

@@ -85,14 +85,16 @@ def symbol_document(market: Market, book: Book) -> Json:
 def filters(market: Market) -> list[dict[str, Any]]:
     """The steps and bounds of an instrument, which the engine keeps to exactly."""
     terms, price, qty, amount = market.terms, market.price, market.qty, market.amount
+    low = terms.price_min if terms.band_low is None else max(terms.price_min, terms.band_low)
+    high = terms.price_max if terms.band_high is None else min(terms.price_max, terms.band_high)
     notional_max = terms.notional_max
     if notional_max is None:
         notional_max = terms.qty_max * max(abs(terms.price_min), abs(terms.price_max))
     return [
         {
             "filterType": "PRICE_FILTER",
-            "minPrice": price.text(max(terms.price_min, 0)),
-            "maxPrice": price.text(max(terms.price_max, 0)),
+            "minPrice": price.text(max(low, 0)),
+            "maxPrice": price.text(max(high, 0)),
             "tickSize": price.text(1),
         },
         {

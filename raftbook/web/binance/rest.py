@@ -6,6 +6,7 @@ every order passes here: what a framework reads for comfort is read once or not 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any, Final
@@ -14,7 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from raftbook.web.binance.door import Door, Operation, retry_after_s
-from raftbook.web.binance.faults import Fault
+from raftbook.web.binance.faults import Fault, unknown_outcome
 from raftbook.web.binance.keys import signed_bytes
 from raftbook.web.binance.operations import PATHS
 from raftbook.web.binance.params import read_params
@@ -54,6 +55,10 @@ class Rest:
         except Fault as fault:
             status, body = fault.status, _encode(fault.document())
             extra = self._when_refused(fault)
+        except asyncio.CancelledError:
+            # The node stops, and waits for nobody any more; this answer is the end of the task.
+            unknown = unknown_outcome()
+            status, body = unknown.status, _encode(unknown.document())
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             status, body = 500, _encode({"code": -1000, "msg": "This node failed; see its log."})

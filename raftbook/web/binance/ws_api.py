@@ -91,7 +91,8 @@ class ApiConnection:
             return
         self._waiting_bytes += len(text)
         if self._waiting_bytes > BYTES_MAX:
-            _log.warning("client %s does not read, connection dropped", self._address)
+            extra = {"event": "slow_client", "fields": {"client": self._address}}
+            _log.warning("client %s does not read, connection dropped", self._address, extra=extra)
             self.end(POLICY, SLOW)
             return
         self._outbox.put_nowait(text)

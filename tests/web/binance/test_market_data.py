@@ -73,6 +73,20 @@ def test_exchange_info_tells_the_steps_and_bounds_of_each_instrument(tmp_path: P
     in_the_house(tmp_path, scene)
 
 
+def test_a_band_is_what_the_filter_tells(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("demo", list_instrument(SOL._replace(band_low=4, band_high=6)))
+        told = await house.get("/exchangeInfo", symbol="SOLUSD")
+        prices = told.body["symbols"][0]["filters"][0]
+        assert (prices["minPrice"], prices["maxPrice"]) == ("2.00000000", "3.00000000")
+        for price, code in (("1.5", -1013), ("2", None), ("3", None), ("3.5", -1013)):
+            answer = await house.buy("10", price, symbol="SOLUSD")
+            assert answer.body.get("code") == code
+            assert code is None or answer.body["msg"] == "Filter failure: PRICE_FILTER"
+
+    in_the_house(tmp_path, scene)
+
+
 def test_exchange_info_of_some(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         one = await house.get("/exchangeInfo", symbol="ETHUSD")

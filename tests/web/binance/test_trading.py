@@ -8,8 +8,10 @@ import pytest
 
 from raftbook.core.commands import set_kill_switch, set_phase
 from raftbook.core.conditions import OrderConditions
+from raftbook.core.limits import Limits
 from raftbook.core.types import OrderType, Phase, PostOnly, SelfTradePrevention, TimeInForce
-from tests.web.house import Answer, House, in_the_house
+from raftbook.genesis import genesis_of
+from tests.web.house import Answer, House, config, in_the_house
 
 BTC = {"symbol": "BTCUSD"}
 PLAIN = {"side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "100"}
@@ -345,6 +347,25 @@ def test_all_orders_of_an_instrument_are_cancelled(tmp_path: Path) -> None:
         assert (await house.signed("DELETE", "/openOrders", **BTC)).code == -2011
 
     in_the_house(tmp_path, scene)
+
+
+def test_an_amount_that_is_forgotten_is_below_zero(tmp_path: Path) -> None:
+    genesis = genesis_of(config())._replace(limits=Limits(closed_orders_max=1))
+
+    async def scene(house: House) -> None:
+        for price in ("100", "99"):
+            await house.buy("2", price)
+            await house.sell("0.5", price, "bob")
+        await house.buy("2", "98")
+        rows = (await house.signed("DELETE", "/openOrders", **BTC)).body
+        assert [row["cummulativeQuoteQty"] for row in rows] == [
+            "-1.00000000",
+            "0.00000000",
+            "0.00000000",
+        ]
+        assert [row["executedQty"] for row in rows] == ["1.00000000", "0.00000000", "0.00000000"]
+
+    in_the_house(tmp_path, scene, genesis=genesis)
 
 
 # -- cancel-replace and amend --------------------------------------------------------------------
