@@ -219,10 +219,14 @@ def test_the_snippet_of_connect_works_as_pasted(venue: Cluster, library: str) ->
     shown = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", snippet], capture_output=True, text=True, check=False
     )
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0, shown.stderr + PYTHON_BINANCE_LAST
     assert "BTC" in shown.stdout
 
 
+PYTHON_BINANCE_LAST = """
+If `binance` has no Client: binance-connector was installed over python-binance. The Makefile does
+this last: pip install --no-deps --force-reinstall python-binance
+"""
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
 
 
@@ -236,7 +240,7 @@ def test_the_snippets_of_the_readme_trade(venue: Cluster, library: str, shows: s
     shown = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", snippet], capture_output=True, text=True, check=False
     )
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0, shown.stderr + PYTHON_BINANCE_LAST
     assert shows in shown.stdout
 
 
