@@ -18,6 +18,7 @@ COMPILED_VENV := .venv-compiled
 STAGE := $(COMPILED_VENV)/checkout
 VENV := $(if $(COMPILED),$(COMPILED_VENV),$(PLAIN_VENV))
 INSTALLED := $(if $(COMPILED),compiled,$(PLAIN_VENV)/.installed)
+RUNS := $(if $(COMPILED),compiled,$(PLAIN_VENV)/.runs)
 BIN := $(CURDIR)/$(VENV)/bin
 ENTER := $(if $(COMPILED),cd $(STAGE) && )
 RUN := $(ENTER)$(BIN)/python
@@ -29,7 +30,7 @@ WORKERS ?= 2
 
 .PHONY: demo test check bench sim chaos mutants compiled clean
 
-demo: $(INSTALLED)
+demo: $(RUNS)
 	@$(ENTER)$(BIN)/raftbook demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(INSTALLED)
@@ -62,9 +63,16 @@ clean:
 	@rm -rf $(PLAIN_VENV) $(COMPILED_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamps are written last, so that an interrupted installation starts again from nothing.
-$(PLAIN_VENV)/.installed: pyproject.toml setup.py
+$(PLAIN_VENV)/.runs: pyproject.toml setup.py
 	$(build-venv)
+	@$(PLAIN_VENV)/bin/python -m pip install $(QUIET) -e '.[gateway]'
+	@touch $@
+
+# python-binance again, as binance-connector writes an empty binance/__init__.py over its own.
+$(PLAIN_VENV)/.installed: $(PLAIN_VENV)/.runs
+	@echo "installing what tests and benchmarks need (once)"
 	@$(PLAIN_VENV)/bin/python -m pip install $(QUIET) -e '.[dev]'
+	@$(PLAIN_VENV)/bin/python -m pip install $(QUIET) --no-deps --force-reinstall python-binance
 	@touch $@
 
 # Whatever is not compiled is copied at every call, so the tests are those of the checkout.
@@ -78,6 +86,7 @@ SOURCES := $(shell find raftbook cli -name '*.py')
 $(COMPILED_VENV)/.environment: pyproject.toml
 	$(build-venv)
 	@$(COMPILED_VENV)/bin/python -m pip install $(QUIET) '.[dev]'
+	@$(COMPILED_VENV)/bin/python -m pip install $(QUIET) --no-deps --force-reinstall python-binance
 	@touch $@
 
 $(COMPILED_VENV)/.installed: $(COMPILED_VENV)/.environment setup.py $(SOURCES)

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from benchmarks import bounds, cluster, core, growth, recovery, stages
+from benchmarks import bounds, cluster, core, growth, recovery, rest, stages
 from benchmarks.rivals import stock_pysyncobj
 from raftbook.core.build import KIND
 
@@ -18,6 +18,7 @@ _ALL = {
     "bounds": bounds.run,
     "stages": stages.run,
     "cluster": cluster.run,
+    "rest": rest.run,
     "recovery": recovery.run,
     "growth": growth.run,
     "stock": lambda: stock_pysyncobj.run(STOCK_S),

@@ -149,6 +149,10 @@ class LocalCluster:
         if self._is_temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
 
+    def pid(self, node_id: int) -> int:
+        """The process of a running node."""
+        return self._processes[node_id].pid
+
     def log_path(self, node_id: int) -> Path:
         return self.directory / f"node-{node_id}.log"
 

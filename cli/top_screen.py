@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import ClassVar, Final, Protocol
 
 from rich.text import Text
@@ -138,7 +139,7 @@ class TopScreen(App[None]):
         self._say("market", words if is_old else "")
         self.query_one("#head", Static).update(head_text(book))
         ladder = self.query_one("#ladder", Static)
-        ladder.update(ladder_text(book, ladder.content_size.height))
+        ladder.update(ladder_text(book, ladder.content_size.height, ladder.content_size.width))
         tape = self.query_one("#tape", Static)
         tape.update(tape_text(trades, tape.content_size.height))
 
@@ -165,26 +166,30 @@ def head_text(book: BookView) -> Text:
     return text.append(f"  {place}", "dim")
 
 
-def ladder_text(book: BookView, height: int) -> Text:
-    """Asks above bids, as many as there are lines for; totals from the middle outwards."""
+def ladder_text(book: BookView, height: int, width: int) -> Text:
+    """Asks above bids, as many as there are lines for; totals from the middle outwards, and a bar
+    for each in what is left of the width."""
     rows = max(1, (height - 2) // 2)
+    asks, bids = book.asks[:rows], book.bids[:rows]
+    most = max((side[-1].total for side in (asks, bids) if side), default=Decimal(0))
+    bar_width = max(0, width - 3 * _WIDTH - 2)
     text = Text(no_wrap=True)
     names = "".join(name.rjust(_WIDTH) for name in ("PRICE", "SIZE", "TOTAL"))
     text.append(f"{names}\n", "dim")
-    asks = book.asks[:rows]
     text.append("\n" * (rows - len(asks)))
     for level in reversed(asks):
-        _append_level(text, level, _SELL)
-    text.append("─" * 3 * _WIDTH + "\n", "dim")
-    for level in book.bids[:rows]:
-        _append_level(text, level, _BUY)
+        _append_level(text, level, _SELL, int(bar_width * level.total / most))
+    text.append("─" * max(3 * _WIDTH, width) + "\n", "dim")
+    for level in bids:
+        _append_level(text, level, _BUY, int(bar_width * level.total / most))
     return text
 
 
-def _append_level(text: Text, level: BookLevel, colour: str) -> None:
+def _append_level(text: Text, level: BookLevel, colour: str, bar: int) -> None:
     text.append(f"{level.price:f}".rjust(_WIDTH), colour)
     text.append(f"{level.qty:f}".rjust(_WIDTH))
-    text.append(f"{level.total:f}".rjust(_WIDTH) + "\n", "dim")
+    text.append(f"{level.total:f}".rjust(_WIDTH), "dim")
+    text.append("  " + "▇" * bar + "\n", f"dim {colour}")
 
 
 def tape_text(trades: Sequence[MarketTrade], height: int) -> Text:

@@ -195,24 +195,10 @@ class Node:
         self.replica_links.target = self._links
         memory = Memory(may_pause=lambda: not self.replica.raft.is_leader)
         try:
-            with self._explained_port("raft_port", self.address.raft_port):
-                await self._links.start(self.address.host, self.address.raft_port)
-            with self._explained_port("client_port", self.address.client_port):
-                await server.start(self.address.host, self.address.client_port)
-            if web is not None:
-                await self._start_web(web)
+            await self._listen(server, web)
             self._driver.start()
             memory.start()
-            _log.info(
-                "node %d of cluster %s is up: peers %s:%d, clients %s:%d, applied %d",
-                self.address.node_id,
-                self.config.name,
-                self.address.host,
-                self.address.raft_port,
-                self.address.host,
-                self.address.client_port,
-                self.replica.raft.applied_index,
-            )
+            self._say_up(web)
             await stop.wait()
             await self._administration.leave()
         finally:
@@ -222,8 +208,33 @@ class Node:
             await self._links.close()
             self._driver.stop()
             memory.stop()
-        if self._is_again:
-            return None
+        return None if self._is_again else self._exit_code()
+
+    async def _listen(self, server: ClientServer, web: WebServer | None) -> None:
+        host, address = self.address.host, self.address
+        with self._explained_port("raft_port", address.raft_port):
+            await self._links.start(host, address.raft_port)
+        with self._explained_port("client_port", address.client_port):
+            await server.start(host, address.client_port)
+        if web is not None and address.http_port:
+            with self._explained_port("http_port", address.http_port):
+                await web.start(host, address.http_port)
+
+    def _say_up(self, web: WebServer | None) -> None:
+        host, address = self.address.host, self.address
+        _log.info(
+            "node %d of cluster %s is up: peers %s:%d, clients %s:%d, applied %d%s",
+            address.node_id,
+            self.config.name,
+            host,
+            address.raft_port,
+            host,
+            address.client_port,
+            self.replica.raft.applied_index,
+            "" if web is None else f", http://{host}:{address.http_port}/",
+        )
+
+    def _exit_code(self) -> int:
         _log.info("node %d stopped", self.address.node_id)
         fence = self.replica.fence
         if fence is None:
@@ -346,13 +357,6 @@ class Node:
             secrets=self._account_secrets(),
             wall_ns=time.time_ns,
         )
-
-    async def _start_web(self, web: WebServer) -> None:
-        host, port = self.address.host, self.address.http_port
-        assert port, f"node {self.node_id} has a web server and no http_port"
-        with self._explained_port("http_port", port):
-            await web.start(host, port)
-        _log.info("node %d: http://%s:%d/", self.node_id, host, port)
 
     def _account_secrets(self) -> dict[str, str | None]:
         return {account.name: account.secret for account in self.config.accounts}

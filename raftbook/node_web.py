@@ -67,6 +67,7 @@ def make_web_server(
         secrets=secrets,
         wall_ns=wall_ns,
         peers=peers,
+        http_connections=lambda: server.connection_count,
         on_close=[peers.close],
     )
     timings = config.timings
@@ -75,4 +76,5 @@ def make_web_server(
         request_timeout_s=timings.handshake_timeout_ms / 1_000,
         idle_timeout_s=timings.idle_timeout_ms / 1_000,
     )
-    return WebServer(make_app(context), bounds, on_close=context.on_close)
+    server = WebServer(make_app(context), bounds, on_close=context.on_close)
+    return server

@@ -696,7 +696,7 @@ def test_bad_account_is_refused(lines: str, message: str) -> None:
         ),
         (
             'base = "BTC"',
-            'base = "BTC"',
+            'base = "btc"',
             'instrument BTC-USD: base "btc" is not 1 to 16 of A-Z 0-9; '
             'write for example base = "BTC"',
         ),

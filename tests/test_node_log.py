@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from raftbook.node_log import configure_log
+from raftbook.node_members import follow_members
 from raftbook.replica.reports import Reports
 from tests.replica.harness import Cluster
 
@@ -48,6 +49,23 @@ def test_as_json_a_line_carries_the_event_and_its_fields(
         "last_index": 17,
         "leader_id": 1,
     }
+
+
+def test_members_are_one_line_with_their_event(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Links:
+        def update(self, *addresses: object) -> None:
+            pass
+
+    cluster = Cluster(tmp_path)
+    configure_log("json", 1)
+    follow_members(cluster[1], Links())  # type: ignore[arg-type]
+    cluster.elect(1)
+    cluster.run(1)
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (told,) = (line for line in said if line.get("event") == "members")
+    assert (told["voters"], told["learners"]) == ([1, 2, 3], [])
 
 
 def test_as_text_a_line_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ class Latencies:
 def document(
     load: Load, outcome: Outcome, latencies: Latencies, *, nodes: int, digests_equal: bool
 ) -> dict[str, Any]:
-    """The answer of `raftbook bench`, as docs/PROTOCOL.md has it."""
+    """The answer of `raftbook bench -o json`."""
     return {
         "orders_per_s": round(outcome.orders / outcome.seconds) if outcome.seconds else 0,
         "latency_ms": latencies.milliseconds(),

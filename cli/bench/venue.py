@@ -69,6 +69,7 @@ def venue(
     settlement: str,
     python: str = sys.executable,
     bounds: Mapping[str, int] = MappingProxyType({}),
+    has_http: bool = False,
 ) -> Iterator[Venue]:
     """A cluster in a temporary folder, with a leader; everything is gone afterwards.
 
@@ -76,11 +77,14 @@ def venue(
         settlement: of its one instrument, as in cluster.toml.
         bounds: those of cluster.toml that are not as usual.
         python: the interpreter that runs the nodes.
+        has_http: whether the nodes have HTTP ports.
 
     Raises:
         CommandFailed: a node ended, or there was no leader in time.
     """
-    nodes = [replace(node, http_port=None) for node in free_nodes(node_count)]
+    nodes = list(free_nodes(node_count))
+    if not has_http:
+        nodes = [replace(node, http_port=None) for node in nodes]
     instrument = InstrumentConfig(
         SYMBOL,
         "BTC",

@@ -68,37 +68,45 @@ def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -
     for level in makers:
         if level.key < bound or qty <= 0:
             break
-        if mode == _NONE and not level.icebergs:
-            taken = min(level.qty, qty)
-            notional += taken * level.price
-            qty -= taken
+        if mode == _DECREMENT:
+            paid, qty = _paid_at(level, account, qty)
+            notional += paid * level.price
             continue
-        hidden = 0
-        for maker in level:
-            if mode != _NONE and maker.account.group is account.group:
-                if mode == _CANCEL_OLDEST:
-                    continue
-                if mode != _DECREMENT:
-                    return notional
-                qty -= min(maker.leaves_qty, qty)
-            else:
-                taken = min(maker.shown_qty(), qty)
-                notional += taken * level.price
-                qty -= taken
-                hidden += maker.leaves_qty - maker.shown_qty()
-            if qty <= 0:
-                break
-        taken = min(hidden, qty)  # it comes behind all that stood there, own orders included
+        found, is_end = _open_at(level, account, mode, qty)
+        taken = min(found, qty)
         notional += taken * level.price
         qty -= taken
+        if is_end:
+            break
     return notional
+
+
+def _paid_at(level: Level, account: Account, qty: int) -> tuple[int, int]:
+    """(lots that a taker of `qty` under DECREMENT pays for at one level, lots it has left then).
+
+    What icebergs hide comes behind all that stood there.
+    """
+    paid = hidden = 0
+    for maker in level:
+        if maker.account.group is account.group:
+            qty -= min(maker.leaves_qty, qty)
+        else:
+            shown = maker.shown_qty()
+            hidden += maker.leaves_qty - shown
+            taken = min(shown, qty)
+            paid += taken
+            qty -= taken
+        if qty <= 0:
+            break
+    taken = min(hidden, qty)
+    return paid + taken, qty - taken
 
 
 def _open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:
     """What a taker could get at one level, exact up to `enough`, and whether it ends there.
 
-    An own order at which it ends keeps it from what icebergs hide: that comes behind all that stood
-    in the queue.
+    Where it ends at an own order it gets of each iceberg before that only the slice that shows: the
+    next one stands behind.
     """
     if mode == _NONE and not level.icebergs:
         return level.qty, False

@@ -38,6 +38,7 @@ class WebContext:
         secrets: account secret by name, of cluster.toml; None where there is none.
         wall_ns: the node's wall clock: for what a client calls "now", never for what happened.
         peers: the other members; None where nobody asks them.
+        http_connections: how many connections the HTTP port has now.
         on_close: called once when the server ends; a part that runs tasks ends them there.
     """
 
@@ -51,4 +52,5 @@ class WebContext:
     secrets: Mapping[str, str | None]
     wall_ns: Callable[[], int]
     peers: Peers | None = None
+    http_connections: Callable[[], int] = lambda: 0
     on_close: list[Callable[[], None]] = field(default_factory=list)

@@ -35,7 +35,10 @@ def routes(context: WebContext) -> list[BaseRoute]:
             tally,
             loop_lag,
             describe=context.describe,
-            connections=lambda: {"client": len(context.clients.connections)},
+            connections=lambda: {
+                "client": len(context.clients.connections),
+                "http": context.http_connections(),
+            },
             age_max_s=age_max_s,
         )
     )

@@ -13,7 +13,7 @@ import json
 from typing import Any, Final
 
 from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from raftbook.core.book import Book
 from raftbook.web import live_frames
@@ -124,8 +124,6 @@ class LiveHub:
         writing = asyncio.create_task(self._write(socket, reader))
         try:
             await self._listen(socket, reader)
-        except WebSocketDisconnect:
-            pass
         finally:
             self._readers.discard(reader)
             writing.cancel()
@@ -141,11 +139,13 @@ class LiveHub:
         loop = asyncio.get_running_loop()
         since, told = loop.time(), 0
         while True:
-            text = await socket.receive_text()
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
             if loop.time() - since > 1.0:
                 since, told = loop.time(), 0
             told += 1
-            symbol = _wish(text)
+            symbol = _wish(message.get("text") or "")
             if symbol is None or told > TOLD_MAX:
                 await socket.close(MALFORMED)
                 return

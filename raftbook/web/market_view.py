@@ -2,7 +2,7 @@
 
 Owns both documents. Whoever reads them is nobody: an entry shows what the market may know of it
 (`feed/messages.py`), and of everything else its kind and, for a refusal, the reason; never an
-account, a client's own id or what an iceberg hides.
+account, a client's own id or what an iceberg hides. An operator who signs gets events whole.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from raftbook.gateway.arguments import INDEX_MAX
 from raftbook.gateway.market_queries import levels
 from raftbook.ops.event_names import EVENT_NAMES
 from raftbook.replica.machine import Applied
+from raftbook.web.binance.faults import Fault
+from raftbook.web.binance.keys import signed_bytes, signer
+from raftbook.web.binance.params import read_params
 from raftbook.web.context import WebContext
 from raftbook.web.decimals import unit
 
@@ -52,6 +55,8 @@ _QTYS: Final = frozenset(
     ("qty", "maker_leaves_qty", "buy_leaves_qty", "sell_leaves_qty", "volume", "imbalance")
 )
 _NO_STORE: Final = {"cache-control": "no-store"}
+NOT_FOR_YOU: Final = -2015
+"""Binance's code for a key without the permission."""
 
 
 class BadRequest(Exception):
@@ -78,7 +83,12 @@ def routes(context: WebContext) -> list[BaseRoute]:
             limit = _natural(request, "limit", 50, low=1, high=ENTRIES_MAX)
         except BadRequest as error:
             return _refusal(400, "malformed", str(error))
-        return JSONResponse(log_document(context, first=first, limit=limit), headers=_NO_STORE)
+        try:
+            is_whole = _is_for_operator(context, request)
+        except Fault as fault:
+            return JSONResponse(fault.document(), fault.status, headers=_NO_STORE)
+        document = log_document(context, first=first, limit=limit, is_whole=is_whole)
+        return JSONResponse(document, headers=_NO_STORE)
 
     return [Route("/v1/book/{symbol}", book), Route("/v1/log", log)]
 
@@ -116,8 +126,37 @@ def _rows(book: Book, rows: Iterable[tuple[int, int, int]]) -> list[dict[str, An
     return told
 
 
-def log_document(context: WebContext, *, first: int, limit: int) -> dict[str, Any]:
-    """A page of the last entries, eldest first; from the newest ones when `first` is 0."""
+def _is_for_operator(context: WebContext, request: Request) -> bool:
+    """Whether an operator signed this; what nobody signed is for everybody.
+
+    Raises:
+        Fault: the signature is wrong, or not an operator's.
+    """
+    key = request.headers.get("x-mbx-apikey")
+    if key is None:
+        return False
+    query = request.scope["query_string"]
+    account = signer(
+        context.queries.exchange,
+        context.secrets,
+        key,
+        read_params(query, b""),
+        signed_bytes(query, b""),
+        context.wall_ns() // 1_000_000,
+    )
+    if not account.is_operator:
+        raise Fault(403, NOT_FOR_YOU, "This is for operators.")
+    return True
+
+
+def log_document(
+    context: WebContext, *, first: int, limit: int, is_whole: bool = False
+) -> dict[str, Any]:
+    """A page of the last entries, eldest first; from the newest ones when `first` is 0.
+
+    Args:
+        is_whole: also each event as it is, with all that it names.
+    """
     recent = context.queries.recent
     if first:
         wanted = [applied for applied in recent if applied.index >= first][:limit]
@@ -126,7 +165,7 @@ def log_document(context: WebContext, *, first: int, limit: int) -> dict[str, An
     entries: list[dict[str, Any]] = []
     room = EVENTS_MAX
     for applied in wanted if first else reversed(wanted):
-        entry = _entry(context, applied, room if not entries else EVENTS_MAX)
+        entry = _entry(context, applied, room if not entries else EVENTS_MAX, is_whole=is_whole)
         room -= max(1, len(entry["events"]))
         if room < 0 and entries:
             break
@@ -143,7 +182,9 @@ def log_document(context: WebContext, *, first: int, limit: int) -> dict[str, An
     }
 
 
-def _entry(context: WebContext, applied: Applied, events_max: int) -> dict[str, Any]:
+def _entry(
+    context: WebContext, applied: Applied, events_max: int, *, is_whole: bool
+) -> dict[str, Any]:
     events = [event for reply in applied.replies if not reply[5] for event in reply[4]]
     return {
         "index": applied.index,
@@ -152,7 +193,10 @@ def _entry(context: WebContext, applied: Applied, events_max: int) -> dict[str, 
         "time_ns": applied.time_ns,
         "requests": len(applied.replies),
         "event_count": len(events),
-        "events": [_event(context, event) for event in events[:events_max]],
+        "events": [
+            _event(context, event) | ({"whole": event} if is_whole else {})
+            for event in events[:events_max]
+        ],
     }
 
 

@@ -102,6 +102,11 @@ class WebServer:
         """Where it listens."""
         return int(self._sockets[0].getsockname()[1])
 
+    @property
+    def connection_count(self) -> int:
+        """Open connections, WebSockets included."""
+        return len(self._server.server_state.connections)
+
     async def close(self) -> None:
         """Stop listening and end every connection; requests under way have GOODBYE_S."""
         if self._ticking is None:

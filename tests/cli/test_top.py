@@ -161,7 +161,11 @@ def test_a_halt_and_an_empty_book_are_told() -> None:
 
 def test_rows_keep_their_place_however_many_levels_there_are() -> None:
     thin, full = _book(asks=()), _book()
-    assert ladder_text(thin, 20).plain.count("\n") == ladder_text(full, 20).plain.count("\n")
+    assert ladder_text(thin, 20, 60).plain.count("\n") == ladder_text(full, 20, 60).plain.count(
+        "\n"
+    )
+    nothing = _book(bids=(), asks=())
+    assert ladder_text(nothing, 20, 60).plain.count("▇") == 0
     assert len(tape_text(TRADES, 2).plain.splitlines()) == 2
 
 

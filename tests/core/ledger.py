@@ -3,7 +3,7 @@
 Folds the events of every fresh reply into orders, feeds and balances of its own and asserts, on
 the way, that quantities add up, sequences are dense, trades are fair and no book that trades is
 crossed. It knows the meaning of events and none of the rules that make them. `purse.py` has the
-balances.
+balances, `queues.py` who may trade before whom.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from raftbook.core.events import Event, OrderTerms, Reply
 from raftbook.core.exchange import Genesis
 from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
 from tests.core.purse import Purse
+from tests.core.queues import Queues
 
 WAITING = {OrderType.STOP, OrderType.STOP_LIMIT, OrderType.IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED}
 
@@ -62,6 +63,7 @@ class Ledger:
         self.trade_ids: dict[str, int] = {}
         self.phases: dict[str, int] = {}
         self.purse = Purse(genesis)
+        self._queues = Queues()
         self._auctions: dict[str, list[tuple[int, int]]] = {}  # (price, qty) of those under way
 
     def read(self, replies: list[Reply]) -> None:
@@ -73,7 +75,9 @@ class Ledger:
             assert event_offset == offset, f"event_offset {event_offset} where {offset} was due"
             offset += len(events)
             for event, following in zip(events, [*events, None][1:], strict=True):
+                self._queues.look(event)
                 self._read(event, following)
+            self._queues.look(None)
 
     def check(self) -> None:
         """Assert what must hold between entries."""
@@ -151,6 +155,9 @@ class Ledger:
         )
         if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or line.stands_by:
             assert not line.rests, f"an order that cannot rest rests: {event}"
+        if line.rests:
+            self._queues.join(line)
+        self._queues.enters(line)
         if line.rests and line.display_qty:
             line.shown_qty = min(line.display_qty, line.leaves_qty)
         if following is not None and following[0] == e.EXPIRED:
@@ -167,6 +174,7 @@ class Ledger:
         if kind == e.TRADE:
             assert maker.rests and not taker.rests and price == maker.terms.price, event
             assert {maker.terms.kind[0], taker.terms.kind[0]} == {Side.BUY, Side.SELL}, event
+            self._queues.check_trade(event, maker, taker)
         else:
             assert maker.rests or maker.stands_by, event
             assert taker.rests or taker.stands_by, event
@@ -184,6 +192,7 @@ class Ledger:
             line.cum_notional += qty * price
             told_now = (cum_qty, leaves_qty, cum_notional)
             assert told_now == (line.cum_qty, line.leaves_qty, line.cum_notional), event
+            self._queues.check_amount(event, line)
             self._show(event, line, qty, shown_qty, bool(extras))
             line.rests = line.rests and line.leaves_qty > 0
             line.stands_by = line.stands_by and line.leaves_qty > 0
@@ -254,6 +263,7 @@ class Ledger:
         assert feed_seq and not line.rests and not line.stands_by, event
         assert leaves_qty == line.leaves_qty > 0, event
         line.rests = True
+        self._queues.join(line)
         line.shown_qty = min(line.display_qty, leaves_qty) if line.display_qty else None
         assert shown == ([line.shown_qty] if line.display_qty else []), event
 
@@ -264,6 +274,7 @@ class Ledger:
         assert leaves_qty == line.leaves_qty, event
         assert shown_qty == min(line.display_qty, leaves_qty) > 0, event
         line.shown_qty = shown_qty
+        self._queues.join(line)
 
     def _repriced(self, event: Event) -> None:
         if event[1]:

@@ -1,8 +1,11 @@
 """What a dry run finds is what trading does: fill or kill, minimum quantities and quote amounts."""
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,12 +15,13 @@ from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
-from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
+from raftbook.core.walks import cost
 from tests.core.flow import EFFORT
+from tests.core.pair import Pair
 from tests.core.venue_flow import random_entries
-from tests.core.venue_market import GENESIS, PRICES
+from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LIMITS, PRICES, START_NS
 from tests.core.venue_profiles import EVERYTHING, SETTLING, SLICING, Profile
 
 SYMBOLS = ("A", "B", "Q", "F", "K")
@@ -188,46 +192,64 @@ def test_a_quote_amount_buys_and_sells_exactly_the_lots_it_became() -> None:
     assert len(seen) == 2, seen
 
 
-def one_queue(chooser: random.Random) -> list[Command]:
-    """Icebergs and own orders of "d" in a short queue of sells."""
-    orders: list[Command] = []
-    for _ in range(chooser.randint(2, 5)):
-        qty = chooser.randint(1, 5)
-        display_qty = chooser.choice((0, min(qty, chooser.randint(1, 2))))
-        price = chooser.choice((1, 1, 2))
-        orders.append(c.place_order("A", Side.SELL, qty, price, display_qty=display_qty))
-    return orders
+QUEUE = {
+    "other": {"order_qty": 2},
+    "other iceberg": {"order_qty": 4, "display_qty": 1},
+    "own": {"order_qty": 2},
+    "own iceberg": {"order_qty": 3, "display_qty": 2},
+}
+"""What may stand in a queue before a taker of account "a"; "other" is of account "b"."""
+ROOMY = GENESIS._replace(limits=LIMITS._replace(fills_max=99))
 
 
-def test_what_an_iceberg_hides_comes_behind_an_own_order() -> None:
-    """Of one queue: few orders, so that the taker ends inside it again and again."""
-    chooser = random.Random(6)
-    genesis = GENESIS._replace(limits=Limits())
-    seen = Counter[tuple[int, bool]]()
-    for _ in range(150 * EFFORT):
-        exchange = Exchange(genesis)
-        opening = [(c.NO_SESSION, seq, (c.open_session(who, who),)) for seq, who in enumerate("ad")]
-        exchange.apply(Entry(1, 10**18, tuple(opening)))
-        entries = [((chooser.choice((1, 1, 2)), 0, (each,)),) for each in one_queue(chooser)]
-        for index, ((session_id, _, commands),) in enumerate(entries, 2):
-            exchange.apply(Entry(index, 10**18, ((session_id, index, commands),)))
-        value = export_state(exchange)
-        for mode in SelfTradePrevention:
-            for qty in range(1, 7):
-                order = {"symbol": "A", "side": Side.BUY, "order_qty": qty, "price": 2}
-                found = {}
-                for time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
-                    command = c.place_order(
-                        **order,  # type: ignore[arg-type]
-                        time_in_force=time_in_force,
-                        self_trade_prevention=mode,
-                    )
-                    market = restore_state(genesis, value)
-                    entry = Entry(market.applied_index + 1, 10**18, ((2, 99, (command,)),))
-                    found[time_in_force] = market.apply(entry)[-1][4]
-                ioc, fok = found[TimeInForce.IOC], found[TimeInForce.FOK]
-                fills = had_at_once(ioc) == qty
-                seen[mode, fills] += 1
-                assert (ended_by(fok) == -1) == fills, (mode, qty, ioc, fok)
-                assert trades(fok) == (trades(ioc) if fills else []), (mode, qty)
-    assert len(seen) == 2 * len(SelfTradePrevention), seen
+class Queue:
+    """Engine and twin with such a queue of sells at 1, and 2 more lots of "b" at 2 behind it."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._pair = Pair(ROOMY)
+        for entry in FIRST_ENTRIES:
+            self._pair.apply(entry)
+        for number, name in enumerate((*names, "other")):
+            price = 1 if number < len(names) else 2
+            order = c.place_order("A", Side.SELL, price=price, **QUEUE[name])
+            session_id = 2 if name.startswith("own") else 4
+            self._pair.apply(Entry(number + 4, START_NS, ((session_id, number + 2, (order,)),)))
+        self._value = export_state(self._pair.engine)
+
+    def ask(self, order: Command) -> list[Event]:
+        """What an order of "a" would bring about; of short queues the twin says the same."""
+        entry = Entry(len(self.names) + 5, START_NS, ((2, 90, (order,)),))
+        told: list[Event] = restore_state(ROOMY, self._value).apply(entry)[0][4]
+        if len(self.names) < 3:
+            assert told == copy.deepcopy(self._pair.twin).apply(entry)[0][4], (self.names, order)
+        return told
+
+    def costs(self, mode: SelfTradePrevention) -> list[int]:
+        """What 0, 1, ... 6 lots would cost "a"."""
+        market = restore_state(ROOMY, self._value)
+        account, book = market.accounts["a"], market.books["A"]
+        bound = book.bound_of(Side.BUY, 2)
+        return [cost(account, mode, book.asks, bound=bound, qty=qty) for qty in range(7)]
+
+
+@pytest.mark.parametrize("mode", list(SelfTradePrevention))
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_every_short_queue_is_foreseen_as_it_trades(mode: SelfTradePrevention, length: int) -> None:
+    """An iceberg stands behind an own order once its slice is gone: then the walk ends before it
+    gives the next one. That took a simulated cluster to come upon."""
+    buy = partial(c.place_order, "A", Side.BUY, price=2, self_trade_prevention=mode)
+    for names in product(QUEUE, repeat=length):
+        queue = Queue(names)
+        most = queue.ask(buy(order_qty=6, time_in_force=TimeInForce.IOC))
+        foreseen = queue.costs(mode)
+        for qty in range(1, 7):
+            ioc = queue.ask(buy(order_qty=qty, time_in_force=TimeInForce.IOC))
+            fok = queue.ask(buy(order_qty=qty, time_in_force=TimeInForce.FOK))
+            paid = sum(price * lots for _, price, lots in trades(ioc))
+            assert foreseen[qty] == paid, (names, qty)
+            enough = had_at_once(ioc) == qty
+            assert trades(fok) == (trades(ioc) if enough else []), (names, qty)
+            least = queue.ask(buy(order_qty=6, min_qty=qty, time_in_force=TimeInForce.IOC))
+            enough = had_at_once(most) >= qty
+            assert trades(least) == (trades(most) if enough else []), (names, qty)

@@ -3,6 +3,7 @@ against a real cluster of three, each through another node.
 """
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -93,6 +94,41 @@ def test_ccxt(venue: Cluster) -> None:
     assert ex.cancel_order(edited["id"], SYMBOL)["status"] == "canceled"
 
 
+def test_ccxt_with_every_kind_of_order(venue: Cluster) -> None:
+    symbol = "ETH/USD"
+    ex = ccxt_client(http_port(venue, 2), "carol", "carols secret")
+    ex.load_markets()
+    maker = ccxt_client(http_port(venue, 2), "bob")
+    for price in (100, 101):
+        maker.create_order(symbol, "limit", "sell", 1, price)
+    taken = ex.create_order(symbol, "limit", "buy", 3, 100, {"timeInForce": "IOC"})
+    assert (taken["status"], taken["filled"]) == ("expired", 1)
+    assert [fill["price"] for fill in taken["trades"]] == [100]
+    none = ex.create_order(symbol, "limit", "buy", 3, 101, {"timeInForce": "FOK"})
+    assert (none["status"], none["filled"]) == ("expired", 0)
+    spent = ex.create_market_buy_order_with_cost(symbol, 50.5)
+    assert (spent["status"], spent["cost"]) == ("closed", 50.5)
+    assert ex.fetch_order_trades(spent["id"], symbol)[0]["amount"] == 0.5
+    stop = ex.create_order(symbol, "limit", "sell", 1, 89, {"stopLossPrice": 90})
+    touch = ex.create_order(symbol, "market", "sell", 1, None, {"takeProfitPrice": 120})
+    follow = {"trailingPercent": 5, "stopLossOrTakeProfit": "stopLoss"}
+    trail = ex.create_order(symbol, "market", "sell", 1, None, follow)
+    iceberg = ex.create_order(symbol, "limit", "sell", 2, 130, {"icebergQty": 0.5})
+    assert [each["status"] for each in (stop, touch, trail, iceberg)] == ["open"] * 4
+    assert ex.fetch_order(stop["id"], symbol)["stopPrice"] == 90
+    assert ex.fetch_order(touch["id"], symbol)["info"]["type"] == "TAKE_PROFIT"
+    assert ex.fetch_order(trail["id"], symbol)["info"]["trailingDelta"] == 500
+    by_name = {"clientOrderId": iceberg["clientOrderId"]}
+    assert ex.cancel_order(None, symbol, by_name)["id"] == iceberg["id"]
+    assert len(ex.cancel_all_orders(symbol)) == 3
+    assert len(ex.fetch_closed_orders(symbol)) >= 1
+    assert {each["status"] for each in ex.fetch_orders(symbol)} >= {"expired", "closed", "canceled"}
+    assert ex.fetch_bids_asks([symbol])[symbol]["ask"] == 101
+    assert ex.fetch_tickers([symbol])[symbol]["last"] == 101
+    assert ex.fetch_ohlcv(symbol, "5m", since=0, limit=10)[-1][4] == 101
+    maker.cancel_all_orders(symbol)
+
+
 def test_ccxt_hears_what_is_wrong_in_its_own_words(venue: Cluster) -> None:
     ex = ccxt_client(http_port(venue, 3), "carol", "carols secret")
     ex.load_markets()
@@ -159,6 +195,7 @@ def test_python_binance_async_and_its_ws_api(
 
     async def scene() -> None:
         client = await AsyncClient.create("carol", "carols secret")
+        client.ws_api.TIMEOUT = 0.2  # else it listens for ten seconds more before it closes
         try:
             order = await client.ws_create_order(
                 symbol="BTCUSD",
@@ -176,7 +213,6 @@ def test_python_binance_async_and_its_ws_api(
             gone = await client.ws_cancel_order(symbol="BTCUSD", orderId=order["orderId"])
             assert gone["status"] == "CANCELED"
             assert (await client.get_account())["accountType"] == "SPOT"
-            client.ws_api.TIMEOUT = 0.1  # else it listens for ten seconds more before it closes
         finally:
             await client.close_connection()
 
@@ -218,8 +254,29 @@ def test_the_snippet_of_connect_works_as_pasted(venue: Cluster, library: str) ->
     shown = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", snippet], capture_output=True, text=True, check=False
     )
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0, shown.stderr + PYTHON_BINANCE_LAST
     assert "BTC" in shown.stdout
+
+
+PYTHON_BINANCE_LAST = """
+If `binance` has no Client: binance-connector was installed over python-binance. The Makefile does
+this last: pip install --no-deps --force-reinstall python-binance
+"""
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+
+
+@pytest.mark.parametrize(("library", "shows"), [("import ccxt", "open"), ("binance", "'NEW'")])
+def test_the_snippets_of_the_readme_trade(venue: Cluster, library: str, shows: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (snippet,) = (
+        block for block in blocks if library in block.splitlines()[0] and ":8001" in block
+    )
+    snippet = snippet.replace(":8001", f":{http_port(venue, 2)}")
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", snippet], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr + PYTHON_BINANCE_LAST
+    assert shows in shown.stdout
 
 
 class Trader(threading.Thread):

@@ -27,6 +27,7 @@ def test_the_demo_kills_its_leader_and_loses_nothing(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout + done.stderr
+    assert "trade in it yourself: http://127.0.0.1:" in told
     assert "got SIGKILL" in told
     assert "nodes agree at index" in told
     assert "acknowledged lost      0" in told

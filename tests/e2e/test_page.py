@@ -3,6 +3,8 @@
 Each test opens the page anew. Those that stop a node start it again.
 """
 
+import hashlib
+import hmac
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +128,45 @@ def test_keys_alone_place_an_order(shared: Cluster, browser: Browser) -> None:
     browser.shows("spread", "no bids")
 
 
+def test_a_price_is_never_guessed(shared: Cluster, browser: Browser) -> None:
+    with _client(shared, "bob") as bob:
+        bob.submit(SYMBOL, "sell", 1, "101.25")
+    browser.open(shared, 1)
+    browser.shows("asks", "101.25")
+    browser.type("#quantity", "1")
+    browser.click("#place")
+    browser.shows("outcome", "Type a price")
+    browser.press("\ue013")  # an arrow up takes what the field suggests
+    assert browser.run("return document.getElementById('price').value") == "101.25"
+
+
+def test_signatures_are_those_of_the_library(shared: Cluster, browser: Browser) -> None:
+    browser.open(shared, 1)
+    samples = [(key * size, "x" * size + "ä€") for key in "kß" for size in (1, 55, 56, 63, 64, 200)]
+    made = browser.driver.execute_async_script(
+        "const [samples, done] = arguments; import('/page/sign.js').then("
+        "sign => done(samples.map(([key, text]) => sign.hmac(key, text))))",
+        samples,
+    )
+    assert made == [
+        hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest() for key, text in samples
+    ]
+
+
+def test_numbers_are_exact(shared: Cluster, browser: Browser) -> None:
+    browser.open(shared, 1)
+    made = browser.driver.execute_async_script(
+        "const done = arguments[0]; import('/page/numbers.js').then(({ Unit }) => { "
+        "const cent = new Unit('0.01'), half = new Unit('0.5'), ten = new Unit('10'); done(["
+        "cent.plain(9007199254740991), cent.plain(-7), cent.count('90071992547409.91'), "
+        "cent.count('0.015'), cent.count('1e3'), half.count('1.50'), half.count('0.25'), "
+        "ten.plain(3), ten.count('35'), cent.text(123456789).length]); })"
+    )
+    assert made == [
+        "90071992547409.91", "-0.07", 9007199254740991, None, None, 3, None, "30", None, 12,
+    ]  # fmt: skip
+
+
 def test_another_node_is_chosen_and_trades(shared: Cluster, browser: Browser) -> None:
     browser.open(shared, 1)
     browser.sees(
@@ -167,7 +208,7 @@ def test_a_dead_leader_is_seen_and_trading_goes_on(shared: Cluster, browser: Bro
     browser.open(shared, via)
     browser.shows("nodes", "leader")
     shared.kill(leader)
-    browser.shows("notes", f"node {leader} does not answer")
+    browser.noted(f"node {leader} does not answer")
     browser.sees(
         "another leader",
         lambda: browser.run(
@@ -175,14 +216,14 @@ def test_a_dead_leader_is_seen_and_trading_goes_on(shared: Cluster, browser: Bro
             f"!document.querySelector('[data-id=\"{leader}\"] .node[data-role=leader]')"
         ),
     )
-    browser.shows("notes", "leads term")
+    browser.noted("leads term")
     browser.place("buy", "1", "70.00")
     browser.shows("outcome", "rests in the book")
     shared.start(leader)
     shared.wait_up()
     shared.wait_leader()
-    browser.shows("notes", f"node {leader} is back")
-    assert browser.text("banner") == ""
+    browser.noted(f"node {leader} is back")
+    browser.sees("the banner is gone", lambda: browser.text("banner") == "")
     assert other in shared.running
 
 
@@ -200,7 +241,7 @@ def test_a_page_outlives_its_node(shared: Cluster, browser: Browser) -> None:
     shared.start(here)
     shared.wait_up()
     shared.wait_leader()
-    browser.shows("notes", f"node {here} is back")
+    browser.noted(f"node {here} is back")
 
 
 def test_no_leader_is_told_and_an_order_is_not_lost_from_sight(

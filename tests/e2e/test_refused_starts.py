@@ -147,7 +147,7 @@ def test_a_node_with_another_secret_stays_out_and_all_say_why(tmp_path: Path) ->
 # -- ports ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["raft_port", "client_port"])
+@pytest.mark.parametrize("kind", ["raft_port", "client_port", "http_port"])
 def test_a_port_in_use_is_named(tmp_path: Path, kind: str) -> None:
     with Cluster(tmp_path, size=1) as cluster:
         port = getattr(cluster.address(1), kind)

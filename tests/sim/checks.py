@@ -3,12 +3,13 @@
 Owns what must hold at every turn, every sync and every vote. What can only be judged with the whole
 history at hand is in `history.py`. A `Violation` names the invariant; it ends the run.
 
-    leader       one leader per term, and it holds everything committed
+    leader       one leader per term, and it holds everything committed in earlier terms
     vote         one vote per node and term, on the disk and on the wire, over restarts
     matching     (index, term) names one payload and one past, on all disks
     match        what a leader counts as acknowledged is on the acknowledger's disk
     commit       a commit index covers only what a majority has synced
-    committed    a committed entry never changes, and no disk gives one up
+    committed    a committed entry never changes, and no disk gives one up once it knows the term in
+                 which it was committed
     apply        gap-free, never twice, only what is committed
     digest       equal at every index
     fence        a node stops only for an error that was injected
@@ -57,6 +58,8 @@ class Checks:
 
     Attributes:
         committed: (payload, term) of each committed entry by index.
+        committed_in: the term in which each was first taken for committed. Votes that come late can
+            still make a leader of an earlier term: that one need not hold it.
         last_committed: the highest index of them.
         digests: the rolling digest after each applied entry, by index.
         members: the watch over who belongs to the cluster.
@@ -66,8 +69,8 @@ class Checks:
         self._world = world
         self.violation: Violation | None = None
         self.committed: dict[int, tuple[bytes, int]] = {1: (b"", 0)}
+        self.committed_in: dict[int, int] = {1: 0}
         self.last_committed = 1
-        self._committed_in: dict[int, int] = {}  # the term of who knew first
         self.digests: dict[int, str] = {}
         self.leader_of_term: dict[int, int] = {}
         self._votes_on_disk: dict[tuple[int, int, int], int] = {}
@@ -125,6 +128,8 @@ class Checks:
             return
         for index in range(max(base, before.entries[0][1]) + 1, last + 1):
             term = self.committed[index][1]
+            if self.committed_in[index] > after.term:
+                continue
             if holds(before, index, term) and not holds(after, index, term):
                 self.fail(
                     "committed", f"{host.name} gives up committed entry {index} of term {term}"
@@ -188,9 +193,7 @@ class Checks:
         self.members.leads(host)
         state = host.disk.synced
         for index in range(state.entries[0][1], self.last_committed + 1):
-            # Late votes may make a leader of a term that is over: what was committed in a later
-            # one it need not have.
-            if self._committed_in.get(index, term) >= term:
+            if self.committed_in.get(index, term) >= term:
                 continue
             if not holds(state, index, self.committed[index][1]):
                 self.fail(
@@ -257,7 +260,7 @@ class Checks:
         if index != self.last_committed + 1:
             self.fail("commit", f"entry {index} is committed after {self.last_committed}")
         self.committed[index] = (payload, term)
-        self._committed_in[index] = host.replica.raft.term
+        self.committed_in[index] = host.replica.raft.term
         self.last_committed = index
         self._world.commit_seen(index, payload)
         self.members.entry_committed(index, payload)

@@ -8,6 +8,7 @@ with all that was said. That the log is one and agreed on was watched all along 
     refused        what was said to have had no effect is not in the log
     reads          each answer is the book as of its index
     ledger         every order, feed and balance adds up from the replies alone
+    twin           in a mixed market each reply is what the slow twin of the core says
     real time      what ended before another call began stands before it in the log
 """
 
@@ -18,6 +19,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from raftbook.core import invariants
+from raftbook.core.commands import Entry
 from raftbook.core.events import CANCEL_REJECTED, REJECTED, Reply
 from raftbook.core.types import Reject
 from raftbook.errors import OutcomeUnknown
@@ -29,6 +31,7 @@ from raftbook.wire import client_messages as m
 from raftbook.wire.entry import unpack_entry
 from raftbook.wire.packing import pack
 from tests.core.ledger import Ledger
+from tests.core.twin import Twin
 from tests.core.venue_trader import names_in
 from tests.sim.client import Call
 
@@ -53,6 +56,7 @@ class History:
         self._world = world
         self._machine = Machine(world.genesis, entries_kept=1)
         self._ledger = Ledger(world.genesis)
+        self._twin = Twin(world.genesis) if world.mixed else None
         self.results: dict[tuple[int, int], tuple[int, int, Any]] = {}
         self.in_log: Counter[str] = Counter()
         self._reads: dict[int, list[Call]] = {}
@@ -81,7 +85,10 @@ class History:
             payload, term = checks.committed[index]
             applied = self._machine.apply(index, term, payload)
             if payload[:1] == REGULAR:
-                self._note_names(index, payload)
+                entry = unpack_entry(index, payload[1:])
+                self._note_names(entry)
+                if self._twin is not None and applied is not None:
+                    self._compare(applied.replies, self._twin.apply(entry))
             if applied is not None:
                 self._account_for(index, applied.replies)
                 for reply in applied.replies:
@@ -102,8 +109,15 @@ class History:
         except AssertionError as error:
             self._fail("ledger", f"as of entry {index}: {error}")
 
-    def _note_names(self, index: int, payload: bytes) -> None:
-        for _, _, commands in unpack_entry(index, payload[1:]).requests:
+    def _compare(self, replies: list[Reply], expected: list[Reply]) -> None:
+        """Whether the twin says the same; the first difference tells enough."""
+        if replies != expected:
+            pairs = itertools.zip_longest(replies, expected)
+            ours, theirs = next(pair for pair in pairs if pair[0] != pair[1])
+            self._fail("twin", f"the core says {ours}, its twin {theirs}")
+
+    def _note_names(self, entry: Entry) -> None:
+        for _, _, commands in entry.requests:
             for command in commands:
                 self.in_log.update(names_in(command))
 

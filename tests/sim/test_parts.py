@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from raftbook.errors import StorageError
 from raftbook.storage.snapshots import SnapshotStore
+from tests.sim.checks import Checks, Violation
 from tests.sim.clockwork import Clockwork, HostLoop, Killed, Spinning
 from tests.sim.faults import KINDS, Fault, draw_faults
 from tests.sim.files import Files, SimPath, patched
@@ -45,6 +47,38 @@ def test_a_leader_that_knew_no_majority_is_not_held_against_who_comes_back() -> 
     assert outcome.faults == {"cut": 1, "wipe": 1}
     assert outcome.terms > 1
     assert not outcome.invariant, outcome.message
+
+
+def leads(term: int, terms: list[int]) -> None:
+    """Node 1 of three begins to lead with entries of these terms on its disk; entry 3, of term 1,
+    was committed in term 4."""
+    world: Any = SimpleNamespace(node_ids=(1, 2, 3), note=lambda *said: None)
+    checks = Checks(world)
+    checks.members.leads = lambda host: None  # type: ignore[method-assign]
+    checks.committed |= {2: (b"", 1), 3: (b"", 1)}
+    checks.committed_in |= {2: 1, 3: 4}
+    checks.last_committed = 3
+    entries = [(b"", index, each) for index, each in enumerate(terms, start=1)]
+    host: Any = SimpleNamespace(
+        node_id=1,
+        name="n1",
+        disk=SimpleNamespace(synced=State(entries, term, 1)),
+        replica=SimpleNamespace(
+            raft=SimpleNamespace(
+                term=term, membership=SimpleNamespace(is_majority=lambda ids: True)
+            )
+        ),
+    )
+    checks._leads(host)
+
+
+def test_who_leads_must_hold_what_was_committed_in_earlier_terms() -> None:
+    """Votes that were held up can make a leader of term 3 after that of term 4 has committed."""
+    leads(3, [0, 1])
+    leads(5, [0, 1, 1])
+    for term, terms in ((5, [0, 1]), (5, [0, 1, 2]), (3, [0]), (2, [0, 2])):
+        with pytest.raises(Violation, match=r"without committed entry"):
+            leads(term, terms)
 
 
 # -- the journal's stand-in -------------------------------------------------------------------

@@ -75,6 +75,7 @@ class World:
         hosts, clients: in order of their ids; nodes that were removed are still among them.
         lost_disks: nodes that lost what they had promised and have not caught up since.
         is_over: clients begin no more calls.
+        mixed: whether everything is traded in every way.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class World:
         self.seed, self.profile, self.faults = seed, profile, list(faults)
         self.clockwork = Clockwork()
         self._started_at = self.clockwork.now
-        self._verbose = verbose
+        self.mixed, self._verbose = mixed, verbose
         self._hash = hashlib.sha256()
         self._pending_trace: list[tuple[float, Any]] = []
         self.timeline: deque[str] = deque(maxlen=TIMELINE_LINES)

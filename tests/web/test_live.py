@@ -132,8 +132,10 @@ def test_every_reader_hears_of_a_change_though_another_one_just_joined(tmp_path:
     on_the_floor(tmp_path, scene)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"symbol": 1}', "nonsense", "[" * 5_000])
-def test_a_reader_that_talks_nonsense_is_closed(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"symbol": 1}', "nonsense", "[" * 5_000, b"\xff", b'{"symbol": "A"}']
+)
+def test_a_reader_that_talks_nonsense_is_closed(tmp_path: Path, text: str | bytes) -> None:
     async def scene(floor: Floor) -> None:
         async with floor.page() as socket:
             await socket.send(text)

@@ -1,5 +1,7 @@
 """/v1/book and /v1/log: exact decimals, bounded pages, and nobody's name."""
 
+import hashlib
+import hmac
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from raftbook.core.types import Side
 from raftbook.web.decimals import unit
 from raftbook.wire import client_messages as m
 from tests.gateway.door import Door, at_the_door
-from tests.web.asgi import app_of, get
+from tests.web.asgi import app_of, call, get
 
 
 async def _market(door: Door) -> None:
@@ -92,6 +94,35 @@ def test_the_log_tells_what_the_market_may_know(tmp_path: Path) -> None:
         assert entry["events"][2] == {"event": "accepted"}
         assert entry["events"][3]["taker_side"] == "sell"
         assert entry["events"][4] == {"event": "rejected", "reason": "bad_price"}
+
+    at_the_door(tmp_path, scene)
+
+
+def _signed(account: str, secret: str, now_ms: int) -> tuple[str, dict[str, str]]:
+    query = f"limit=1&timestamp={now_ms}"
+    signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()
+    return f"{query}&signature={signature}", {"X-MBX-APIKEY": account}
+
+
+def test_an_operator_who_signs_sees_who_it_was(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        await _market(door)
+        app = app_of(door, tmp_path)
+        now_ms = int(door.now * 1_000)
+        query, headers = _signed("op", "anything: it has no secret", now_ms)
+        answer = await call(app, "GET", "/v1/log", query=query, headers=headers)
+        (entry,) = answer.json()["entries"]
+        assert entry["events"][0]["whole"][2][:3] == [1, "alice", "my-secret-name"]
+        for account, secret, status, code in (
+            ("alice", "", 403, -2015),
+            ("bob", "bobs secret", 403, -2015),
+            ("bob", "guessed", 400, -1022),
+            ("nobody", "", 401, -2015),
+        ):
+            query, headers = _signed(account, secret, now_ms)
+            answer = await call(app, "GET", "/v1/log", query=query, headers=headers)
+            assert (answer.status, answer.json()["code"]) == (status, code), account
+            assert b"my-secret-name" not in answer.body
 
     at_the_door(tmp_path, scene)
 

@@ -171,3 +171,24 @@ def test_a_port_that_is_taken_is_an_error_of_the_address(tmp_path: Path) -> None
 def test_every_part_is_there_once() -> None:
     """A part that is there twice would do twice what it does with each entry."""
     assert len(set(PARTS)) == len(PARTS)
+
+
+def test_what_is_under_way_when_the_node_stops_is_said_to_be_unknown(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.buy("1", "100")
+        server = WebServer(house.app, BOUNDS)
+        await server.start("127.0.0.1", 0)
+        house.door.commits = False
+        reader, writer = await Port(server.port).open()
+        query = b"symbol=BTCUSD&orderId=1&signature=x&timestamp=%d" % int(house.door.now * 1_000)
+        writer.write(b"DELETE /api/v3/order?" + query + b" HTTP/1.1\r\nX-MBX-APIKEY: alice\r\n\r\n")
+        while not house.door.replica.pending_count:
+            await asyncio.sleep(0.001)
+        await server.close()
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 504")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == -1007
+        writer.close()
+
+    in_the_house(tmp_path, scene)

@@ -33,7 +33,7 @@ class Security(IntEnum):
 
     NONE = 0
     KEY = 1
-    """It names a key."""
+    """It names an API key; the name of an account must be signed for where it has a secret."""
     SIGNED = 2
 
 
@@ -114,7 +114,7 @@ class Door:
             signed = payload()
             caller = signer(self.exchange, secrets, key, params, signed, self.now_ms())
         elif operation.security == Security.KEY:
-            caller = self._named(key)
+            caller = self._bearer(key, params, payload)
         if operation.is_read:
             await self._freshen(params, key)
             if caller is not None:
@@ -133,6 +133,16 @@ class Door:
                 self._named(key)  # a barrier is an entry in the log: strangers write none
                 await self.desk.barrier()
         self.desk.check_age()
+
+    def _bearer(self, key: str | None, params: Params, payload: Callable[[], bytes]) -> Account:
+        """Whose key this is, where a key alone will do: its holder alone knows an API key, but
+        anybody may know the name of an account, so one that has a secret must sign."""
+        account = self._named(key)
+        is_name = key not in self.exchange.accounts_by_key
+        if is_name and self.context.secrets.get(account.name) is not None:
+            secrets = self.context.secrets
+            return signer(self.exchange, secrets, key, params, payload(), self.now_ms())
+        return account
 
     def _named(self, key: str | None) -> Account:
         return account_of(self.exchange, self.context.secrets, key)

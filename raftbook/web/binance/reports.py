@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from raftbook.core.conditions import MARKET_TYPES
 from raftbook.core.events import (
     ACCEPTED,
     AUCTION_TRADE,
@@ -122,7 +121,8 @@ def status_of(order: Order) -> str:
     if order.cum_qty and order.cum_qty >= terms[5]:
         return "FILLED"
     kind = terms[4]
-    if kind[2] in _PASSING or (kind[1] in MARKET_TYPES and terms[6] is None and order.cum_qty):
+    has_no_limit = terms[6] is None and len(terms) < 9  # nor has a pegged order while it waits
+    if kind[2] in _PASSING or (has_no_limit and order.cum_qty):
         return "EXPIRED"
     conditions = conditions_of(terms)
     if conditions is not None and 0 < conditions.expire_time_ns <= order.closed_ns:
@@ -192,19 +192,19 @@ def commission(market: Market, event: Event, *, is_taker: bool) -> str:
 
 
 def canceled(
-    market: Market, story: Story, time_ns: int, *, cum_notional: int, name: str | None = None
+    market: Market, story: Story, time_ns: int, *, amount: str, name: str | None = None
 ) -> Json:
     """The answer to a cancel of an order.
 
     Args:
-        cum_notional: of all its trades, which the event does not tell.
+        amount: of all its trades, which the event does not tell.
         name: what the client calls the cancel.
     """
     document = placed(market, story, time_ns)
     document["origClientOrderId"] = document["clientOrderId"]
     if name is not None:
         document["clientOrderId"] = name
-    document["cummulativeQuoteQty"] = market.amount.text(cum_notional)
+    document["cummulativeQuoteQty"] = amount
     del document["workingTime"]
     return document
 

@@ -72,7 +72,9 @@ class Outbox:
         self._bytes += len(frame)
         if self._bytes > self._bytes_max:
             # Its streams hear of it when its connection ends; until then they talk to nobody.
-            _log.warning("subscriber %s reads too slowly, connection dropped", self._address)
+            extra = {"event": "slow_client", "fields": {"client": self._address}}
+            text = "subscriber %s reads too slowly, connection dropped"
+            _log.warning(text, self._address, extra=extra)
             self.end(POLICY, SLOW)
         elif not self._wire.is_full:
             self._rounds.wants(self)

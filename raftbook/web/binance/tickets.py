@@ -100,8 +100,7 @@ def read_ticket(
     Raises:
         Fault: its parameters are no order of this instrument.
     """
-    side = side_of(params)
-    word = params.needed("type")
+    side, word = side_of(params), params.needed("type")
     ord_type = TYPES.get(word)
     if ord_type is None:
         raise Fault(400, -1116, "Invalid orderType.")

@@ -42,6 +42,7 @@ from raftbook.web.binance.faults import (
     refused,
     unknown_order,
 )
+from raftbook.web.binance.figures import ZERO
 from raftbook.web.binance.markets import Json, Market, milliseconds
 from raftbook.web.binance.reports import (
     Story,
@@ -53,6 +54,7 @@ from raftbook.web.binance.tickets import read_ticket
 from raftbook.web.binance.words import MODE_WORDS, SIDE_WORDS, list_id, time_word, type_word
 
 _RESPONSES: Final = frozenset(("ACK", "RESULT", "FULL"))
+UNKNOWN_AMOUNT: Final = "-1.00000000"
 _ACK: Final = ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")
 _REFUSALS: Final = frozenset((REJECTED, CANCEL_REJECTED))
 
@@ -114,14 +116,15 @@ async def try_order(call: Call) -> Json:
 def commission_rates(market: Market) -> Json:
     """Fees as fractions of the amount; the engine counts hundred-thousandths."""
     return {
-        "maker": _rate(market.terms.maker_fee),
-        "taker": _rate(market.terms.taker_fee),
-        "buyer": _rate(0),
-        "seller": _rate(0),
+        "maker": fee_rate(market.terms.maker_fee),
+        "taker": fee_rate(market.terms.taker_fee),
+        "buyer": ZERO,
+        "seller": ZERO,
     }
 
 
-def _rate(fee: int) -> str:
+def fee_rate(fee: int) -> str:
+    """A fee of the engine as a fraction, eight places."""
     sign = "-" if fee < 0 else ""
     return f"{sign}0.{abs(fee):05d}000"
 
@@ -194,10 +197,18 @@ def cancel_answer(
     if first[0] in _REFUSALS:
         raise refused(first[2])
     assert first[0] == CANCELED, f"a cancel was answered with {first}"
-    order_id = first[2][0]
-    order = call.account.orders.get(order_id)
-    notional = 0 if order is None else order.cum_notional
-    return canceled(market, Story(order_id, events), time_ns, cum_notional=notional, name=name)
+    story = Story(first[2][0], events)
+    return canceled(market, story, time_ns, amount=amount_of(call, market, story), name=name)
+
+
+def amount_of(call: Call, market: Market, story: Story) -> str:
+    """What an order has traded for, which the end of it does not tell. Binance's word for "not
+    known any more" is an amount below 0: so many orders ended meanwhile that it is forgotten."""
+    account = call.door.exchange.accounts.get(call.account.name)
+    order = None if account is None else account.orders.get(story.terms[0])
+    if order is not None:
+        return market.amount.text(order.cum_notional)
+    return UNKNOWN_AMOUNT if story.cum_qty else ZERO
 
 
 async def cancel_all(call: Call) -> list[Json]:
@@ -301,28 +312,30 @@ async def amend(call: Call) -> Json:
     new_qty = params.count("newQty", market.qty, "LOT_SIZE")
     if new_qty is None:
         raise invalid("newQty")
-    if params.text("newClientOrderId") is not None:
-        raise not_required("newClientOrderId")  # a name of ours stays with its order
+    new_name = params.client_id("newClientOrderId")
     order = await own_order(call, order_id, name)
     if order is None or is_elsewhere(market, order):
         raise no_order()
+    if new_name not in (None, order.terms[2]):
+        raise not_required("newClientOrderId")  # an order keeps the name it was entered with
     if new_qty >= order.terms[5]:
         raise Fault(400, -2038, "Order amend (quantity increase) is not supported.")
     if new_qty <= order.cum_qty:
         raise Fault(400, -2038, "Order amend to what has traded already is a cancel.")
+    entered_ms = milliseconds(order.entered_ns)
     command = amend_order(order_id=order.terms[0], order_qty=new_qty)
     outcome = await door.desk.submit(call.account.name, (command,))
     first = outcome.events[0]
     if first[0] in _REFUSALS:
         raise refused(first[2])
-    return _amend_answer(call, market, outcome, first)
+    return _amend_answer(call, market, outcome, first, entered_ms)
 
 
-def _amend_answer(call: Call, market: Market, outcome: Outcome, event: Event) -> Json:
+def _amend_answer(
+    call: Call, market: Market, outcome: Outcome, event: Event, entered_ms: int
+) -> Json:
     terms = event[2]
     story = Story(terms[0], outcome.events)
-    order = call.account.orders.get(terms[0])
-    notional = 0 if order is None else order.cum_notional
     kind: tuple[int, ...] = terms[4]
     prevented = terms[5] - story.cum_qty - story.leaves_qty if event[0] == REPLACED else 0
     return {
@@ -339,12 +352,12 @@ def _amend_answer(call: Call, market: Market, outcome: Outcome, event: Event) ->
             "executedQty": market.qty.text(story.cum_qty),
             "preventedQty": market.qty.text(prevented),
             "quoteOrderQty": market.amount.text(0),
-            "cumulativeQuoteQty": market.amount.text(notional),
+            "cumulativeQuoteQty": amount_of(call, market, story),
             "status": story.status,
             "timeInForce": time_word(kind),
             "type": type_word(kind),
             "side": SIDE_WORDS[kind[0]],
-            "workingTime": milliseconds(outcome.time_ns if order is None else order.entered_ns),
+            "workingTime": entered_ms,
             "selfTradePreventionMode": MODE_WORDS[kind[4]],
         },
     }

@@ -3,7 +3,7 @@
 import { on, state } from "./state.js";
 import { ago, clock, grouped } from "./numbers.js";
 
-const NOTES = 3;
+const NOTES = 12; // as many as there is room for are shown
 const get = (id) => document.getElementById(id);
 const notes = [];
 let before = null;
@@ -118,7 +118,10 @@ export function lose(nodeId) {
 
 /** Puts into words what is different from the last picture. */
 function tellChanges(cluster) {
-  if (!before) return;
+  if (!before) {
+    if (!notes.length && cluster.leader_id != null) note(`node ${cluster.leader_id} leads term ${cluster.term}`);
+    return;
+  }
   if (cluster.leader_id !== before.leader_id) {
     if (cluster.leader_id == null) note("no leader: an election runs");
     else note(`node ${cluster.leader_id} leads term ${cluster.term}`);

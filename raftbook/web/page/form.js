@@ -48,10 +48,12 @@ function step(event) {
   const terms = instrument();
   if (!by || !terms) return;
   const its = unit(event.target.name === "price" ? terms.tick_size : terms.lot_size);
-  const count = its.count(event.target.value);
+  const isEmpty = event.target.value.trim() === "";
+  const count = its.count(isEmpty ? event.target.placeholder : event.target.value);
   if (count === null) return;
   event.preventDefault();
-  event.target.value = its.plain(count + by * (event.shiftKey ? 10 : 1));
+  // An empty field begins with what it suggests.
+  event.target.value = its.plain(isEmpty ? count : count + by * (event.shiftKey ? 10 : 1));
   event.target.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
@@ -89,8 +91,9 @@ function estimate(terms, book, isMarket) {
   const lots = unit(terms.lot_size).count(form.quantity.value);
   if (!lots || lots <= 0 || !book) return "";
   const isBuy = form.side.value === "BUY";
-  const limit = isMarket ? null : unit(terms.tick_size).count(form.price.value || form.price.placeholder);
+  const limit = isMarket ? null : unit(terms.tick_size).count(form.price.value);
   if (!isMarket && limit === null) return "";
+  if (book.phase !== "continuous") return isMarket ? "" : "Waits in the book: nothing trades now.";
   let left = lots;
   let notional = 0;
   for (const [price, size] of isBuy ? book.asks : book.bids) {
@@ -116,7 +119,8 @@ function typed(terms) {
   if (lots === null || lots <= 0) return invalid(form.quantity, `Size must be a multiple of ${terms.lot_size}.`);
   parameters.quantity = unit(terms.lot_size).plain(lots);
   if (form.type.value !== "MARKET") {
-    const ticks = unit(terms.tick_size).count(form.price.value || form.price.placeholder);
+    if (!form.price.value.trim()) return invalid(form.price, "Type a price, or click one in the book.");
+    const ticks = unit(terms.tick_size).count(form.price.value);
     if (ticks === null) return invalid(form.price, `Price must be a multiple of ${terms.tick_size}.`);
     parameters.price = unit(terms.tick_size).plain(ticks);
   }
@@ -195,7 +199,8 @@ async function resolve(parameters, terms, first) {
   say("unknown", "Outcome still unknown: the order is in no book that could be asked.", `Look for ${parameters.newClientOrderId} among your orders before you send another.`);
 }
 
-function say(kind, words, small) {
+/** What became of something, where the eye is after an order. */
+export function say(kind, words, small) {
   outcome.dataset.kind = kind;
   outcome.replaceChildren(Object.assign(document.createElement("b"), { textContent: words }), Object.assign(document.createElement("small"), { textContent: small }));
 }

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { instrument, on, state, tell } from "./state.js";
 import { clock } from "./numbers.js";
-import { trimmed } from "./form.js";
+import { say, trimmed } from "./form.js";
 
 const EVERY_MS = 2500;
 const SOON_MS = 250;
@@ -41,6 +41,8 @@ export function start() {
   on("tape", () => state.orders.length && ask(Math.max(SOON_MS, TRADED_MS - (performance.now() - askedAt))));
   on("orders account", drawOrders);
   on("fills account symbol", drawFills);
+  tell("orders");
+  tell("fills");
   ask(0);
 }
 
@@ -139,7 +141,12 @@ async function cancel(order) {
   going.add(order.orderId);
   tell("orders");
   const answer = await call("DELETE", "/api/v3/order", { symbol: order.symbol, orderId: String(order.orderId) });
-  if (answer.kind !== "ok") going.delete(order.orderId);
+  if (answer.kind !== "ok") {
+    going.delete(order.orderId);
+    const words = answer.kind === "unknown" ? "Outcome unknown" : answer.kind === "refused" ? "Refused" : "Not accepted";
+    const after = answer.kind === "unknown" ? "The list of open orders shows whether it took effect; cancelling again does no harm." : "The order is as it was, or had ended before.";
+    say(answer.kind === "unknown" ? "unknown" : "refused", `Cancel of order ${order.orderId}: ${words}. ${answer.message}`, after);
+  }
   ask(0);
 }
 

@@ -3,9 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from raftbook.core.commands import list_instrument, new_order
+from raftbook.core.commands import (
+    list_instrument,
+    new_order,
+    place_order,
+    place_peg,
+    set_api_key,
+)
 from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.types import Settlement, Side
+from raftbook.core.types import OrderType, PegReference, Settlement, Side, TimeInForce
 from tests.web.house import House, in_the_house
 
 BTC = {"symbol": "BTCUSD"}
@@ -183,6 +189,35 @@ def test_orders_of_the_native_port_are_shown_too(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene)
 
 
+def test_orders_that_binance_does_not_know_are_shown(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.sell("1", "100", "bob")
+        await house.native(
+            "alice",
+            place_order("BTC-USD", Side.BUY, 3_000, None, ord_type=OrderType.MARKET_TO_LIMIT),
+            place_peg(
+                "BTC-USD", Side.BUY, 1_000, PegReference.PRIMARY, offset=-5, limit_price=10_000
+            ),
+            place_order(
+                "BTC-USD", Side.BUY, 1_000, 9_000, time_in_force=TimeInForce.DAY, min_qty=0
+            ),
+        )
+        rows = (await house.signed("GET", "/openOrders")).body
+        assert [(row["type"], row["timeInForce"], row["status"]) for row in rows] == [
+            ("MARKET_TO_LIMIT", "GTC", "PARTIALLY_FILLED"),
+            ("PEGGED", "GTC", "NEW"),
+            ("LIMIT", "GTC", "NEW"),
+        ]
+        assert rows[0]["price"] == "100.00000000"
+        gone = await house.signed("DELETE", "/openOrders", **BTC)
+        assert {row["status"] for row in gone.body} == {"CANCELED"}
+        for row in rows:
+            seen = await house.signed("GET", "/order", orderId=row["orderId"], **BTC)
+            assert seen.body["status"] == "CANCELED"
+
+    in_the_house(tmp_path, scene)
+
+
 def test_listen_keys(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         async def ask(method: str, key: str = "", account: str = "alice") -> Any:
@@ -193,7 +228,7 @@ def test_listen_keys(tmp_path: Path) -> None:
         key = (await ask("POST")).body["listenKey"]
         assert (await ask("POST")).body["listenKey"] == key
         assert (await ask("PUT", key)).body == {}
-        assert (await ask("PUT", key, "bob")).code == -1125
+        assert (await ask("PUT", key, "poor")).code == -1125
         house.door.now += 3_600
         assert (await ask("PUT", key)).code == -1125
         other = (await ask("POST")).body["listenKey"]
@@ -202,5 +237,10 @@ def test_listen_keys(tmp_path: Path) -> None:
         assert (await ask("DELETE", other)).code == -1125
         assert (await ask("PUT")).code == -1102
         assert (await ask("POST", account="nobody")).code == -2015
+        # Whoever knows the name of an account that has a secret does not hear its events for it.
+        assert (await ask("POST", account="bob")).code == -1102
+        assert "listenKey" in (await house.signed("POST", "/userDataStream", "bob")).body
+        await house.native("bob", set_api_key("bob", "bobs-key", "shh"))
+        assert "listenKey" in (await ask("POST", account="bobs-key")).body
 
     in_the_house(tmp_path, scene)

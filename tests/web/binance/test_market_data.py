@@ -73,6 +73,20 @@ def test_exchange_info_tells_the_steps_and_bounds_of_each_instrument(tmp_path: P
     in_the_house(tmp_path, scene)
 
 
+def test_a_band_is_what_the_filter_tells(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("demo", list_instrument(SOL._replace(band_low=4, band_high=6)))
+        told = await house.get("/exchangeInfo", symbol="SOLUSD")
+        prices = told.body["symbols"][0]["filters"][0]
+        assert (prices["minPrice"], prices["maxPrice"]) == ("2.00000000", "3.00000000")
+        for price, code in (("1.5", -1013), ("2", None), ("3", None), ("3.5", -1013)):
+            answer = await house.buy("10", price, symbol="SOLUSD")
+            assert answer.body.get("code") == code
+            assert code is None or answer.body["msg"] == "Filter failure: PRICE_FILTER"
+
+    in_the_house(tmp_path, scene)
+
+
 def test_exchange_info_of_some(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         one = await house.get("/exchangeInfo", symbol="ETHUSD")
@@ -304,7 +318,7 @@ def test_a_day_in_figures(tmp_path: Path) -> None:
         assert len((await house.get("/ticker/24hr")).body) == 2
         mini = (await house.get("/ticker/24hr", type="MINI", **BTC)).body
         assert "bidPrice" not in mini and mini["lastPrice"] == "102.00000000"
-        assert (await house.get("/ticker/24hr", type="BIG", **BTC)).code == -1130
+        assert (await house.get("/ticker/24hr", type="BIG", **BTC)).code == -1139
 
     in_the_house(tmp_path, scene)
 
@@ -411,7 +425,7 @@ def test_one_parameter_has_one_value(tmp_path: Path) -> None:
         twice = await house.ask("GET", "/api/v3/depth", b"symbol=BTCUSD&symbol=ETHUSD")
         assert twice.body == {
             "code": -1101,
-            "msg": "Duplicate values for parameter 'symbol' detected.",
+            "msg": "Duplicate values for a parameter detected.",
         }
         many = b"&".join(b"a%d=1" % each for each in range(100))
         assert (await house.ask("GET", "/api/v3/depth", many)).code == -1101
