@@ -63,7 +63,7 @@ def affordable(
 
 
 def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -> int:
-    """What a sweep of `qty` lots would pay, tick-lots; under DECREMENT it may pay less."""
+    """What a sweep of `qty` lots would pay, tick-lots."""
     notional = 0
     for level in makers:
         if level.key < bound or qty <= 0:
@@ -82,17 +82,24 @@ def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -
 
 
 def _paid_at(level: Level, account: Account, qty: int) -> tuple[int, int]:
-    """How many of `qty` lots a taker under DECREMENT pays for at one level, at most, and how many
-    are left of it then."""
-    paid = 0
+    """(lots that a taker of `qty` under DECREMENT pays for at one level, lots it has left then).
+
+    What icebergs hide comes behind all that stood there.
+    """
+    paid = hidden = 0
     for maker in level:
-        taken = min(maker.leaves_qty, qty)
-        if maker.account.group is not account.group:
+        if maker.account.group is account.group:
+            qty -= min(maker.leaves_qty, qty)
+        else:
+            shown = maker.shown_qty()
+            hidden += maker.leaves_qty - shown
+            taken = min(shown, qty)
             paid += taken
-        qty -= taken
+            qty -= taken
         if qty <= 0:
             break
-    return paid, qty
+    taken = min(hidden, qty)
+    return paid + taken, qty - taken
 
 
 def _open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:

@@ -17,6 +17,7 @@ from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
+from raftbook.core.walks import cost
 from tests.core.flow import EFFORT
 from tests.core.pair import Pair
 from tests.core.venue_flow import random_entries
@@ -224,6 +225,13 @@ class Queue:
             assert told == copy.deepcopy(self._pair.twin).apply(entry)[0][4], (self.names, order)
         return told
 
+    def costs(self, mode: SelfTradePrevention) -> list[int]:
+        """What 0, 1, ... 6 lots would cost "a"."""
+        market = restore_state(ROOMY, self._value)
+        account, book = market.accounts["a"], market.books["A"]
+        bound = book.bound_of(Side.BUY, 2)
+        return [cost(account, mode, book.asks, bound=bound, qty=qty) for qty in range(7)]
+
 
 @pytest.mark.parametrize("mode", list(SelfTradePrevention))
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -234,9 +242,12 @@ def test_every_short_queue_is_foreseen_as_it_trades(mode: SelfTradePrevention, l
     for names in product(QUEUE, repeat=length):
         queue = Queue(names)
         most = queue.ask(buy(order_qty=6, time_in_force=TimeInForce.IOC))
+        foreseen = queue.costs(mode)
         for qty in range(1, 7):
             ioc = queue.ask(buy(order_qty=qty, time_in_force=TimeInForce.IOC))
             fok = queue.ask(buy(order_qty=qty, time_in_force=TimeInForce.FOK))
+            paid = sum(price * lots for _, price, lots in trades(ioc))
+            assert foreseen[qty] == paid, (names, qty)
             enough = had_at_once(ioc) == qty
             assert trades(fok) == (trades(ioc) if enough else []), (names, qty)
             least = queue.ask(buy(order_qty=6, min_qty=qty, time_in_force=TimeInForce.IOC))

@@ -1,4 +1,5 @@
-"""The bug zoo: each defect of PySyncObj put back alone, to see that the simulator finds it.
+"""The bug zoo: each defect of PySyncObj put back alone, to see that the simulator finds it; and a
+few of our own making, which only a whole venue shows.
 
 Owns how each mend is switched off again. A harness that cannot fail proves nothing: every cage says
 what was put back, and `hunt` says how many seeds it took and which invariant caught it. What cannot
@@ -17,8 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from raftbook.core import snapshot, snapshot_parts, walks
+from raftbook.core.accounts import Account
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange
+from raftbook.core.ladder import Level, Order
 from raftbook.errors import ProtocolError, StorageError
 from raftbook.gateway.native import ClientServer
 from raftbook.replica import machine, raft
@@ -459,8 +463,35 @@ def _s10() -> list[Patch]:
     return [_put(Raft, "_ask_pre_votes", stand_at_once)]
 
 
+# -- M1 M2 M3: what only a mixed market shows -------------------------------------------------
+
+
+def _fees_forgotten() -> list[Patch]:
+    restore = snapshot.restore_order
+
+    def forget_fees(order: Order, value: Any) -> None:
+        restore(order, value)
+        order.fee_units = 0
+
+    return [_put(snapshot, "restore_order", forget_fees)]
+
+
+def _ends_forgotten() -> list[Patch]:
+    return [_put(snapshot_parts, "_restore_links", lambda exchange, order, *, is_past: None)]
+
+
+def _own_orders_counted() -> list[Patch]:
+    def open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:
+        return sum(maker.leaves_qty for maker in level), False
+
+    return [_put(walks, "_open_at", open_at)]
+
+
 SPOILED = {"lose_snapshot": 5.0, "damage_snapshot": 5.0, "kill": 3.0, "snapshot": 4.0}
 """Snapshots that cannot be read."""
+
+RECONNECTS = {"reset": 10.0, "snapshot": 4.0}
+"""Connections that are made anew, to a leader whose log begins late."""
 
 CAGES: tuple[Cage, ...] = (
     Cage(
@@ -561,7 +592,8 @@ CAGES: tuple[Cage, ...] = (
         "a snapshot moves the state backwards",
         "no comparison with the applied index",
         _s13,
-        seed=79,
+        kinds=RECONNECTS,
+        nodes=3,
     ),
     Cage(
         "S14",
@@ -572,6 +604,29 @@ CAGES: tuple[Cage, ...] = (
     ),
     Cage("P2", "a retried request takes effect again", "no dedupe in the session", _dedupe),
     Cage("P3", "linearizable reads from local state", "no barrier entry", _barrier, seed=2),
+    Cage(
+        "M1",
+        "fees are rounded anew after a snapshot",
+        "an order that is read from one has paid none so far",
+        _fees_forgotten,
+        seed=6,
+        mixed=True,
+    ),
+    Cage(
+        "M2",
+        "a snapshot forgets whose time will be up",
+        "links of orders to their ends and pairs are not made again",
+        _ends_forgotten,
+        mixed=True,
+    ),
+    Cage(
+        "M3",
+        "fill or kill counts on what it will not trade with",
+        "a dry run counts own orders, on every node alike",
+        _own_orders_counted,
+        seed=2,
+        mixed=True,
+    ),
 )
 
 ELSEWHERE = {
@@ -585,7 +640,8 @@ ELSEWHERE = {
 def row(catch: Catch) -> str:
     """One line of the table."""
     cage, outcome = catch.cage, catch.outcome
-    name = f"{cage.name}{'*' if cage.kinds or cage.nodes or cage.members else ''}"
+    is_aimed = cage.kinds or cage.nodes or cage.members or cage.mixed
+    name = f"{cage.name}{'*' if is_aimed else ''}"
     caught = "NOT CAUGHT" if outcome is None else outcome.invariant
     seed = "" if outcome is None else outcome.seed
     return f"| {name} | {cage.defect} | {cage.back} | {caught} | {catch.seeds} | {seed} |"

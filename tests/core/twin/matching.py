@@ -158,33 +158,36 @@ class Matching(Money):
 
     # ----------------------------------------------------------------------------------- dry runs
 
+    def walk(
+        self, account: str, symbol: str, side: int, stp: int, limit: int | None
+    ) -> Iterator[tuple[TwinOrder, int, bool]]:
+        """(order, lots, whether it is kept off) of each meeting, in order, of a taker that is
+        large enough; slice by slice, and what an iceberg shows next stands at the back."""
+        anchor = self.reference(symbol)
+        makers = self.crossing(symbol, side, limit)
+        for price in dict.fromkeys(maker.price for maker in makers):
+            if self.too_far(symbol, anchor, price):
+                return
+            queue = [(each, each.visible(), each.leaves) for each in makers if each.price == price]
+            while queue:
+                maker, shown, leaves = queue.pop(0)
+                if self.keeps_off(stp, account, maker):
+                    if stp != Stp.CANCEL_OLDEST:
+                        yield maker, leaves, True
+                    continue
+                yield maker, shown, False
+                if leaves > shown:
+                    left = leaves - shown
+                    queue.append((maker, min(maker.conditions.display_qty, left), left))
+
     def reachable(
         self, account: str, symbol: str, side: int, stp: int, limit: int | None
-    ) -> Iterator[TwinOrder]:
-        """The orders it would trade with, in order, if it were large enough."""
-        anchor = self.reference(symbol)
-        for maker in self.crossing(symbol, side, limit):
-            if self.too_far(symbol, anchor, maker.price):
+    ) -> Iterator[tuple[TwinOrder, int]]:
+        """What it would trade, in order, before anything ends or shrinks it."""
+        for maker, lots, is_own in self.walk(account, symbol, side, stp, limit):
+            if is_own:
                 return
-            if self.keeps_off(stp, account, maker):
-                if stp == Stp.CANCEL_OLDEST:
-                    continue
-                return
-            yield maker
-
-    def open_at(
-        self, account: str, stp: int, level: list[TwinOrder], partners: list[TwinOrder]
-    ) -> list[tuple[TwinOrder, int]]:
-        """What each partner on a level gives before the taker is emptied or ends: where the walk
-        ends at an own order, what an iceberg hides comes too late."""
-        ends = any(
-            self.keeps_off(stp, account, maker) and stp != Stp.CANCEL_OLDEST for maker in level
-        )
-        return [
-            (maker, maker.visible() if ends else maker.leaves)
-            for maker in level
-            if maker in partners
-        ]
+            yield maker, lots
 
     def dry_run(self, order: TwinOrder, limit: int | None, wanted: int) -> tuple[bool, bool]:
         """(whether `wanted` lots can be had at once, whether that takes too many slices)."""
@@ -201,7 +204,7 @@ class Matching(Money):
             slices += sum(maker.slices() for maker in level)
             if self.version >= 2 and slices > self.limits.fills_max:
                 return False, True
-            found += sum(qty for _, qty in self.open_at(order.account, order.stp, level, partners))
+            found += sum(lots for maker, lots in partners if maker.price == price)
             stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
                 self.are_one(order.account, maker.account) for maker in level
             )
@@ -215,23 +218,20 @@ class Matching(Money):
     def lots_for_amount(self, account: str, wish: Wish) -> list[tuple[TwinOrder, int]]:
         """How many lots of each maker a quote amount takes."""
         limit = self.taker_limit(wish.symbol, wish.side, None)
-        near = self.crossing(wish.symbol, wish.side, limit)
         makers = list(self.reachable(account, wish.symbol, wish.side, wish.stp, limit))
         rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
         taken: list[tuple[TwinOrder, int]] = []
-        for price in dict.fromkeys(maker.price for maker in makers):
+        for price in dict.fromkeys(maker.price for maker, _ in makers):
             if price < 1:
                 break
-            level = self.open_at(
-                account, wish.stp, [maker for maker in near if maker.price == price], makers
-            )
-            open_qty = sum(qty for _, qty in level)
+            level = [(maker, lots) for maker, lots in makers if maker.price == price]
+            open_qty = sum(lots for _, lots in level)
             lots = min(open_qty, room, rest // price)
             rest -= lots * price
             room -= lots
             left = lots
-            for maker, qty in level:
-                taken.append((maker, min(left, qty)))
+            for maker, offered in level:
+                taken.append((maker, min(left, offered)))
                 left -= taken[-1][1]
             if lots < open_qty:
                 break

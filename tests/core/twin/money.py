@@ -136,24 +136,13 @@ class Money(Base):
         if wish.quote_qty:
             return sum(maker.price * qty for maker, qty in self.lots_for_amount(account, wish))
         paid, rest = 0, wish.qty
-        anchor = self.reference(wish.symbol)
-        near = self.crossing(wish.symbol, wish.side, limit)
-        for maker in near:
-            if self.too_far(wish.symbol, anchor, maker.price):
+        for maker, lots, is_own in self.walk(account, wish.symbol, wish.side, wish.stp, limit):
+            if is_own and wish.stp != Stp.DECREMENT:
                 break
-            is_own = self.keeps_off(wish.stp, account, maker)
-            if is_own and wish.stp in (Stp.CANCEL_NEWEST, Stp.CANCEL_BOTH):
-                break
-            if is_own and wish.stp == Stp.CANCEL_OLDEST:
-                continue
-            ends = wish.stp in (Stp.CANCEL_NEWEST, Stp.CANCEL_BOTH) and any(
-                each.price == maker.price and self.keeps_off(wish.stp, account, each)
-                for each in near
-            )
-            qty = min(rest, maker.visible() if ends else maker.leaves)
+            qty = min(rest, lots)
             if not is_own:
                 paid += qty * maker.price
-            rest -= qty  # DECREMENT: lots that meet an own order are gone, and the walk goes on
+            rest -= qty
         return paid
 
     # ------------------------------------------------------------------------------------- trades
