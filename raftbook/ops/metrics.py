@@ -106,7 +106,7 @@ class NodeCollector(Collector):
         fence = replica.fence
         fenced = {str(kind): fence is not None and fence.kind is kind for kind in FenceKind}
         yield _gauges("fenced", "1 for the kind of fence this node is behind.", "kind", fenced)
-        noted = dict.fromkeys(NOTED, 0) | dict(replica.occurrences)
+        noted = dict.fromkeys(NOTED, 0) | dict(replica.figures.occurrences)
         yield _counters("noted", "Events of note, as in the log.", "event", noted)
         changes = noted["leading"] + noted["following"]
         yield _counter("leader_changes", "How often this node learned of a leader.", changes)
@@ -168,7 +168,7 @@ class NodeCollector(Collector):
         rejects = {Reject(code).name.lower(): count for code, count in tally.rejects.items()}
         yield _counters("rejects", "Commands that the exchange refused.", "code", rejects)
         refusals = dict.fromkeys(NOT_LOGGED, 0)
-        refusals |= {code.name.lower(): n for code, n in sources.replica.refusals.items()}
+        refusals |= {code.name.lower(): n for code, n in sources.replica.figures.refusals.items()}
         yield _counters(
             "not_logged",
             "Requests that got no place in the log, or not for sure.",
@@ -183,7 +183,7 @@ class NodeCollector(Collector):
         yield _gauge("sessions", "Sessions of clients.", len(exchange.sessions.by_id))
 
     def _timings(self) -> Iterator[Metric]:
-        meter = self._sources.replica.meter
+        meter = self._sources.replica.figures.meter
         yield _histogram("entry_requests", "Requests in one applied entry.", meter.requests)
         yield _histogram(
             "commit_seconds", "From proposal to commit; the leader's own entries.", meter.commit
@@ -200,20 +200,22 @@ class NodeCollector(Collector):
         replica = self._sources.replica
         depths = {
             "pending": replica.pending_count,
-            "forwarded": replica.forwarded_count,
-            "uncommitted": replica.uncommitted_count,
+            "forwarded": replica.figures.forwarded_count,
+            "uncommitted": replica.last_index - replica.raft.commit_index,
             "unapplied": replica.raft.commit_index - replica.raft.applied_index,
         }
         yield _gauges("queue", "Requests or entries that wait there.", "queue", depths)
-        yield _gauge("pending_bytes", "Bytes of the requests that wait.", replica.pending_bytes)
+        yield _gauge(
+            "pending_bytes", "Bytes of the requests that wait.", replica.figures.pending_bytes
+        )
         connections = self._sources.connections()
         yield _gauges("connections", "Open connections.", "port", connections)
 
     def _snapshots(self) -> Iterator[Metric]:
         replica = self._sources.replica
         yield _gauge("snapshot_index", "Entry of the newest snapshot.", replica.snapshot_index)
-        yield _gauge("snapshot_seconds", "How long the last one took.", replica.snapshot_s)
-        yield _gauge("snapshot_bytes", "Size of the newest one.", replica.snapshot_bytes)
+        yield _gauge("snapshot_seconds", "How long the last one took.", replica.figures.snapshot_s)
+        yield _gauge("snapshot_bytes", "Size of the newest one.", replica.figures.snapshot_bytes)
 
 
 def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

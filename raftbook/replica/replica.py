@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -21,6 +21,7 @@ from raftbook.replica.agreement import Agreement
 from raftbook.replica.answers import Answers, safely
 from raftbook.replica.compaction import Compaction
 from raftbook.replica.fences import Fence, FenceKind, kind_of
+from raftbook.replica.figures import Figures
 from raftbook.replica.machine import Machine
 from raftbook.replica.membership import Membership
 from raftbook.replica.messages import Message
@@ -85,7 +86,7 @@ class Replica:
         on_fenced: called once when that happens.
         on_applied: called with each applied entry, in order, once the turn's sync is done.
         on_members: called when another membership is in force or committed, after that sync.
-        meter: how long things took.
+        figures: numbers for whoever watches this node.
     """
 
     def __init__(
@@ -115,12 +116,13 @@ class Replica:
         self.on_members: list[Callable[[], None]] = []
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
-        self.meter = Meter()
+        self._meter = Meter()
         self._unasked = Unasked()
         self._reports = Reports(node_id, name_of)
         self._engines = EngineVersions()
         self._make_queues()
         self._compaction = self._make_compaction(snapshots)
+        self.figures = self._make_figures()
         applied_index = self._compaction.align()
         self.agreement = self._make_agreement()
         self.shipper = self._make_shipper(snapshots)
@@ -162,6 +164,16 @@ class Replica:
             needed_from=self._needed_from,
             reports=self._reports,
             clock=self._clock,
+        )
+
+    def _make_figures(self) -> Figures:
+        return Figures(
+            self._meter,
+            proposer=self._proposer,
+            forwarded=self._forwarded,
+            answers=self._answers,
+            reports=self._reports,
+            compaction=self._compaction,
         )
 
     def _needed_from(self) -> int:
@@ -337,41 +349,6 @@ class Replica:
         """Requests that wait for an answer."""
         return len(self._proposer)
 
-    @property
-    def pending_bytes(self) -> int:
-        """Their size."""
-        return self._proposer.waiting_bytes
-
-    @property
-    def forwarded_count(self) -> int:
-        """Requests that peers forwarded and that wait to be proposed here."""
-        return len(self._forwarded)
-
-    @property
-    def uncommitted_count(self) -> int:
-        """Entries in this node's log that are not known to be committed."""
-        return self._uncommitted()
-
-    @property
-    def occurrences(self) -> Mapping[str, int]:
-        """How often each event of note happened here since the start; see `reports`."""
-        return self._reports.counts
-
-    @property
-    def refusals(self) -> Mapping[Reject, int]:
-        """Requests that this node could not get into the log, or not for sure."""
-        return self._answers.refused
-
-    @property
-    def snapshot_s(self) -> float:
-        """How long the last snapshot took, 0 before the first."""
-        return self._compaction.seconds
-
-    @property
-    def snapshot_bytes(self) -> int:
-        """The size of the newest snapshot, 0 without one."""
-        return self._compaction.snapshot_bytes
-
     def start_snapshot(self) -> int:
         """Begin a snapshot of the applied state, unless one is under way; its index."""
         if self.fence is not None:
@@ -407,13 +384,13 @@ class Replica:
 
     def _measured_sync(self) -> None:
         began = self._clock()
-        if self.meter.awaits_commit:
+        if self._meter.awaits_commit:
             if self.raft.is_leader:
-                self.meter.committed(self.raft.commit_index, began)
+                self._meter.committed(self.raft.commit_index, began)
             else:
-                self.meter.leads_no_more()
+                self._meter.leads_no_more()
         if self._log.sync():
-            self.meter.sync.observe(self._clock() - began)
+            self._meter.sync.observe(self._clock() - began)
 
     def _send_appends(self) -> None:
         """Let a leader's entries leave before its own sync: its followers' disks work meanwhile.
@@ -508,7 +485,7 @@ class Replica:
         appended = self._log.entries[len(self._log.entries) - len(batches) :]
         for batch, (payload, index, _) in zip(batches, appended, strict=True):
             self.machine.read_ahead.entry(index, time_ns, batch, payload)
-        self.meter.proposed(self._log.last_index, self._clock())
+        self._meter.proposed(self._log.last_index, self._clock())
 
     def _pack(self, time_ns: int, requests: list[bytes]) -> bytes:
         in_force = self.machine.exchange.engine_version
@@ -529,12 +506,12 @@ class Replica:
         self._compaction.applied(len(payload))
         began = self._clock()
         applied = self.machine.apply(index, term, payload)
-        self.meter.apply.observe(self._clock() - began)
+        self._meter.apply.observe(self._clock() - began)
         if applied is None:
             if payload[:1] == CHECK:
                 self.agreement.applied_check(index, payload[1:])
             return
-        self.meter.requests.observe(len(applied.replies))
+        self._meter.requests.observe(len(applied.replies))
         if applied.replies:
             self.agreement.applied_entry()
         for reply in applied.replies:

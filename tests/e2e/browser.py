@@ -111,6 +111,11 @@ class Browser:
         # `until` shows the last thing that was raised.
         raise OSError(f"#{element_id} says {self.text(element_id)!r}")
 
+    def noted(self, words: str) -> None:
+        """Wait until it was said what happened to the nodes, and be it a while ago."""
+        told = "return document.getElementById('notes').textContent"
+        until(f"a note says {words!r}", lambda: words in self.run(told))
+
     def sees(self, what: str, is_so: Callable[[], Any]) -> Any:
         """Wait until something is so."""
         return until(what, is_so)

@@ -94,6 +94,41 @@ def test_ccxt(venue: Cluster) -> None:
     assert ex.cancel_order(edited["id"], SYMBOL)["status"] == "canceled"
 
 
+def test_ccxt_with_every_kind_of_order(venue: Cluster) -> None:
+    symbol = "ETH/USD"
+    ex = ccxt_client(http_port(venue, 2), "carol", "carols secret")
+    ex.load_markets()
+    maker = ccxt_client(http_port(venue, 2), "bob")
+    for price in (100, 101):
+        maker.create_order(symbol, "limit", "sell", 1, price)
+    taken = ex.create_order(symbol, "limit", "buy", 3, 100, {"timeInForce": "IOC"})
+    assert (taken["status"], taken["filled"]) == ("expired", 1)
+    assert [fill["price"] for fill in taken["trades"]] == [100]
+    none = ex.create_order(symbol, "limit", "buy", 3, 101, {"timeInForce": "FOK"})
+    assert (none["status"], none["filled"]) == ("expired", 0)
+    spent = ex.create_market_buy_order_with_cost(symbol, 50.5)
+    assert (spent["status"], spent["cost"]) == ("closed", 50.5)
+    assert ex.fetch_order_trades(spent["id"], symbol)[0]["amount"] == 0.5
+    stop = ex.create_order(symbol, "limit", "sell", 1, 89, {"stopLossPrice": 90})
+    touch = ex.create_order(symbol, "market", "sell", 1, None, {"takeProfitPrice": 120})
+    follow = {"trailingPercent": 5, "stopLossOrTakeProfit": "stopLoss"}
+    trail = ex.create_order(symbol, "market", "sell", 1, None, follow)
+    iceberg = ex.create_order(symbol, "limit", "sell", 2, 130, {"icebergQty": 0.5})
+    assert [each["status"] for each in (stop, touch, trail, iceberg)] == ["open"] * 4
+    assert ex.fetch_order(stop["id"], symbol)["stopPrice"] == 90
+    assert ex.fetch_order(touch["id"], symbol)["info"]["type"] == "TAKE_PROFIT"
+    assert ex.fetch_order(trail["id"], symbol)["info"]["trailingDelta"] == 500
+    by_name = {"clientOrderId": iceberg["clientOrderId"]}
+    assert ex.cancel_order(None, symbol, by_name)["id"] == iceberg["id"]
+    assert len(ex.cancel_all_orders(symbol)) == 3
+    assert len(ex.fetch_closed_orders(symbol)) >= 1
+    assert {each["status"] for each in ex.fetch_orders(symbol)} >= {"expired", "closed", "canceled"}
+    assert ex.fetch_bids_asks([symbol])[symbol]["ask"] == 101
+    assert ex.fetch_tickers([symbol])[symbol]["last"] == 101
+    assert ex.fetch_ohlcv(symbol, "5m", since=0, limit=10)[-1][4] == 101
+    maker.cancel_all_orders(symbol)
+
+
 def test_ccxt_hears_what_is_wrong_in_its_own_words(venue: Cluster) -> None:
     ex = ccxt_client(http_port(venue, 3), "carol", "carols secret")
     ex.load_markets()

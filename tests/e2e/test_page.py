@@ -208,7 +208,7 @@ def test_a_dead_leader_is_seen_and_trading_goes_on(shared: Cluster, browser: Bro
     browser.open(shared, via)
     browser.shows("nodes", "leader")
     shared.kill(leader)
-    browser.shows("notes", f"node {leader} does not answer")
+    browser.noted(f"node {leader} does not answer")
     browser.sees(
         "another leader",
         lambda: browser.run(
@@ -216,14 +216,14 @@ def test_a_dead_leader_is_seen_and_trading_goes_on(shared: Cluster, browser: Bro
             f"!document.querySelector('[data-id=\"{leader}\"] .node[data-role=leader]')"
         ),
     )
-    browser.shows("notes", "leads term")
+    browser.noted("leads term")
     browser.place("buy", "1", "70.00")
     browser.shows("outcome", "rests in the book")
     shared.start(leader)
     shared.wait_up()
     shared.wait_leader()
-    browser.shows("notes", f"node {leader} is back")
-    assert browser.text("banner") == ""
+    browser.noted(f"node {leader} is back")
+    browser.sees("the banner is gone", lambda: browser.text("banner") == "")
     assert other in shared.running
 
 
@@ -241,7 +241,7 @@ def test_a_page_outlives_its_node(shared: Cluster, browser: Browser) -> None:
     shared.start(here)
     shared.wait_up()
     shared.wait_leader()
-    browser.shows("notes", f"node {here} is back")
+    browser.noted(f"node {here} is back")
 
 
 def test_no_leader_is_told_and_an_order_is_not_lost_from_sight(

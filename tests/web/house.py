@@ -144,7 +144,8 @@ class House:
         text += "&signature=" + hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
         query, body = (b"", text.encode()) if in_body else (text.encode(), b"")
         headers = {"X-MBX-APIKEY": account}
-        return await self.ask(method, f"/api/v3{path}", query, body, headers)
+        whole = path if path.startswith(("/api/", "/sapi/")) else f"/api/v3{path}"
+        return await self.ask(method, whole, query, body, headers)
 
     async def buy(self, qty: str, price: str, account: str = "alice", **more: Any) -> Answer:
         """A limit order to buy BTC."""

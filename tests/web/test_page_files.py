@@ -59,6 +59,26 @@ def test_no_file_names_another_host() -> None:
             assert not re.search(r"(?:src|href|import|url)\W+https?://", text), file.name
 
 
+def _luminance(colour: str) -> float:
+    """WCAG 2: relative luminance."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_can_be_read_in_both_themes() -> None:
+    text = (PAGE / "page.css").read_text()
+    themes = [block for block in re.findall(r"\{([^{}]*)\}", text) if "--ground:" in block]
+    assert len(themes) == 3
+    assert themes[1].split() == themes[2].split(), "light is light, whoever chose it"
+    for block in themes:
+        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block.replace("#fff;", "#ffffff;")))
+        for name in ("text", "dim", "faint", "buy", "sell", "accent", "warn"):
+            for ground in ("panel", "raised"):
+                pair = sorted((_luminance(colours[name]), _luminance(colours[ground])))
+                assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (name, ground, block)
+
+
 def test_the_policy_knows_this_node_and_the_members_only(tmp_path: Path) -> None:
     async def scene(door: Door) -> None:
         policy = (await get(app_of(door, tmp_path), "/")).headers["content-security-policy"]

@@ -6,12 +6,10 @@ turns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
 
 from raftbook.core.events import Event
-from raftbook.core.ladder import Order
 from raftbook.core.types import Side
 from raftbook.web.binance.door import Call
 from raftbook.web.binance.faults import Fault, no_order
@@ -19,7 +17,14 @@ from raftbook.web.binance.figures import ZERO
 from raftbook.web.binance.market_data import time_range
 from raftbook.web.binance.markets import Json, Market, balance_scale, milliseconds
 from raftbook.web.binance.reports import commission, order_document
-from raftbook.web.binance.trading import commission_rates, is_elsewhere, own_order, target_of
+from raftbook.web.binance.trading import (
+    commission_rates,
+    fee_rate,
+    is_elsewhere,
+    own_order,
+    target_of,
+)
+from raftbook.web.binance.written import Written, write_rows
 
 OPEN_ROWS_MAX: Final = 5_000
 """Orders in one answer to openOrders; who has more asks by symbol, or for allOrders in pages."""
@@ -38,12 +43,12 @@ async def order(call: Call) -> Json:
     return order_document(market, found)
 
 
-async def open_orders(call: Call) -> list[Json]:
+async def open_orders(call: Call) -> Written:
     """GET /openOrders."""
     name = call.params.optional_symbol()
     symbol = None if name is None else call.door.markets.find(name)[0].symbol
     own = (
-        order
+        order.terms[0]
         for order in call.account.orders.values()
         if order.leaves_qty and (symbol is None or order.terms[3] == symbol)
     )
@@ -51,20 +56,23 @@ async def open_orders(call: Call) -> list[Json]:
     if len(found) > OPEN_ROWS_MAX:
         msg = f"More than {OPEN_ROWS_MAX} open orders; ask by symbol, or for allOrders in pages."
         raise Fault(400, -1130, msg)
-    return _documents(call, found)
+    return await _written(call, found)
 
 
-def _documents(call: Call, orders: Iterable[Order]) -> list[Json]:
-    """Those of them that have a name at this door."""
-    rows = []
-    for each in orders:
-        market = call.door.markets.of_symbol(each.terms[3])
-        if market is not None:
-            rows.append(order_document(market, each))
-    return rows
+async def _written(call: Call, order_ids: list[int]) -> Written:
+    """Those orders that are still known, and whose instruments have a name at this door."""
+    door, name = call.door, call.account.name
+
+    def document(order_id: int) -> Json | None:
+        own = door.exchange.accounts.get(name)
+        order = None if own is None else own.orders.get(order_id)
+        market = None if order is None else door.markets.of_symbol(order.terms[3])
+        return None if order is None or market is None else order_document(market, order)
+
+    return await write_rows(order_ids, document)
 
 
-async def all_orders(call: Call) -> list[Json]:
+async def all_orders(call: Call) -> Written:
     """GET /allOrders: open ones, and those closed ones that the account remembers."""
     params = call.params
     market, _ = call.door.markets.find(params.symbol())
@@ -75,14 +83,14 @@ async def all_orders(call: Call) -> list[Json]:
     newest_first = from_id is None and params.integer("startTime") is None
     ordered = reversed(own.values()) if newest_first else iter(own.values())
     wanted = (
-        each
+        each.terms[0]
         for each in ordered
         if each.terms[3] == market.symbol
         and first_ns <= each.entered_ns <= last_ns
         and (from_id is None or each.terms[0] >= from_id)
     )
     rows = list(islice(wanted, limit))
-    return [order_document(market, each) for each in (rows[::-1] if newest_first else rows)]
+    return await _written(call, rows[::-1] if newest_first else rows)
 
 
 async def my_trades(call: Call) -> list[Json]:
@@ -128,17 +136,23 @@ def fill_document(market: Market, time_ns: int, event: Event, place: int) -> Jso
 
 
 async def account(call: Call) -> Json:
-    """GET /account."""
+    """GET /account; the rates are the highest of all instruments."""
     own, exchange = call.account, call.door.exchange
     markets = [market.terms for market, _ in call.door.markets.all()]
-    maker = max((terms.maker_fee for terms in markets), default=0) // _FEE_PER_BPS
-    taker = max((terms.taker_fee for terms in markets), default=0) // _FEE_PER_BPS
+    maker = max((terms.maker_fee for terms in markets), default=0)
+    taker = max((terms.taker_fee for terms in markets), default=0)
     skips_empty = call.params.flag("omitZeroBalances", default=False)
     return {
-        "makerCommission": maker,
-        "takerCommission": taker,
+        "makerCommission": maker // _FEE_PER_BPS,
+        "takerCommission": taker // _FEE_PER_BPS,
         "buyerCommission": 0,
         "sellerCommission": 0,
+        "commissionRates": {
+            "maker": fee_rate(maker),
+            "taker": fee_rate(taker),
+            "buyer": ZERO,
+            "seller": ZERO,
+        },
         "canTrade": not own.blocked,
         "canWithdraw": False,
         "canDeposit": False,

@@ -77,9 +77,9 @@ def too_precise(name: str) -> Fault:
     return Fault(400, -1111, f"Parameter '{name}' has too much precision.")
 
 
-def duplicate(name: str) -> Fault:
+def duplicate() -> Fault:
     """One parameter, two values."""
-    return Fault(400, -1101, f"Duplicate values for parameter '{name}' detected.")
+    return Fault(400, -1101, "Duplicate values for a parameter detected.")
 
 
 def filtered(name: str) -> Fault:
@@ -140,7 +140,7 @@ def unknown_outcome() -> Fault:
 _FUNDS: Final = "Account has insufficient balance for requested action."
 _CLOSED: Final = "Market is closed."
 _NO_ACCOUNT: Final = "This action is disabled on this account."
-_UNSUPPORTED: Final = "Order type not supported for this symbol."
+_UNSUPPORTED: Final = "Unsupported order combination."
 _STOP: Final = "Stop price is not valid."
 
 _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
@@ -154,7 +154,7 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.KILL_SWITCH: (400, -2010, _NO_ACCOUNT),
     Reject.UNKNOWN_SESSION: (503, -1001, "The session of this node is gone; please try again."),
     Reject.DUPLICATE_CLIENT_ORDER_ID: (400, -2010, "Duplicate order sent."),
-    Reject.UNSUPPORTED_COMBINATION: (400, -2010, _UNSUPPORTED),
+    Reject.UNSUPPORTED_COMBINATION: (400, -1014, _UNSUPPORTED),
     Reject.BAD_QTY: (400, -1013, "Invalid quantity."),
     Reject.LOT_SIZE: (400, -1013, "Filter failure: LOT_SIZE"),
     Reject.QTY_TOO_SMALL: (400, -1013, "Filter failure: LOT_SIZE"),
@@ -163,8 +163,8 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.TICK_SIZE: (400, -1013, "Filter failure: PRICE_FILTER"),
     Reject.PRICE_BAND: (400, -1013, "Filter failure: PRICE_FILTER"),
     Reject.NOTIONAL_LIMIT: (400, -1013, "Filter failure: NOTIONAL"),
-    Reject.OPEN_ORDER_LIMIT: (400, -2010, "Filter failure: EXCHANGE_MAX_NUM_ORDERS"),
-    Reject.RATE_LIMIT: (429, -1015, "Too many new orders; the account's rate is limited."),
+    Reject.OPEN_ORDER_LIMIT: (400, -1013, "Filter failure: EXCHANGE_MAX_NUM_ORDERS"),
+    Reject.RATE_LIMIT: (429, -1015, "Too many new orders."),
     Reject.BAD_EXPIRE_TIME: (400, -1130, "Data sent for parameter 'goodTillDate' is not valid."),
     Reject.INSUFFICIENT_FUNDS: (400, -2010, _FUNDS),
     Reject.INSUFFICIENT_POSITION: (400, -2010, _FUNDS),
@@ -175,7 +175,7 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.PRICE_COLLAR: (400, -2010, "Order would trade too far from the last price."),
     Reject.NO_REFERENCE_PRICE: (400, -2010, "Market orders are not supported for this symbol."),
     Reject.SELF_TRADE: (400, -2010, "Order would trade with an order of the same account."),
-    Reject.BAD_DISPLAY_QTY: (400, -1013, "Filter failure: ICEBERG_PARTS"),
+    Reject.BAD_DISPLAY_QTY: (400, -2010, "IcebergQty exceeds QTY."),
     Reject.BAD_STOP_PRICE: (400, -1013, _STOP),
     Reject.UNKNOWN_ORDER: (400, -2011, "Unknown order sent."),
     Reject.TOO_LATE: (400, -2011, "Unknown order sent."),
@@ -184,7 +184,7 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.VERSION_MISMATCH: (400, -2010, "The order has changed meanwhile."),
     Reject.INSTRUMENT_EXISTS: (400, -2010, "This instrument exists."),
     Reject.INSTRUMENT_NOT_EMPTY: (400, -2010, "This instrument has open orders."),
-    Reject.BOOK_FULL: (400, -2010, "Filter failure: MAX_NUM_ORDERS"),
+    Reject.BOOK_FULL: (400, -1013, "Filter failure: MAX_NUM_ORDERS"),
     Reject.UNKNOWN_TRADE: (400, -2013, "Trade does not exist."),
     Reject.ALREADY_BUSTED: (400, -2010, "This trade was undone already."),
     Reject.OVERFLOW: (400, -1108, "The amount is too large."),
@@ -196,13 +196,13 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.NOT_AUTHORIZED: (401, -2015, "Invalid API-key, IP, or permissions for action."),
     Reject.BAD_SIDE: (400, -1117, "Invalid side."),
     Reject.MALFORMED: (400, -1130, "Invalid data sent for a parameter."),
-    Reject.AUCTION_ONLY: (400, -2010, _UNSUPPORTED),
-    Reject.IOC_IN_AUCTION: (400, -2010, _UNSUPPORTED),
+    Reject.AUCTION_ONLY: (400, -1014, _UNSUPPORTED),
+    Reject.IOC_IN_AUCTION: (400, -1014, _UNSUPPORTED),
     Reject.FILL_LIMIT: (400, -2010, "Order would trade with too many others."),
     Reject.UNKNOWN_CURRENCY: (400, -2010, "There is no such currency."),
     Reject.ACCOUNT_EXISTS: (400, -2010, "This account exists."),
     Reject.CURRENCY_EXISTS: (400, -2010, "This currency exists."),
-    Reject.TOO_MANY: (400, -2010, "Filter failure: MAX_NUM_ALGO_ORDERS"),
+    Reject.TOO_MANY: (400, -1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
     Reject.BAD_AMOUNT: (400, -1013, "Invalid quantity."),
     Reject.OCO_DONE: (400, -2011, "Unknown order sent."),
     Reject.MASS_CANCEL: (400, -2011, "Unknown order sent."),
@@ -210,7 +210,7 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.TIME_IS_UP: (400, -2011, "Unknown order sent."),
     Reject.CANCEL_FAILED: (400, -2022, "Order cancel-replace failed."),
     Reject.NO_LEADER: (503, -1001, "No leader is known; please try again."),
-    Reject.OVERLOADED: (429, -1003, "Too many requests wait already; please try again."),
+    Reject.OVERLOADED: (429, -1003, "Too many requests queued."),
     Reject.TOO_STALE: (503, -1001, "This node is behind the others; please ask another."),
     Reject.NOT_READY: (503, -1001, "This node takes no part now; please use another."),
 }

@@ -10,25 +10,35 @@ from typing import Any, Final
 from raftbook.core.book import Book
 from raftbook.core.types import Phase
 from raftbook.web.binance.door import Call
+from raftbook.web.binance.faults import Fault
 from raftbook.web.binance.market_data import chosen
 from raftbook.web.binance.markets import Json, Market
 from raftbook.web.binance.words import MODES, TYPES
+from raftbook.web.binance.written import Written, encode, write_rows
 
 _PERMISSIONS: Final = "SPOT"
 _OPEN_PHASES: Final = frozenset(map(int, (Phase.CONTINUOUS, Phase.PRE_OPEN, Phase.AUCTION)))
 
 
-async def exchange_info(call: Call) -> Json:
+async def exchange_info(call: Call) -> Written:
     """GET /exchangeInfo."""
     door = call.door
     some, _ = chosen(call)
-    return {
+
+    def document(name: str) -> Json | None:
+        try:
+            return symbol_document(*door.markets.find(name))
+        except Fault:
+            return None  # deleted since the list was made
+
+    symbols = await write_rows([market.name for market, _ in some], document)
+    head = {
         "timezone": "UTC",
         "serverTime": door.now_ms(),
         "rateLimits": rate_limits(door.weights.weight_max),
         "exchangeFilters": [],
-        "symbols": [symbol_document(market, book) for market, book in some],
     }
+    return Written(f'{encode(head)[:-1]},"symbols":{symbols.text}}}')
 
 
 def rate_limits(weight_max: int) -> list[Json]:

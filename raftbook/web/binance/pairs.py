@@ -93,15 +93,25 @@ async def place_pair(call: Call) -> Json:
         raise Fault(400, -1116, "Invalid orderType.")
     side = side_of(params)
     limit, stop = ("above", "below") if side == Side.SELL else ("below", "above")
-    if words[limit] != "LIMIT_MAKER" or words[stop] not in _STOPS:
-        raise Fault(
-            400,
-            -1158,
-            "Only a LIMIT_MAKER with a STOP_LOSS or STOP_LOSS_LIMIT on the other side of the "
-            "price is supported.",
-        )
+    _check_types(side, words[limit], words[stop])
     has_price = words[stop] == "STOP_LOSS_LIMIT"
     return await _place(call, side, _new_names(limit, stop), has_limit_price=has_price)
+
+
+def _check_types(side: Side, limit: str, stop: str) -> None:
+    """Of the six types that Binance knows in a pair, ours has a LIMIT_MAKER and a stop loss.
+
+    Args:
+        limit, stop: what stands where the limit order belongs, and where the stop does.
+    """
+    if limit == stop == "LIMIT_MAKER":
+        raise Fault(400, -1168, "At least one OCO order must be contingent.")
+    if stop == "LIMIT_MAKER":
+        if side == Side.BUY:
+            raise Fault(400, -1165, "A limit order in a buy OCO must be below.")
+        raise Fault(400, -1166, "A limit order in a sell OCO must be above.")
+    if limit != "LIMIT_MAKER" or stop not in _STOPS:
+        raise Fault(400, -1158, "Order type not supported in OCO.")
 
 
 async def place_old_pair(call: Call) -> Json:

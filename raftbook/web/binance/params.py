@@ -190,7 +190,7 @@ def read_pairs(raw: bytes) -> dict[str, str]:
         if is_coded:
             name, value = _decoded(name), _decoded(value)
         if name in values:
-            raise duplicate(name)
+            raise duplicate()
         values[name] = value
     return values
 

@@ -7,9 +7,8 @@ every order passes here: what a framework reads for comfort is read once or not 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from typing import Any, Final
+from typing import Final
 
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
@@ -19,6 +18,7 @@ from raftbook.web.binance.faults import Fault, unknown_outcome
 from raftbook.web.binance.keys import signed_bytes
 from raftbook.web.binance.operations import PATHS
 from raftbook.web.binance.params import read_params
+from raftbook.web.binance.written import encode
 from raftbook.web.entry_mark import ENTRY_INDEX
 from raftbook.web.headers import Direct, node_headers
 
@@ -27,7 +27,6 @@ _log = logging.getLogger("raftbook.web")
 BODY_BYTES_MAX: Final = 16 << 10
 """A form: no operation has parameters of a tenth of it."""
 _JSON: Final = (b"content-type", b"application/json;charset=UTF-8")
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def routes(door: Door) -> list[BaseRoute]:
@@ -53,15 +52,15 @@ class Rest:
             body = await self._answer(scope, receive, address)
             status = 200
         except Fault as fault:
-            status, body = fault.status, _encode(fault.document())
+            status, body = fault.status, encode(fault.document())
             extra = self._when_refused(fault)
         except asyncio.CancelledError:
             # The node stops, and waits for nobody any more; this answer is the end of the task.
             unknown = unknown_outcome()
-            status, body = unknown.status, _encode(unknown.document())
+            status, body = unknown.status, encode(unknown.document())
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
-            status, body = 500, _encode({"code": -1000, "msg": "This node failed; see its log."})
+            status, body = 500, encode({"code": -1000, "msg": "This node failed; see its log."})
         entry_index = ENTRY_INDEX.get()
         if entry_index:
             extra.append((b"x-raftbook-entry", b"%d" % entry_index))
@@ -99,7 +98,7 @@ class Rest:
         result = await self._door.perform(
             operation, params, key=key, payload=lambda: signed_bytes(query, body)
         )
-        return _encode(result)
+        return encode(result)
 
     def _when_refused(self, fault: Fault) -> list[tuple[bytes, bytes]]:
         if fault.status != 429:
@@ -137,8 +136,3 @@ async def _body(receive: Receive) -> bytes:
         pieces.append(piece)
         if not message.get("more_body"):
             return b"".join(pieces)
-
-
-def encode(value: Any) -> str:
-    """JSON as both fronts write it."""
-    return _encode(value)

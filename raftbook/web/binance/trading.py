@@ -116,14 +116,15 @@ async def try_order(call: Call) -> Json:
 def commission_rates(market: Market) -> Json:
     """Fees as fractions of the amount; the engine counts hundred-thousandths."""
     return {
-        "maker": _rate(market.terms.maker_fee),
-        "taker": _rate(market.terms.taker_fee),
-        "buyer": _rate(0),
-        "seller": _rate(0),
+        "maker": fee_rate(market.terms.maker_fee),
+        "taker": fee_rate(market.terms.taker_fee),
+        "buyer": ZERO,
+        "seller": ZERO,
     }
 
 
-def _rate(fee: int) -> str:
+def fee_rate(fee: int) -> str:
+    """A fee of the engine as a fraction, eight places."""
     sign = "-" if fee < 0 else ""
     return f"{sign}0.{abs(fee):05d}000"
 
@@ -311,11 +312,12 @@ async def amend(call: Call) -> Json:
     new_qty = params.count("newQty", market.qty, "LOT_SIZE")
     if new_qty is None:
         raise invalid("newQty")
-    if params.text("newClientOrderId") is not None:
-        raise not_required("newClientOrderId")  # a name of ours stays with its order
+    new_name = params.client_id("newClientOrderId")
     order = await own_order(call, order_id, name)
     if order is None or is_elsewhere(market, order):
         raise no_order()
+    if new_name not in (None, order.terms[2]):
+        raise not_required("newClientOrderId")  # an order keeps the name it was entered with
     if new_qty >= order.terms[5]:
         raise Fault(400, -2038, "Order amend (quantity increase) is not supported.")
     if new_qty <= order.cum_qty:

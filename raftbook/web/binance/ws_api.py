@@ -21,7 +21,7 @@ from raftbook.web.binance.faults import Fault, crowded
 from raftbook.web.binance.keys import signed_text
 from raftbook.web.binance.operations import METHODS
 from raftbook.web.binance.params import json_text, params_of_json
-from raftbook.web.binance.rest import encode
+from raftbook.web.binance.written import encode
 from raftbook.web.websocket import POLICY, wire_of
 
 _log = logging.getLogger("raftbook.web")
@@ -138,8 +138,8 @@ class ApiConnection:
             _log.exception("ws-api %s failed", request.get("method"))
             self._say_fault(ref, Fault(500, -1000, "This node failed; see its log."))
         else:
-            document = {"id": ref, "status": 200, "result": result, "rateLimits": []}
-            self.push(encode(document))
+            text = encode(result)  # it may be written already
+            self.push(f'{{"id":{encode(ref)},"status":200,"result":{text},"rateLimits":[]}}')
 
     async def _perform(self, request: dict[str, Any]) -> Any:
         method = request.get("method")

@@ -3,7 +3,7 @@
 import { on, state } from "./state.js";
 import { ago, clock, grouped } from "./numbers.js";
 
-const NOTES = 3;
+const NOTES = 12; // as many as there is room for are shown
 const get = (id) => document.getElementById(id);
 const notes = [];
 let before = null;

@@ -18,7 +18,7 @@ def test_every_reason_is_said_in_binances_codes(reason: Reject) -> None:
     ("reason", "status", "code", "msg"),
     [
         (Reject.NO_LEADER, 503, -1001, "No leader is known; please try again."),
-        (Reject.OVERLOADED, 429, -1003, "Too many requests wait already; please try again."),
+        (Reject.OVERLOADED, 429, -1003, "Too many requests queued."),
         (
             Reject.INSUFFICIENT_FUNDS,
             400,

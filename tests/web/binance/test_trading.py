@@ -194,7 +194,8 @@ def test_types_of_orders_are_ours(
         ({"quoteOrderQty": "90"}, -1106, "Parameter 'quoteOrderQty' sent when not required."),
         ({"selfTradePreventionMode": "MAYBE"}, -1130, "'selfTradePreventionMode' is not valid."),
         ({"newOrderRespType": "LONG"}, -1130, "'newOrderRespType' is not valid."),
-        ({"icebergQty": "2"}, -1013, "Filter failure: ICEBERG_PARTS"),
+        ({"icebergQty": "2"}, -2010, "IcebergQty exceeds QTY."),
+        ({"icebergQty": "0.0001"}, -1013, "Filter failure: ICEBERG_PARTS"),
     ],
 )
 def test_parameters_that_are_no_order(tmp_path: Path, terms: Any, code: int, msg: str) -> None:
@@ -429,7 +430,7 @@ def test_an_order_shrinks_and_keeps_its_place(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         await house.buy("2", "100", newClientOrderId="mine")
         await house.buy("1", "100", "bob")
-        answer = await amend(house, "1.5", origClientOrderId="mine")
+        answer = await amend(house, "1.5", origClientOrderId="mine", newClientOrderId="mine")
         assert answer.status == 200
         assert answer.body["amendedOrder"]["qty"] == "1.50000000"
         assert answer.body["amendedOrder"]["status"] == "NEW"
@@ -447,6 +448,7 @@ def test_amends_that_are_none(tmp_path: Path) -> None:
         assert (await amend(house, "3", orderId=1)).code == -2038
         assert (await amend(house, "1", orderId=1)).code == -2038
         assert (await amend(house, "1.5", orderId=9)).code == -2013
+        assert (await amend(house, "1.5", orderId=1, newClientOrderId="other")).code == -1106
         assert (await amend(house, "1.5", orderId=1, symbol="ETHUSD")).code == -2013
         assert (await amend(house, "1.0001", orderId=1)).code == -1013
 
@@ -506,7 +508,10 @@ def test_the_old_way_to_say_a_pair(tmp_path: Path) -> None:
     ("changes", "code"),
     [
         ({"aboveType": "TAKE_PROFIT"}, -1158),
-        ({"belowType": "LIMIT_MAKER"}, -1158),
+        ({"belowType": "LIMIT_MAKER"}, -1168),
+        ({"aboveType": "STOP_LOSS", "belowType": "LIMIT_MAKER"}, -1166),
+        ({"side": "BUY", "belowType": "STOP_LOSS"}, -1165),
+        ({"aboveType": "STOP_LOSS"}, -1158),
         ({"aboveType": "WHAT"}, -1116),
         ({"abovePrice": "80"}, -2010),
         ({"belowPrice": None}, -1102),
