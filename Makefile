@@ -5,6 +5,7 @@
 #   make bench               the benchmarks
 #   make sim [SEEDS=1000]    the simulator, seeds 0 to SEEDS - 1; FIRST=n begins at n, JOBS=n at once
 #   make chaos [MINUTES=10] [SEED=1] [NODES=3]   break a cluster of real processes, and judge it
+#   make mutants [SEED=1] [COUNT=320]   do the tests notice a small change of the core?
 #   make compiled            the core compiled (needs a C compiler), in an environment of its own
 #   make test COMPILED=1     test, bench, sim, chaos and demo there
 # Another interpreter: make test PYTHON=python3.12
@@ -27,7 +28,7 @@ export RAFTBOOK_TEST_DATA ?= $(abspath ../shared/data)
 # Test files run side by side, one process each; WORKERS=0 runs all in one.
 WORKERS ?= 2
 
-.PHONY: demo test check bench sim chaos compiled clean
+.PHONY: demo test check bench sim chaos mutants compiled clean
 
 demo: $(RUNS)
 	@$(ENTER)$(BIN)/raftbook demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -53,6 +54,10 @@ FIRST ?= 0
 JOBS ?= 2
 sim: $(INSTALLED)
 	@$(RUN) -m tests.sim --jobs $(JOBS) --seeds $(FIRST)..$$(($(FIRST) + $(SEEDS) - 1))
+
+mutants: $(PLAIN_VENV)/.installed
+	@$(PLAIN_VENV)/bin/python -m pip install $(QUIET) -e '.[mutants]'
+	@$(PLAIN_VENV)/bin/python -m tests.mutants --seed $(or $(SEED),1) --count $(or $(COUNT),320)
 
 clean:
 	@rm -rf $(PLAIN_VENV) $(COMPILED_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,9 @@
 """Where a look at a ladder goes on: below a key that need not be there any more."""
 
+import random
+from bisect import insort
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,3 +23,29 @@ def test_keys_below_are_those_of_a_sorted_list(there: set[int], gone: set[int], 
         keys.remove(each)
     expected = sorted((each for each in there - gone if each < key), reverse=True)
     assert list(keys.below(key)) == expected
+
+
+@pytest.mark.parametrize("seed", range(3 * EFFORT))
+def test_many_keys_come_and_go_as_in_a_sorted_list(seed: int) -> None:
+    """More than stand near the best one, at both ends and in between, and best ones taken."""
+    chooser = random.Random(seed)
+    keys, expected = SortedKeys(), list[int]()
+    for step in range(6_000):
+        grows = len(expected) < 1_200 if step < 3_000 else len(expected) < 5
+        if not expected or chooser.random() < (0.8 if grows else 0.3):
+            key = chooser.randrange(-10_000, 10_000)
+            if key not in expected:
+                keys.add(key)
+                insort(expected, key)
+        elif chooser.random() < 0.3:
+            expected.pop()
+            assert keys.pop() == (expected[-1] if expected else None)
+        else:
+            key = expected.pop(chooser.randrange(len(expected)))
+            keys.remove(key)
+        if step % 50 == 0:
+            keys.check()
+            assert list(reversed(keys)) == expected[::-1]
+            assert len(keys) == len(expected)
+            key = chooser.randrange(-10_000, 10_000)
+            assert list(keys.below(key)) == [each for each in expected[::-1] if each < key]

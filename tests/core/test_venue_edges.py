@@ -6,8 +6,9 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Reply
+from raftbook.core.exchange import Exchange
 from raftbook.core.snapshot import export_state, restore_state
-from raftbook.core.types import OrderType, Phase, Side
+from raftbook.core.types import OrderType, Phase, PostOnly, Reject, Side, TimeInForce
 from tests.core.pair import Pair
 from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LATER, START_NS
 
@@ -87,3 +88,40 @@ def test_a_snapshot_of_stops_left_to_fire_that_are_gone_goes_on() -> None:
     entry = Entry(engine.applied_index + 1, START_NS, ((OPERATOR, 90, (c.roll_day(),)),))
     assert restored.apply(entry) == engine.apply(entry)
     assert export_state(restored) == export_state(engine)
+
+
+@pytest.mark.parametrize(("side", "edge"), [(Side.SELL, 2), (Side.BUY, -2)])
+def test_behind_a_best_price_at_the_edge_of_the_band_nothing_is_posted(
+    side: Side, edge: int
+) -> None:
+    venue = Venue()
+    maker = Side.BUY if side == Side.SELL else Side.SELL
+    venue.entry((ANNA, (c.new_order("B", maker, 2, edge),)))
+    order = c.place_order("B", side, 2, edge // 2, post_only=PostOnly.REPRICE)
+    (told,) = venue.entry((BEN, (order,)))
+    assert told[4] == [(e.REJECTED, 0, Reject.POST_ONLY_WOULD_CROSS, order)]
+
+
+def test_a_new_exchange_stands_before_the_first_entry() -> None:
+    exchange = Exchange(GENESIS)
+    assert (exchange.applied_index, exchange.now_ns, exchange.is_unfinished) == (0, 0, False)
+
+
+def test_a_market_order_that_gathers_gets_no_price() -> None:
+    venue = Venue()
+    gathers = c.place_order(
+        *("A", Side.BUY, 2, None),
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.AT_AUCTION,
+        client_order_id="g",
+    )
+    venue.entry((OPERATOR, (c.set_phase("A", Phase.AUCTION),)), (ANNA, (gathers,)))
+    for change in (
+        c.amend_order(client_order_id="g", price=1),
+        c.amend_order(client_order_id="g", order_qty=1, price=1),
+        c.replace_order(client_order_id="g", price=1),
+    ):
+        (told,) = venue.entry((ANNA, (change,)))
+        assert told[4] == [(e.CANCEL_REJECTED, 0, Reject.AMEND_NOT_ALLOWED, change)]
+    (told,) = venue.entry((ANNA, (c.amend_order(client_order_id="g", order_qty=1),)))
+    assert told[4][0][0] == e.REPLACED

@@ -121,7 +121,8 @@ def status_of(order: Order) -> str:
     if order.cum_qty and order.cum_qty >= terms[5]:
         return "FILLED"
     kind = terms[4]
-    if kind[2] in _PASSING or (terms[6] is None and order.cum_qty):
+    has_no_limit = terms[6] is None and len(terms) < 9  # nor has a pegged order while it waits
+    if kind[2] in _PASSING or (has_no_limit and order.cum_qty):
         return "EXPIRED"
     conditions = conditions_of(terms)
     if conditions is not None and 0 < conditions.expire_time_ns <= order.closed_ns:
