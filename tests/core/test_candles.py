@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from raftbook.core.candles import CANDLES_KEPT, MINUTE_NS, WIDTHS_NS, Tape
+from raftbook.core.candles import CANDLES_KEPT, MINUTE_NS, WIDTHS_NS, Candle, Tape
 from raftbook.core.events import TRADE
 from raftbook.core.types import Side
 from tests.core.flow import EFFORT
@@ -68,3 +68,8 @@ def test_no_more_are_kept_than_there_is_room_for() -> None:
     candles = tape.candles(MINUTE_NS)
     assert len(candles) == CANDLES_KEPT
     assert candles[0].open_ns == (START_NS // MINUTE_NS + 5) * MINUTE_NS
+
+
+def test_a_candle_goes_through_its_row() -> None:
+    row = (60, 4, 9, 2, 5, 30, 150, 7, 11, 52)
+    assert Candle.of(row).row() == row

@@ -8,7 +8,15 @@ from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
 from raftbook.core.snapshot import export_state, restore_state
-from raftbook.core.types import OrderType, Phase, PostOnly, Reject, Side, TimeInForce
+from raftbook.core.types import (
+    OrderType,
+    Phase,
+    PostOnly,
+    Reject,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
 from tests.core.pair import Pair
 from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LATER, START_NS
 
@@ -125,3 +133,29 @@ def test_a_market_order_that_gathers_gets_no_price() -> None:
         assert told[4] == [(e.CANCEL_REJECTED, 0, Reject.AMEND_NOT_ALLOWED, change)]
     (told,) = venue.entry((ANNA, (c.amend_order(client_order_id="g", order_qty=1),)))
     assert told[4][0][0] == e.REPLACED
+
+
+@pytest.mark.parametrize("mode", SelfTradePrevention)
+def test_a_market_order_needs_money_for_every_order_that_it_may_meet(
+    mode: SelfTradePrevention,
+) -> None:
+    """Five lots at 6 cost 180 and fees, and 150 are there: one order at that price is not all."""
+    venue = Venue()
+    venue.entry((BEN, (c.new_order("F", Side.SELL, 1, 6),) * 5))
+    order = c.new_order(
+        *("F", Side.BUY, 5, None),
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+        self_trade_prevention=mode,
+    )
+    (told,) = venue.entry((ANNA, (order,)))
+    assert told[4] == [(e.REJECTED, 0, Reject.INSUFFICIENT_FUNDS, order)]
+
+
+def test_a_lease_lasts_a_day_at_most() -> None:
+    venue = Venue()
+    day = c.attach_session(cancel_on_disconnect=True, lease_ms=86_400_000)
+    longer = c.attach_session(cancel_on_disconnect=True, lease_ms=86_400_001)
+    (told,) = venue.entry((ANNA, (day, longer)))
+    assert [event[0] for event in told[4]] == [e.SESSION_ATTACHED, e.REJECTED]
+    assert told[4][1][2] == Reject.MALFORMED

@@ -75,10 +75,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--only", default="", help="a file of the core, such as walks.py")
     parser.add_argument("--begin", type=int, default=1, help="the first of the sample to be tried")
+    parser.add_argument("--again", type=Path, help="only those that this log has as unnoticed")
     parser.add_argument("--timeout", type=float, default=60, help="seconds of one mutant")
     options = parser.parse_args()
     os.nice(19)
     sample = drawn(options.seed, options.count, options.only)[options.begin - 1 :]
+    if options.again:
+        lines = [line for line in options.again.read_text().split("\n") if "/" in line]
+        failed = [line for line in lines if " unnoticed " in line or " timed out " in line]
+        sample = [each for each in sample if any(line.endswith(each.title()) for line in failed)]
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         place = Path(name) / "checkout"
         copy_checkout(place)
