@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from raftbook.core.events import Event
 from raftbook.core.types import Side
@@ -78,7 +78,7 @@ class Candle:
         self.taker_notional += later.taker_notional
 
     @classmethod
-    def of(cls, row: tuple[int, ...]) -> Candle:
+    def of(cls, row: tuple[Any, ...]) -> Candle:
         """The candle of a row; its sums may be text, see `snapshot_parts`."""
         candle = cls(row[0], row[1])
         _, _, candle.high, candle.low, candle.close, *sums = row
@@ -121,7 +121,7 @@ class Tape:
         self.fold()
         return self._series[WIDTHS_NS.index(width_ns)]
 
-    def restore(self, trades: list[Trade], rows: tuple[tuple[tuple[int, ...], ...], ...]) -> None:
+    def restore(self, trades: list[Trade], rows: tuple[tuple[tuple[Any, ...], ...], ...]) -> None:
         """Go on from what a snapshot holds: trades, and the rows of each width."""
         self._trades.extend(trades)
         for series, some in zip(self._series, rows, strict=True):

@@ -13,10 +13,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from raftbook.core.accounts import Account
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.gateway.caller import Caller
 from raftbook.gateway.outbox import Outbox
+from raftbook.gateway.proofs import secrets_of
 from raftbook.gateway.queries import QueryError
 from raftbook.gateway.questions import Questions
 from raftbook.gateway.requests import Requests
@@ -187,18 +189,23 @@ class ClientConnection(asyncio.Protocol):
 
     def _on_login(self, ref: int, name: str, proof: bytes) -> None:
         account = self._server.queries.exchange.accounts.get(name)
-        secret = self._server.secrets.get(name)
-        expected = b"" if secret is None else login_proof(secret, name, self._nonce)
         if account is None:
             message = f"no account {brief(name)}; see cluster.toml"
             self._outbox.fail(ref, Reject.UNKNOWN_ACCOUNT, message)
-        elif secret is not None and not hmac.compare_digest(proof, expected):
+        elif not self._is_proven(account, proof):
             message = f"wrong secret for account {name!r}"
             self._outbox.fail(ref, Reject.NOT_AUTHORIZED, message)
         else:
             self._caller.account_name = name
             self._reader.widen(self._bounds.frame_bytes_max)
             self._outbox.send(RESULT, ref, {"account": name, "operator": account.is_operator})
+
+    def _is_proven(self, account: Account, proof: bytes) -> bool:
+        secrets = secrets_of(account, self._server.secrets)
+        return secrets is None or any(
+            hmac.compare_digest(proof, login_proof(secret, account.name, self._nonce))
+            for secret in secrets
+        )
 
     def _on_ping(self, ref: int) -> None:
         """Who hears nothing for long asks for a sign; a stream has one only while it may go on."""

@@ -114,7 +114,14 @@ class Browser:
     def noted(self, words: str) -> None:
         """Wait until it was said what happened to the nodes, and be it a while ago."""
         told = "return document.getElementById('notes').textContent"
-        until(f"a note says {words!r}", lambda: words in self.run(told))
+
+        def is_told() -> bool:
+            notes = self.run(told)
+            if words not in notes:
+                raise OSError(f"{notes!r} at {self.text('link-text')!r}")  # what `until` shows
+            return True
+
+        until(f"a note says {words!r}", is_told)
 
     def sees(self, what: str, is_so: Callable[[], Any]) -> Any:
         """Wait until something is so."""

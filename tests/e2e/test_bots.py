@@ -262,6 +262,40 @@ PYTHON_BINANCE_LAST = """
 If `binance` has no Client: binance-connector was installed over python-binance. The Makefile does
 this last: pip install --no-deps --force-reinstall python-binance
 """
+
+
+def test_every_node_tells_the_same(venue: Cluster) -> None:
+    symbol = {"symbol": "BTCUSD"}
+    maker = ccxt_client(http_port(venue, 1), "bob")
+    taker = ccxt_client(http_port(venue, 3), "carol", "carols secret")
+    for price in (120, 121):
+        maker.create_order(SYMBOL, "limit", "sell", 0.5, price)
+    taken = taker.create_order(SYMBOL, "market", "buy", 0.75)
+    assert taken["filled"] == 0.75
+    venue.settle()
+    clients = [
+        Spot("carol", "carols secret", base_url=f"http://{HOST}:{http_port(venue, node_id)}")
+        for node_id in venue.ids
+    ]
+    questions = (
+        lambda client: client.depth(**symbol),
+        lambda client: client.trades(**symbol),
+        lambda client: client.agg_trades(**symbol),
+        lambda client: client.klines("BTCUSD", "1m"),
+        lambda client: client.ticker_24hr("BTCUSD") | {"closeTime": "logical time goes on"},
+        lambda client: client.get_order("BTCUSD", orderId=taken["id"]),
+        lambda client: client.get_orders("BTCUSD"),
+        lambda client: client.my_trades("BTCUSD"),
+        lambda client: client.account()["balances"],
+    )
+    for question in questions:
+        told = [question(client) for client in clients]
+        assert told[0] == told[1] == told[2]
+    order = clients[0].get_order("BTCUSD", orderId=taken["id"])
+    assert order["time"] == taken["info"]["transactTime"]
+    maker.cancel_all_orders(SYMBOL)
+
+
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
 
 

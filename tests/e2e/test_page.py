@@ -49,6 +49,18 @@ def _followers(cluster: Cluster) -> tuple[int, list[int]]:
     return leader, [node_id for node_id in cluster.ids if node_id != leader]
 
 
+def _is_up(browser: Browser, *node_ids: int) -> None:
+    """Wait until the page has seen these nodes: only of those it can say that they are gone."""
+    for node_id in node_ids:
+        selector = f'[data-id="{node_id}"] .node[data-state="up"]'
+        browser.sees(
+            f"node {node_id} is up",
+            lambda selector=selector: browser.run(
+                "return !!document.querySelector(arguments[0])", selector
+            ),
+        )
+
+
 def test_an_order_rests_is_marked_as_own_and_cancelled(shared: Cluster, browser: Browser) -> None:
     browser.open(shared, 1)
     browser.shows("spread", "empty book")
@@ -206,7 +218,7 @@ def test_a_halt_is_told_and_nothing_is_sent(shared: Cluster, browser: Browser) -
 def test_a_dead_leader_is_seen_and_trading_goes_on(shared: Cluster, browser: Browser) -> None:
     leader, (via, other) = _followers(shared)
     browser.open(shared, via)
-    browser.shows("nodes", "leader")
+    _is_up(browser, *shared.ids)
     shared.kill(leader)
     browser.noted(f"node {leader} does not answer")
     browser.sees(
@@ -230,7 +242,7 @@ def test_a_dead_leader_is_seen_and_trading_goes_on(shared: Cluster, browser: Bro
 def test_a_page_outlives_its_node(shared: Cluster, browser: Browser) -> None:
     _, (here, _) = _followers(shared)
     browser.open(shared, here)
-    browser.shows("nodes", "leader")
+    _is_up(browser, *shared.ids)
     browser.run("document.body.dataset.same = 'yes'")
     shared.kill(here)
     browser.sees("another node", lambda: f"node {here}" not in browser.text("link-text"))
@@ -249,7 +261,7 @@ def test_no_leader_is_told_and_an_order_is_not_lost_from_sight(
 ) -> None:
     leader, (here, other) = _followers(shared)
     browser.open(shared, here)
-    browser.shows("nodes", "leader")
+    _is_up(browser, *shared.ids)
     shared.kill(leader)
     shared.kill(other)
     try:

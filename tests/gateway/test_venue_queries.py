@@ -254,3 +254,24 @@ def test_what_some_members_do_not_know_is_refused_and_nothing_is_logged(tmp_path
         assert answer[0] == m.REPLY
 
     at_the_door(tmp_path, scene)
+
+
+def test_an_account_made_later_is_open_until_it_has_a_key(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        op = await Speaker.come(door, "op")
+        await op.do(c.create_account("carol"))
+        await door.caller().greet("carol")
+        await op.do(c.set_api_key("carol", "key-1", "one"), c.set_api_key("carol", "key-2", "two"))
+        caller = door.caller()
+        await caller.greet()
+        for secret in ("three", "key-1"):
+            proof = m.login_proof(secret, "carol", b"n" * 32)
+            assert (await caller.ask(m.LOGIN, 1, "carol", proof))[2] == Reject.NOT_AUTHORIZED
+        assert (await caller.ask(m.LOGIN, 1, "carol", b""))[2] == Reject.NOT_AUTHORIZED
+        for secret in ("one", "two"):
+            await door.caller().greet("carol", m.login_proof(secret, "carol", b"n" * 32))
+        # One of cluster.toml stays what it is there: open, or with its own secret.
+        await op.do(c.set_api_key("alice", "key-3", "three"))
+        await door.caller().greet("alice")
+
+    at_the_door(tmp_path, scene)

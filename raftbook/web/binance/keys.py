@@ -2,8 +2,8 @@
 
 Owns the check of a signature over the bytes as they came, and of the time in it. A key is an API
 key that an account was given (SET_API_KEY), or else the name of an account, signed with its secret
-of cluster.toml. An account that has no secret there is open to anybody at the native port, so here
-it takes any signature.
+of cluster.toml. An account that is open to anybody at the native port (`gateway/proofs.py`) takes
+any signature here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.exchange import Exchange
+from raftbook.gateway.proofs import secrets_of
 from raftbook.web.binance.faults import (
     Fault,
     bad_key,
@@ -52,7 +53,12 @@ def _holder(
     account = exchange.accounts.get(key)
     if account is None:
         raise bad_key()
-    return account, secrets.get(key)
+    proofs = secrets_of(account, secrets)
+    if proofs is None:
+        return account, None
+    if key not in secrets:
+        raise bad_key()  # it has API keys, and is called by them
+    return account, proofs[0]
 
 
 def signer(

@@ -4,17 +4,22 @@ import { on, state } from "./state.js";
 import { ago, clock, grouped } from "./numbers.js";
 
 const NOTES = 12; // as many as there is room for are shown
+const SETTLING_MS = 2500;
 const get = (id) => document.getElementById(id);
 const notes = [];
 let before = null;
+let hereId = null;
+let settledAt = 0; // what another node has not heard from the others yet is no news
 const gone = new Set(); // nodes of which it was said that they do not answer
 let onNode = () => {};
 
 export function start(listener) {
   onNode = listener;
   on("cluster link", draw);
-  // The first picture of another node knows little of the others: it is not news.
-  on("node", () => { before = null; });
+  on("node", () => {
+    if (state.hello.node_id !== hereId) settledAt = performance.now() + SETTLING_MS;
+    hereId = state.hello.node_id;
+  });
 }
 
 /** Where a node's page is; null if it has none that this page may talk to. */
@@ -109,6 +114,11 @@ function factsOf(row, { isUp, isHere }) {
   return facts;
 }
 
+function isLost(old, row) {
+  if (old.connected && !row.connected) return true;
+  return old.reachable && !row.reachable && performance.now() > settledAt;
+}
+
 /** A node does not answer, which is said once. */
 export function lose(nodeId) {
   if (gone.has(nodeId)) return;
@@ -130,7 +140,7 @@ function tellChanges(cluster) {
   for (const row of cluster.nodes) {
     const old = known.get(row.node_id);
     if (!old) note(`node ${row.node_id} joined`);
-    else if (old.reachable && !row.reachable) lose(row.node_id);
+    else if (isLost(old, row)) lose(row.node_id);
     else if (row.reachable && gone.delete(row.node_id)) note(`node ${row.node_id} is back`);
     else if (row.fenced && !old.fenced) note(`node ${row.node_id} is fenced: ${row.fenced}`);
   }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raftbook.core.commands import set_api_key
+from raftbook.core.commands import create_account, set_api_key
 from raftbook.web.binance.keys import signed_bytes, signed_text
 from tests.web.house import Answer, House, in_the_house
 
@@ -165,5 +165,19 @@ def test_an_account_without_a_secret_takes_any_signature(tmp_path: Path) -> None
         text = stamp(house) + b"&signature=whatever"
         assert (await account(house, text, "alice")).status == 200
         assert (await account(house, text, "bob")).code == -1022
+
+    in_the_house(tmp_path, scene)
+
+
+def test_an_account_made_later_is_called_by_its_keys_once_it_has_one(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("demo", create_account("carol"))
+        text = stamp(house)
+        assert (await account(house, text + b"&signature=any", "carol")).status == 200
+        await house.native("demo", set_api_key("carol", "carols-key", "hers"))
+        assert (await account(house, text + b"&signature=any", "carol")).code == -2015
+        signed = text + b"&" + signature(text, b"hers")
+        assert (await account(house, signed, "carol")).code == -2015
+        assert (await account(house, signed, "carols-key")).status == 200
 
     in_the_house(tmp_path, scene)
