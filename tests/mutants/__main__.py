@@ -18,6 +18,7 @@ import argparse
 import ast
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from tests.mutants.selected import LEFT_OUT, all_tests, tests_of
 ROOT = Path(__file__).parents[2]
 CORE = Path("raftbook") / "core"
 WHOLE_TIMEOUT_S = 900
+MEMORY_BYTES_MAX = 2 * 1024**3  # some mutants never stop growing
 KNOWN = Path(__file__).parent / "known.txt"
 OPERATORS = (
     *(f"ReplaceComparisonOperator_{pair}" for pair in ("Eq_NotEq", "NotEq_Eq", "Lt_LtE", "LtE_Lt")),
@@ -231,6 +233,7 @@ def run_tests(arguments: list[str], timeout_s: float) -> int:
     """The exit code of pytest in a fork, -1 when it had to be stopped."""
     child = os.fork()
     if not child:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
