@@ -175,3 +175,10 @@ def test_a_lease_lasts_a_day_at_most() -> None:
 def test_what_is_malformed_is_told_to_nobody_else(kind: int, told_as: int) -> None:
     (told,) = Venue().entry((ANNA, ((kind, "x"),)))
     assert told[4] == [(told_as, 0, Reject.MALFORMED, (kind, "x"))]
+
+
+def test_no_rules_are_older_than_the_first() -> None:
+    exchange = Exchange(GENESIS)
+    switch = c.set_engine_version(0, "x")
+    (reply,) = exchange.apply(Entry(1, START_NS, ((c.NO_SESSION, 0, (switch,)),)))
+    assert reply[4] == [(e.REJECTED, 0, Reject.MALFORMED, switch)]
