@@ -159,3 +159,19 @@ def test_a_lease_lasts_a_day_at_most() -> None:
     (told,) = venue.entry((ANNA, (day, longer)))
     assert [event[0] for event in told[4]] == [e.SESSION_ATTACHED, e.REJECTED]
     assert told[4][1][2] == Reject.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("kind", "told_as"),
+    [
+        (c.PLACE_ORDER, e.REJECTED),
+        (c.PLACE_OCO, e.REJECTED),
+        (c.PLACE_PEG, e.REJECTED),
+        (c.MASS_CANCEL, e.REJECTED),
+        (c.CANCEL_REPLACE, e.CANCEL_REJECTED),
+        (c.REPLACE_ORDER, e.CANCEL_REJECTED),
+    ],
+)
+def test_what_is_malformed_is_told_to_nobody_else(kind: int, told_as: int) -> None:
+    (told,) = Venue().entry((ANNA, ((kind, "x"),)))
+    assert told[4] == [(told_as, 0, Reject.MALFORMED, (kind, "x"))]

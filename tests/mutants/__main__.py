@@ -201,7 +201,7 @@ def warm_up() -> None:
 
 def judge(sample: list[Mutant], timeout_s: float) -> int:
     """Try each; 1 if one went unnoticed that is not known."""
-    known = {line.partition("  #")[0] for line in KNOWN.read_text().split("\n")}
+    known = {line.rpartition("  # ")[0] for line in KNOWN.read_text().split("\n")}
     sys.dont_write_bytecode = True  # a mutant's would be taken for the file's
     noticed, unnoticed = 0, list[Mutant]()
     for number, mutant in enumerate(sample):
