@@ -1,6 +1,7 @@
 """Nodes that come late, come back or come back with nothing are brought to where the others are."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,8 @@ def test_a_node_restarts_from_its_snapshot(tmp_path: Path) -> None:
         assert cluster.settle()[1] == digest
         for node_id in cluster.ids:
             ups = [line for line in cluster.log(node_id).splitlines() if " is up: " in line]
-            assert int(ups[-1].rpartition("applied ")[2]) > 300
+            found = re.search(r"applied (\d+)", ups[-1])
+            assert found is not None and int(found[1]) > 300, ups[-1]
         _write(cluster, 20, via=3, key="k2")
         cluster.settle()
 
