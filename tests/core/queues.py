@@ -6,6 +6,7 @@ neither books nor the rules by which a taker is judged before it trades.
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from raftbook.core import events as e
@@ -15,6 +16,7 @@ from raftbook.core.types import Reject, Side
 if TYPE_CHECKING:
     from tests.core.ledger import Line
 
+_SIGNS = {int(Side.BUY): -1, int(Side.SELL): 1}
 _MISSED = (Reject.MIN_QTY_NOT_MET, Reject.FILL_LIMIT)
 _BEGINS = (e.ACCEPTED, e.REJECTED, e.CANCEL_REJECTED)
 _TURNS = (e.RESTED, e.CANCELED, e.EXPIRED, e.RESTATED)
@@ -24,33 +26,39 @@ class Queues:
     """Who stands where at each price, and which order is entering with a minimum."""
 
     def __init__(self) -> None:
-        self._standing: dict[tuple[str, int], dict[int, Line]] = {}
+        # Of each side of a market (price as it counts, place, order_id), the first one on top; what
+        # has left, or stands elsewhere now, is thrown away when it comes up.
+        self._standing: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+        self._lines: dict[int, Line] = {}
         self._places: dict[int, int] = {}
         self._joined = 0
         self._entering: Line | None = None
 
     def join(self, line: Line) -> None:
         """An order stands at the back of its price from now on."""
-        order_id = line.terms.order_id
+        order_id, side = line.terms.order_id, line.terms.kind[0]
+        assert line.terms.price is not None, line
         self._joined += 1
         self._places[order_id] = self._joined
-        self._standing.setdefault((line.terms.symbol, line.terms.kind[0]), {})[order_id] = line
+        self._lines[order_id] = line
+        standing = self._standing.setdefault((line.terms.symbol, side), [])
+        heappush(standing, (_SIGNS[side] * line.terms.price, self._joined, order_id))
 
     def check_trade(self, event: Event, maker: Line, taker: Line) -> None:
         """Assert that no order stood before this maker, and that the taker may take."""
         assert not taker.terms.kind[3], f"a post-only order takes: {event}"
-        terms = maker.terms
-        here = (terms.symbol, terms.kind[0])
-        standing = self._standing[here] = {
-            order_id: line for order_id, line in self._standing[here].items() if line.rests
-        }
-        sign = 1 if terms.kind[0] == Side.SELL else -1
-        assert terms.price is not None, event
-        own = (sign * terms.price, self._places[terms.order_id])
-        for order_id, line in standing.items():
-            assert line.terms.price is not None, line
-            place = (sign * line.terms.price, self._places[order_id])
-            assert place >= own, f"{line} stood before the maker of {event}"
+        standing = self._standing[maker.terms.symbol, maker.terms.kind[0]]
+        while not self._stands(*standing[0]):
+            heappop(standing)
+        first = self._lines[standing[0][2]]
+        assert first is maker, f"{first} stood before the maker of {event}"
+
+    def _stands(self, price: int, place: int, order_id: int) -> bool:
+        line = self._lines[order_id]
+        if not line.rests or self._places[order_id] != place:
+            return False
+        assert line.terms.price is not None, line
+        return price == _SIGNS[line.terms.kind[0]] * line.terms.price
 
     def check_amount(self, event: Event, line: Line) -> None:
         """Assert that an order for an amount of money trades no more than that."""
