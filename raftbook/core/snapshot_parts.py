@@ -204,8 +204,9 @@ def restore_book(
 def _restore_auction(book: Book, value: Value) -> None:
     """Go on with an auction, once all orders are known."""
     found, left, is_told = value
-    book.uncrossing = auction = Uncrossing(None if found is None else Clearing(*found))
-    auction.left, auction.is_told = left, bool(is_told)
+    clearing = None if found is None else Clearing(found[0], int(found[1]), int(found[2]))
+    book.uncrossing = auction = Uncrossing(clearing)
+    auction.left, auction.is_told = int(left), bool(is_told)
     if is_told:
         auction.ending = left_at_auction(book)
 

@@ -17,6 +17,7 @@ from raftbook.core.candles import WIDTHS_NS
 from raftbook.core.commands import Command, Entry
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import FEE_MAX, InstrumentTerms
+from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.types import (
     INT64_MAX,
@@ -64,8 +65,9 @@ OPERATOR, ANNA, BEN = 1, 2, 3
 class Market:
     """Engine, twin and ledger, with one session each for the operator, a and b."""
 
-    def __init__(self) -> None:
-        self.pair = Pair(GENESIS)
+    def __init__(self, genesis: Genesis = GENESIS) -> None:
+        self.genesis = genesis
+        self.pair = Pair(genesis)
         opened = [(c.NO_SESSION, 0, (c.open_session(name, "k"),)) for name, _ in GENESIS.accounts]
         self.pair.apply(Entry(1, START_NS, tuple(opened)))
         self.seq = 0
@@ -93,7 +95,7 @@ class Market:
     def carried(self) -> Exchange:
         """The exchange that another node makes of this one's snapshot."""
         packed = pack(export_state(self.engine))
-        exchange = restore_state(GENESIS, unpack(packed))
+        exchange = restore_state(self.genesis, unpack(packed))
         assert state_digest(exchange) == state_digest(self.engine)
         assert pack(export_state(exchange)) == packed
         return exchange
@@ -309,6 +311,25 @@ def test_levels_and_auctions_of_more_than_64_bits() -> None:
     again = (OPERATOR, market.seq, (c.set_phase("D", Phase.CONTINUOUS),))
     entry = Entry(other.applied_index + 1, START_NS, (again,))
     assert pack(other.apply(entry)) == pack(market.pair.engine.apply(entry))
+
+
+def test_an_auction_of_more_than_64_bits_goes_on_in_another_node() -> None:
+    market = Market(GENESIS._replace(limits=Limits(auction_page=1)))
+    market.say(OPERATOR, c.set_phase("D", Phase.AUCTION))
+    for session_id, side, count in ((ANNA, Side.BUY, 7), (BEN, Side.SELL, 5)):
+        market.say(session_id, *(c.new_order("D", side, INT64_MAX, 1),) * count)
+    market.say(OPERATOR, c.set_phase("D", Phase.CONTINUOUS))
+    pages = 0
+    while market.engine.books["D"].uncrossing is not None:
+        pages += 1
+        other = market.carried()
+        while other.books["D"].uncrossing is not None:
+            other.apply(Entry(other.applied_index + 1, START_NS, ()))
+        market.pair.apply(Entry(market.engine.applied_index + 1, START_NS, ()))
+        market.pair.check()
+        assert pages < 20
+    assert pages > 3
+    assert state_digest(other) == state_digest(market.engine)
 
 
 def test_buckets_of_the_largest_rates() -> None:
