@@ -1,8 +1,8 @@
 """Who signs a request: keys, secrets, signatures and the age of a request.
 
-Owns the check of a signature over the bytes as they came, and of the time in it. A key is an API
-key that an account was given (SET_API_KEY), or else the name of an account, signed with its secret
-of cluster.toml. An account that is open to anybody at the native port (`gateway/proofs.py`) takes
+Owns the check of a signature over the bytes as they came, and of the time in it. A key is the name
+of an account, signed with its secret of cluster.toml, or else an API key that an account was given
+(SET_API_KEY). An account that is open to anybody at the native port (`gateway/proofs.py`) takes
 any signature here.
 """
 
@@ -47,18 +47,21 @@ def _holder(
     """The account and the secret that proves it; None where anybody may say to be it."""
     if not key:
         raise no_key()
-    account = exchange.accounts_by_key.get(key)
-    if account is not None:
-        return account, account.api_keys[key]
+    # Names go first: else whoever names an API key like an account would lock that account out.
     account = exchange.accounts.get(key)
-    if account is None:
+    if account is not None:
+        proofs = secrets_of(account, secrets)
+        if proofs is None:
+            return account, None
+        if key in secrets:
+            return account, proofs[0]
+        # Made later, it has API keys and is called by them.
+    else:
+        account = exchange.accounts_by_key.get(key)
+    secret = None if account is None else account.api_keys.get(key)
+    if account is None or secret is None:
         raise bad_key()
-    proofs = secrets_of(account, secrets)
-    if proofs is None:
-        return account, None
-    if key not in secrets:
-        raise bad_key()  # it has API keys, and is called by them
-    return account, proofs[0]
+    return account, secret
 
 
 def signer(

@@ -152,10 +152,25 @@ def test_an_api_key_of_the_log_is_its_accounts(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene)
 
 
-def test_an_api_key_goes_before_an_account_of_its_name(tmp_path: Path) -> None:
+def test_an_account_goes_before_an_api_key_of_its_name(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
-        await house.native("bob", set_api_key("bob", "alice", "key-secret"))
-        assert (await house.signed("GET", "/account", "alice")).code == -1022
+        await house.native("alice", set_api_key("alice", "bob", "key-secret"))
+        assert (await house.signed("GET", "/account", "bob")).status == 200
+        text = stamp(house)
+        answer = await account(house, text + b"&" + signature(text, b"key-secret"))
+        assert answer.code == -1022
+
+    in_the_house(tmp_path, scene)
+
+
+def test_an_account_made_later_may_name_its_own_key_like_itself(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("demo", create_account("carol"))
+        await house.native("demo", set_api_key("carol", "carol", "hers"))
+        text = stamp(house)
+        signed = text + b"&" + signature(text, b"hers")
+        assert (await account(house, signed, "carol")).status == 200
+        assert (await account(house, text + b"&signature=any", "carol")).code == -1022
 
     in_the_house(tmp_path, scene)
 
