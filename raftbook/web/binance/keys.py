@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from raftbook.core.accounts import Account
@@ -30,15 +30,6 @@ WINDOW_MS_MAX: Final = 60_000
 _AHEAD_MS_MAX: Final = 1_000
 _MICROSECONDS_FROM: Final = 10**14
 """A timestamp of so many digits counts microseconds."""
-
-
-def account_of(exchange: Exchange, secrets: Mapping[str, str | None], key: str | None) -> Account:
-    """Whose key this is.
-
-    Raises:
-        Fault: there is no key, or nobody has it.
-    """
-    return _holder(exchange, secrets, key)[0]
 
 
 def _holder(
@@ -88,6 +79,29 @@ def signer(
         if not hmac.compare_digest(given, expected.encode()):
             raise bad_signature()
     check_time(params, now_ms)
+    return account
+
+
+def bearer(
+    exchange: Exchange,
+    secrets: Mapping[str, str | None],
+    key: str | None,
+    params: Params,
+    payload: Callable[[], bytes],
+    now_ms: int,
+) -> Account:
+    """Whose key this is, where a key alone will do: its holder alone knows an API key, but anybody
+    may know the name of an account, so one that has a secret must sign.
+
+    Args:
+        payload: what was signed, asked for only if that matters.
+
+    Raises:
+        Fault: nobody has the key, or it is a name and was not signed for.
+    """
+    account, secret = _holder(exchange, secrets, key)
+    if secret is not None and key in exchange.accounts:
+        return signer(exchange, secrets, key, params, payload(), now_ms)
     return account
 
 

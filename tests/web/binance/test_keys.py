@@ -196,3 +196,27 @@ def test_an_account_made_later_is_called_by_its_keys_once_it_has_one(tmp_path: P
         assert (await account(house, signed, "carols-key")).status == 200
 
     in_the_house(tmp_path, scene)
+
+
+def test_a_barrier_is_written_for_whoever_proves_to_be_an_account(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("bob", set_api_key("bob", "bobs-key", "key-secret"))
+        fresh = b"symbol=BTCUSD&consistency=linearizable"
+        signed = fresh + b"&" + stamp(house)
+        for query, key, code in (
+            (fresh, None, -2014),
+            (fresh, "nobody", -2015),
+            (fresh, "bob", -1102),
+            (signed + b"&" + signature(signed, b"else"), "bob", -1022),
+            (signed + b"&" + signature(signed), "bob", None),
+            (fresh, "bobs-key", None),
+            (fresh, "alice", None),
+        ):
+            before = house.exchange.applied_index
+            headers = {} if key is None else {"X-MBX-APIKEY": key}
+            answer = await house.ask("GET", "/api/v3/depth", query, b"", headers)
+            assert answer.body.get("code") == code, (query, key)
+            written = house.exchange.applied_index - before
+            assert written == (1 if code is None else 0)
+
+    in_the_house(tmp_path, scene)
