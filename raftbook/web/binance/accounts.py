@@ -37,7 +37,7 @@ _FEE_PER_BPS: Final = 10
 async def order(call: Call) -> Json:
     """GET /order."""
     market, _ = call.door.markets.find(call.params.symbol())
-    found = await own_order(call, *target_of(call))
+    found = await own_order(call, *await target_of(call))
     if found is None or is_elsewhere(market, found):
         raise no_order()
     return order_document(market, found)

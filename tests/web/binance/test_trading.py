@@ -332,6 +332,30 @@ def test_cancels_of_what_is_not_there(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene)
 
 
+def test_an_id_and_a_name_that_are_not_of_one_order_are_of_none(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.buy("2", "100", newClientOrderId="one")
+        await house.buy("2", "99", newClientOrderId="two")
+        for order_id, name in ((1, "two"), (1, "no"), (9, "one")):
+            both = {"orderId": order_id, "origClientOrderId": name}
+            assert (await house.signed("GET", "/order", **BTC, **both)).code == -2013
+            assert (await house.signed("DELETE", "/order", **BTC, **both)).code == -2011
+            assert (await amend(house, "1", **both)).code == -2013
+            refused = await replace(
+                house, "STOP_ON_FAILURE", order_id, cancelOrigClientOrderId=name
+            )
+            assert refused.body["data"]["cancelResponse"]["code"] == -2011
+        assert len((await house.signed("GET", "/openOrders")).body) == 2
+        both = {"orderId": 1, "origClientOrderId": "one"}
+        assert (await house.signed("GET", "/order", **BTC, **both)).body["orderId"] == 1
+        assert (await amend(house, "1", **both)).body["amendedOrder"]["orderId"] == 1
+        assert (await house.signed("DELETE", "/order", **BTC, **both)).body["orderId"] == 1
+        replaced = await replace(house, "STOP_ON_FAILURE", 2, cancelOrigClientOrderId="two")
+        assert replaced.body["cancelResult"] == "SUCCESS"
+
+    in_the_house(tmp_path, scene)
+
+
 def test_all_orders_of_an_instrument_are_cancelled(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         await house.buy("1", "100")
