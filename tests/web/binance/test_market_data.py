@@ -16,6 +16,7 @@ from raftbook.core.commands import (
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase
 from raftbook.web.binance.history import INTERVALS, chart
+from raftbook.web.binance.markets import Markets
 from tests.web.house import Answer, House, in_the_house
 
 BTC = {"symbol": "BTCUSD"}
@@ -155,6 +156,35 @@ def test_of_two_with_one_name_the_first_keeps_it(tmp_path: Path) -> None:
         await house.native("demo", set_phase("SOL-USD", Phase.CLOSED), delete_instrument("SOL-USD"))
         assert (await house.buy("10", "1.5", symbol="SOLUSD")).code == -1013  # ticks of 1 now
         assert (await house.buy("10", "1", symbol="SOLUSD")).status == 200
+
+    in_the_house(tmp_path, scene)
+
+
+def test_names_are_read_anew_once_for_all_rows_of_one_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings: list[int] = []
+    read = Markets._read
+
+    def counted(markets: Markets) -> None:
+        readings.append(1)
+        read(markets)
+
+    monkeypatch.setattr(Markets, "_read", counted)
+
+    async def scene(house: House) -> None:
+        await house.native("demo", list_instrument(SOL))
+        await house.native("demo", list_instrument(SOL._replace(symbol="SOL-USD-2")))
+        markets = Markets(house.context.queries)
+        for _ in range(100):
+            assert markets.of_symbol("SOL-USD-2") is None
+            assert markets.of_symbol("no such") is None
+        assert len(readings) == 1
+        await house.native("demo", amend_instrument(SOL._replace(tick_size="0.25")))
+        assert markets.of_symbol("SOL-USD-2") is None
+        await house.native("demo", set_phase("SOL-USD", Phase.CLOSED), delete_instrument("SOL-USD"))
+        found = markets.of_symbol("SOL-USD-2")
+        assert found is not None and found.name == "SOLUSD"
 
     in_the_house(tmp_path, scene)
 
