@@ -19,7 +19,8 @@ from raftbook.gateway.queries import Queries
 from raftbook.web.binance.faults import bad_symbol
 from raftbook.web.binance.figures import Scale
 
-NAME_LEGAL: Final = "^[A-Z0-9-_.]{1,20}$"
+NAME_FORM: Final = "[A-Z0-9-_.]{1,32}"
+"""Two currencies of up to 16 characters."""
 _STATUS: Final = {
     int(Phase.CONTINUOUS): "TRADING",
     int(Phase.PRE_OPEN): "PRE_TRADING",

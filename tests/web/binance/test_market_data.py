@@ -9,6 +9,7 @@ import pytest
 from raftbook.core.candles import MINUTE_NS
 from raftbook.core.commands import (
     amend_instrument,
+    create_currency,
     delete_instrument,
     list_instrument,
     set_phase,
@@ -156,6 +157,26 @@ def test_of_two_with_one_name_the_first_keeps_it(tmp_path: Path) -> None:
         await house.native("demo", set_phase("SOL-USD", Phase.CLOSED), delete_instrument("SOL-USD"))
         assert (await house.buy("10", "1.5", symbol="SOLUSD")).code == -1013  # ticks of 1 now
         assert (await house.buy("10", "1", symbol="SOLUSD")).status == 200
+
+    in_the_house(tmp_path, scene)
+
+
+def test_a_name_is_as_long_as_two_currencies(tmp_path: Path) -> None:
+    long = SOL._replace(symbol="LONG", base="A123456789012345", quote="B123456789012345")
+
+    async def scene(house: House) -> None:
+        await house.native("demo", create_currency(long.base, 2), create_currency(long.quote, 2))
+        await house.native("demo", list_instrument(long))
+        name = long.base + long.quote
+        assert (await house.buy("10", "1.5", symbol=name)).status == 200
+        told = await house.get("/exchangeInfo", symbols=f'["{name}"]')
+        assert told.body["symbols"][0]["symbol"] == name
+        answer = await house.get("/depth", symbol=name + "X")
+        assert (answer.code, "{1,32}" in answer.body["msg"]) == (-1100, True)
+        answer = await house.get("/exchangeInfo", symbols=name)
+        assert answer.body["msg"].endswith(
+            """'^\\["[A-Z0-9-_.]{1,32}"(,"[A-Z0-9-_.]{1,32}"){0,}\\]$'."""
+        )
 
     in_the_house(tmp_path, scene)
 
