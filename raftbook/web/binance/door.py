@@ -15,7 +15,7 @@ from typing import Any, Final
 from raftbook.core.accounts import Account
 from raftbook.core.exchange import Exchange
 from raftbook.web.binance.desk import Desk
-from raftbook.web.binance.faults import Fault, bad_key, crowded, invalid
+from raftbook.web.binance.faults import bad_key, crowded, invalid
 from raftbook.web.binance.history import Tickers
 from raftbook.web.binance.keys import bearer, signer
 from raftbook.web.binance.listen_keys import ListenKeys
@@ -170,18 +170,11 @@ class Weights:
             raise crowded(
                 f"Too much request weight used; current limit is {self.weight_max} request weight "
                 "per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling "
-                "the API."
+                "the API.",
+                retry_after_s=int(60 - now_ns % MINUTE_NS // 1_000_000_000),
             )
         return total
 
     def used(self, address: str) -> int:
         """What an address has used of this minute."""
         return self._used.get(address, 0)
-
-
-def retry_after_s(fault: Fault, now_ns: int) -> int:
-    """How long somebody who was refused with 429 should wait: for the next minute where weight ran
-    out, else a second."""
-    if "request weight" not in fault.msg:
-        return 1
-    return int(60 - now_ns % MINUTE_NS // 1_000_000_000)
