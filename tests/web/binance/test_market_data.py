@@ -35,7 +35,14 @@ def test_exchange_info_tells_the_steps_and_bounds_of_each_instrument(tmp_path: P
         answer = await house.get("/exchangeInfo")
         assert answer.body["timezone"] == "UTC"
         assert answer.body["serverTime"] == int(house.door.now * 1_000)
-        assert answer.body["rateLimits"][0]["rateLimitType"] == "REQUEST_WEIGHT"
+        assert answer.body["rateLimits"] == [
+            {
+                "rateLimitType": "REQUEST_WEIGHT",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": house.config.bounds.http_weight_per_minute_max,
+            }
+        ]
         first, second = answer.body["symbols"]
         assert (first["symbol"], second["symbol"]) == ("BTCUSD", "ETHUSD")
         assert (first["status"], first["baseAsset"], first["quoteAsset"]) == (
