@@ -176,7 +176,7 @@ def balances(call: Call, *, skips_empty: bool) -> list[Json]:
                 continue
             rows.append({"asset": currency, "free": ZERO, "locked": ZERO})
             continue
-        scale = balance_scale(exchange, currency)
+        scale = balance_scale(exchange.money.decimals, currency)
         free, locked = scale.text(balance.available), scale.text(balance.held)
         rows.append({"asset": currency, "free": free, "locked": locked})
     return rows

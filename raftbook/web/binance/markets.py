@@ -7,6 +7,7 @@ pair and an http_port is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -139,9 +140,9 @@ class Markets:
         self._by_name, self._by_symbol, self._nameless = by_name, by_symbol, nameless
 
 
-def balance_scale(exchange: Exchange, currency: str) -> Scale:
+def balance_scale(decimals: Mapping[str, int], currency: str) -> Scale:
     """The unit in which balances of a currency are kept."""
-    return Scale(Fraction(1, 10 ** exchange.money.decimals[currency]))
+    return Scale(Fraction(1, 10 ** decimals[currency]))
 
 
 def milliseconds(time_ns: int) -> int:

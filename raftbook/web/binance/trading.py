@@ -42,7 +42,7 @@ from raftbook.web.binance.faults import (
     refused,
     unknown_order,
 )
-from raftbook.web.binance.figures import ZERO
+from raftbook.web.binance.figures import UNKNOWN_AMOUNT, ZERO
 from raftbook.web.binance.markets import Json, Market, milliseconds
 from raftbook.web.binance.reports import (
     Story,
@@ -54,7 +54,6 @@ from raftbook.web.binance.tickets import read_ticket
 from raftbook.web.binance.words import MODE_WORDS, SIDE_WORDS, list_id, time_word, type_word
 
 _RESPONSES: Final = frozenset(("ACK", "RESULT", "FULL"))
-UNKNOWN_AMOUNT: Final = "-1.00000000"
 _ACK: Final = ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")
 _REFUSALS: Final = frozenset((REJECTED, CANCEL_REJECTED))
 
