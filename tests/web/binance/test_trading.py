@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raftbook.core.commands import set_kill_switch, set_phase
+from raftbook.core.commands import set_account, set_kill_switch, set_phase
 from raftbook.core.conditions import OrderConditions
 from raftbook.core.limits import Limits
 from raftbook.core.types import OrderType, Phase, PostOnly, SelfTradePrevention, TimeInForce
@@ -263,6 +263,43 @@ def test_what_the_book_refuses(tmp_path: Path) -> None:
         await house.native("demo", set_phase("BTC-USD", Phase.HALTED))
         halted = await house.buy("1", "50", "bob")
         assert halted.body["msg"] == "Market is closed."
+
+    in_the_house(tmp_path, scene)
+
+
+def test_the_accounts_own_rate_has_a_code_of_its_own(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("demo", set_account("alice", orders_per_s=1, orders_burst=2))
+        for _ in range(2):
+            assert (await house.buy("1", "50")).status == 200
+        answer = await house.buy("1", "50")
+        assert (answer.status, answer.code) == (429, -1015)
+        assert answer.headers["retry-after"] == "1"
+        house.door.now += 1
+        assert (await house.buy("1", "50")).status == 200
+
+    in_the_house(tmp_path, scene)
+
+
+def test_the_entry_is_told_of_what_took_effect_and_of_nothing_else(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.buy("1", "100", newClientOrderId="once")
+        before = house.exchange.applied_index
+        answers = (
+            await house.buy("1", "99"),
+            await house.buy("1", "99", newClientOrderId="once"),  # refused, but by the log
+            await amend(house, "0.5", orderId=1),
+            await house.signed("DELETE", "/order", orderId=1, **BTC),
+        )
+        told = [int(answer.headers["x-raftbook-entry"]) - before for answer in answers]
+        assert told == [1, 2, 3, 4]
+        for answer in (
+            await house.signed("GET", "/order", orderId=1, **BTC),
+            await house.signed("POST", "/order/test", **BTC, **PLAIN),
+            await house.buy("1", "99.001"),
+            await house.get("/depth", **BTC),
+        ):
+            assert "x-raftbook-entry" not in answer.headers
 
     in_the_house(tmp_path, scene)
 
