@@ -146,7 +146,8 @@ def _by_nodes() -> Series:
 
 
 def _by_request() -> Series:
-    """Orders/s with so many orders to a request, up to 4,800 under way on each connection, at most 1,000 requests."""
+    """Orders/s with so many orders to a request: 4,800 under way on each connection, as far as that
+    takes no more than 1,000 requests."""
     return {
         size: _throughput(replace(LOAD, per_request=size, in_flight=min(1_000, 4_800 // size)), 3)
         for size in (1, 10, 100, 500)
