@@ -245,7 +245,7 @@ class BookState:
         """What an order must hold, minor units, once it has these terms and this open quantity."""
         ledger = self.ledger
         assert ledger is not None, f"{self.symbol} does not settle"
-        side, price = terms[4][0], terms[6] if len(terms) < 9 else limit_of(terms)
+        side, price = terms[4][0], limit_of(terms)
         if price is None and len(terms) > 7:
             conditions = OrderConditions(*terms[7])
             if conditions.trail_unit:

@@ -138,7 +138,7 @@ class Ledger:
     def fit(self, order: Order) -> None:
         """Give back what an order with a limit price holds too much, after it has shrunk."""
         terms = order.terms
-        price = terms[6] if len(terms) < 9 else limit_of(terms)
+        price = limit_of(terms)
         side, leaves = terms[4][0], order.leaves_qty
         if price is not None or side != _BUY:
             need = self.need(side, (price or 0) * leaves, leaves, order.fee_units)

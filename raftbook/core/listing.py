@@ -147,8 +147,7 @@ def set_phase(exchange: Exchange, session: Session, command: Command, events: li
     enter_phase(book, command[2], book.limits.auction_page, events)
     if book.stops is not None:
         book.fire_stops(events)
-    if book.pegs is not None:
-        follow(book, events)
+    follow(book, events)
 
 
 def _phase_reject(exchange: Exchange, symbol: str, phase: int) -> int:
@@ -177,8 +176,7 @@ def call_auction(
         return
     book = exchange.books[command[1]]
     begin_call(book, command[2], command[3], events)
-    if book.pegs is not None:
-        follow(book, events)
+    follow(book, events)
 
 
 def bust_trade(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:

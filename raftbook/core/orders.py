@@ -81,8 +81,7 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
     if is_odd:
         if book.stops is not None:
             book.fire_stops(events)
-        if book.pegs is not None:
-            follow(book, events)
+        follow(book, events)
 
 
 def _take_funds(book: Book, order: Order, tokens: int = 1) -> None:
@@ -107,8 +106,7 @@ def place_order(
         events.append((REJECTED, 0, int(code), command))
         return
     order = _enter_wish(exchange, session, wish, events)
-    if order.book.pegs is not None:
-        follow(order.book, events)
+    follow(order.book, events)
 
 
 def place_peg(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:
@@ -211,8 +209,7 @@ def _enter_pair(
     first.book.enter_with(first, limit.conditions, events)
     events.insert(place, (ACCEPTED, 0, second.terms))
     _after(first, events)
-    if first.book.pegs is not None:
-        follow(first.book, events)
+    follow(first.book, events)
 
 
 # -- cancels -------------------------------------------------------------------------------------
@@ -238,8 +235,7 @@ def cancel_order(
             events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
             return
         book.cancel(order, 0, events)
-        if book.pegs is not None:
-            follow(book, events)
+        follow(book, events)
 
 
 def cancel_replace(
@@ -371,8 +367,7 @@ def _amend(
             guard.take_tokens(order.book.moment.time_ns, 1)
         order.book.amend(order, terms, leaves, events)
         _after(order, events)
-    if order.book.pegs is not None:
-        follow(order.book, events)
+    follow(order.book, events)
 
 
 def replace_order(

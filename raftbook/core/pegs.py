@@ -72,7 +72,8 @@ def follow(book: Book, events: list[Event]) -> None:
     each other's way. O(1) while nothing that they follow has moved, else O(pegged orders).
     """
     pegs = book.pegs
-    assert pegs is not None, f"{book.symbol} has no pegged orders"
+    if pegs is None:
+        return
     if not book.is_trading:
         if not pegs.is_parked:
             _park(book, pegs, events)
@@ -98,8 +99,7 @@ def follow_all(exchange: Exchange, events: list[Event]) -> None:
     """The same in every instrument, after what may have moved several; by their creation."""
     if exchange.agenda.is_pegged:
         for book in exchange.books.values():
-            if book.pegs is not None:
-                follow(book, events)
+            follow(book, events)
 
 
 def _park(book: Book, pegs: Pegs, events: list[Event]) -> None:
