@@ -66,11 +66,12 @@ class Streams:
             await client.close()
 
     def behind(self, ends: dict[str, int]) -> list[str]:
-        """Which of them have not heard of the last message, by its feed_seq."""
+        """Which of them have not heard of the last message, by the feed_seq of each instrument."""
+        heard = {symbol: rows[-1][0] if rows else 0 for symbol, rows in self.told.items()}
         return [
-            f"{symbol}: {rows[-1][0] if rows else 0} of {ends[symbol]}"
-            for symbol, rows in self.told.items()
-            if not rows or rows[-1][0] < ends[symbol]
+            f"{symbol}: {seq} of {ends[symbol]}"
+            for symbol, seq in heard.items()
+            if seq < ends.get(symbol, 0)
         ]
 
     def save(self, folder: Path) -> None:
