@@ -107,6 +107,8 @@ def test_a_trade_with_oneself(tmp_path: Path, mode: str, ours: int, status: str)
         answer = await house.buy("1", "100", selfTradePreventionMode=mode)
         assert answer.body["status"] == status
         assert answer.body["selfTradePreventionMode"] == mode
+        prevented = "1.00000000" if status == "EXPIRED_IN_MATCH" else None
+        assert answer.body.get("preventedQuantity") == prevented
         placed = house.exchange.accounts["alice"].orders[2]
         assert placed.terms[4][4] == ours
 
