@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 
 from benchmarks import bounds, cluster, core, growth, recovery, rest, stages
-from benchmarks.rivals import stock_pysyncobj
-from raftbook.core.build import KIND
-
-STOCK_S = 8.0
+from raftbook_cli.bench.figures import environment
 
 _ALL = {
     "core": core.run,
@@ -21,7 +16,6 @@ _ALL = {
     "rest": rest.run,
     "recovery": recovery.run,
     "growth": growth.run,
-    "stock": lambda: stock_pysyncobj.run(STOCK_S),
 }
 
 
@@ -31,21 +25,10 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"unknown benchmark {unknown[0]}; there are {', '.join(_ALL)}", file=sys.stderr)
         return 2
-    found: dict[str, object] = {
-        "environment": {
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "core": KIND,
-        }
-    }
+    found: dict[str, object] = {"environment": environment()}
     for name in names or list(_ALL):
         print(f"{name} ...", file=sys.stderr, flush=True)
         found[name] = _ALL[name]()
-    if isinstance(found.get("cluster"), dict) and isinstance(found.get("stock"), dict):
-        ours = found["cluster"]["orders_per_s"]  # type: ignore[index]
-        theirs = found["stock"]["orders_per_s"]  # type: ignore[index]
-        found["times_stock"] = round(ours / theirs, 1)
     print(json.dumps(found, indent=2))
     return 0
 

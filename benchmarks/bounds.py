@@ -1,4 +1,4 @@
-"""The dearest single things an exchange may be asked to do, and what orders cost as books grow.
+"""The dearest single things an exchange may be asked to do.
 
 Every node applies each entry on its one thread, so nothing may take long beside the shortest
 silence before an election (300 ms by default). The bounds that keep it so are in `core/limits.py`.
@@ -16,12 +16,9 @@ from raftbook.core import commands as c
 from raftbook.core.commands import Command, Entry
 from raftbook.core.exchange import Exchange
 from raftbook.core.limits import Limits
-from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, PegReference, Phase, Side, TimeInForce
 
 BATCH = 1_000
-GROWTH = (10, 1_000, 100_000, 1_000_000)
-PROBES = 20_000
 
 
 class Desk:
@@ -60,7 +57,7 @@ class Desk:
 
 
 def run() -> dict[str, Any]:
-    """Milliseconds of each of the dearest commands, and microseconds an order as books grow."""
+    """Milliseconds of each of the dearest commands."""
     return {
         "milliseconds": {
             "a sweep of fills_max resting orders": _sweep(),
@@ -73,8 +70,6 @@ def run() -> dict[str, Any]:
             "pegs_page pegged orders that move": _pegs(),
             "FOK: a dry run over 100,000 orders": _dry_run(),
         },
-        "microseconds_an_order_by_resting_orders": {resting: _probe(resting) for resting in GROWTH},
-        "snapshot_of_1,000,000_orders": _snapshot(),
     }
 
 
@@ -146,42 +141,3 @@ def _dry_run() -> float:
     desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
     fok = c.new_order(SYMBOL, Side.BUY, 2**30, 20_000, time_in_force=TimeInForce.FOK)
     return desk.milliseconds(lambda: desk.say(fok))
-
-
-def _rested(resting: int) -> Desk:
-    desk = Desk()
-    levels = max(5, min(resting // 20, 20_000))
-    desk.say_all(
-        [
-            c.new_order(SYMBOL, Side.BUY, 5, 9_000_000 - n % levels)
-            if n % 2
-            else c.new_order(SYMBOL, Side.SELL, 5, 9_000_001 + n % levels)
-            for n in range(resting)
-        ]
-    )
-    return desk
-
-
-def _probe(resting: int) -> float:
-    """A resting order far from the best price, its amend and its cancel: the average of each."""
-    desk = _rested(resting)
-    first = desk.exchange.last_order_id + 1
-    commands: list[Command] = []
-    for n in range(PROBES // 3):
-        commands.append(c.new_order(SYMBOL, Side.BUY, 5, 8_999_000 + n % 900))
-        commands.append(c.amend_order(order_id=first + n, order_qty=4))
-        commands.append(c.cancel_order(order_id=first + n))
-    return round(desk.milliseconds(lambda: desk.say_all(commands)) * 1_000 / len(commands), 2)
-
-
-def _snapshot() -> dict[str, float]:
-    desk = _rested(1_000_000)
-    start = time.process_time()
-    value = export_state(desk.exchange)
-    exported = time.process_time()
-    restore_state(desk.exchange.genesis, value)
-    restored = time.process_time()
-    return {
-        "export_s": round(exported - start, 2),
-        "restore_s": round(restored - exported, 2),
-    }

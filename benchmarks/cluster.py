@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import time
 from typing import Any
 
@@ -59,7 +58,7 @@ def run() -> dict[str, Any]:
 
 def _figures(load: Load, settlement: str) -> dict[str, Any]:
     latencies = Latencies()
-    found = measure(load, NODES, settlement, sys.executable, latencies)
+    found = measure(load, NODES, settlement=settlement, latencies=latencies)
     return {
         "orders_per_s": found["orders_per_s"],
         "latency_ms": found["latency_ms"],

@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bounds import Desk
+from benchmarks.core import entries_of, opened
 from benchmarks.flows import SYMBOL, genesis
 from raftbook.core import commands as c
-from raftbook.core.commands import Command, Entry
-from raftbook.core.exchange import Exchange
-from raftbook.core.limits import Limits
+from raftbook.core.commands import Command
+from raftbook.core.exchange import Genesis
 from raftbook.core.types import Side
-from raftbook.core.versions import ENGINE_VERSION
 from raftbook_cli.bench.command import measure
 from raftbook_cli.bench.figures import Latencies
-from raftbook_cli.bench.generator import Load
+from raftbook_cli.bench.generator import Load, random_orders
+from raftbook_cli.bench.venue import MIDDLE
 
 PROBES = 20_000
 ROUNDS = 3
@@ -90,35 +90,20 @@ def _spread_us(count: int) -> float:
     chance = random.Random(7)
     symbols = [f"S{number}" for number in range(count)]
     terms = genesis().instruments[0]
-    born = genesis()._replace(
-        instruments=tuple(terms._replace(symbol=symbol) for symbol in symbols), limits=Limits()
-    )
+    born = genesis()._replace(instruments=tuple(terms._replace(symbol=each) for each in symbols))
     orders = [
-        c.new_order(
-            chance.choice(symbols),
-            chance.choice((Side.BUY, Side.SELL)),
-            chance.randint(1, 4),
-            10_000 + chance.randint(-20, 20),
-        )
+        order
         for _ in range(PROBES)
+        for order in random_orders(chance, chance.choice(symbols), MIDDLE, 1)
     ]
-    return _best_us(lambda: _entries(born, orders, 100), PROBES)
+    return _best_us(partial(_work, born, orders, 100), PROBES)
 
 
 def _by_entry() -> Series:
     """The same in one instrument, so many requests of one order to an entry."""
-    chance = random.Random(7)
-    orders = [
-        c.new_order(
-            SYMBOL,
-            chance.choice((Side.BUY, Side.SELL)),
-            chance.randint(1, 4),
-            10_000 + chance.randint(-20, 20),
-        )
-        for _ in range(PROBES)
-    ]
+    orders = random_orders(random.Random(7), SYMBOL, MIDDLE, PROBES)
     sizes = (1, 10, 100, 1_000, 4_000)
-    return {size: _best_us(partial(_entries, genesis(), orders, size), PROBES) for size in sizes}
+    return {size: _best_us(partial(_work, genesis(), orders, size), PROBES) for size in sizes}
 
 
 def _best_us(prepare: Callable[[], Callable[[], None]], count: int) -> float:
@@ -132,15 +117,8 @@ def _best_us(prepare: Callable[[], Callable[[], None]], count: int) -> float:
     return round(best / count * 1e6, 2)
 
 
-def _entries(born: Any, orders: Sequence[Command], per_entry: int) -> Callable[[], None]:
-    exchange = Exchange(born)
-    exchange.put_in_force(ENGINE_VERSION)
-    exchange.apply(Entry(1, 10**18, ((0, 1, (c.open_session("bench", "bench"),)),)))
-    requests = [(1, seq, (order,)) for seq, order in enumerate(orders, 1)]
-    entries = [
-        Entry(2 + start, 10**18 + start, tuple(requests[start : start + per_entry]))
-        for start in range(0, len(requests), per_entry)
-    ]
+def _work(born: Genesis, orders: Sequence[Command], per_entry: int) -> Callable[[], None]:
+    exchange, entries = opened(born), entries_of(orders, per_entry)
 
     def work() -> None:
         for entry in entries:
@@ -153,7 +131,7 @@ def _entries(born: Any, orders: Sequence[Command], per_entry: int) -> Callable[[
 
 
 def _by_clients() -> Series:
-    """Orders/s of so many connections, 480 orders under way in all, one to a request."""
+    """Orders/s of so many connections, one order to a request, some 480 under way in all."""
     return {
         clients: _throughput(
             replace(LOAD, clients=clients, per_request=1, in_flight=max(1, 480 // clients)), 3
@@ -168,7 +146,8 @@ def _by_nodes() -> Series:
 
 
 def _by_request() -> Series:
-    """Orders/s with so many orders to a request, 4,800 under way on each connection."""
+    """Orders/s with so many orders to a request: 4,800 under way on each connection, as far as that
+    takes no more than 1,000 requests."""
     return {
         size: _throughput(replace(LOAD, per_request=size, in_flight=min(1_000, 4_800 // size)), 3)
         for size in (1, 10, 100, 500)
@@ -176,7 +155,7 @@ def _by_request() -> Series:
 
 
 def _throughput(load: Load, nodes: int) -> float:
-    found = measure(load, nodes, "none", sys.executable, Latencies())
+    found = measure(load, nodes, settlement="none", latencies=Latencies())
     return float(found["orders_per_s"])
 
 

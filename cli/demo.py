@@ -7,7 +7,6 @@ the layout (`demo_screen.py`).
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -123,8 +122,6 @@ def demo(
     from .demo_cluster import demo_cluster
     from .demo_proof import search_journals
 
-    # Whoever ends the demo politely gets the same clean end as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = [f"bot-{number}" for number in range(1, bot_count + 1)]
     screen, tally = Screen(), Tally()
     began = time.monotonic()

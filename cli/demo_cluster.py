@@ -37,4 +37,4 @@ def demo_cluster(node_count: int, account_names: list[str], directory: Path | No
     ]
     nodes = free_nodes(node_count)
     text = render_config(nodes=nodes, accounts=accounts, secret_file=SECRET_NAME)
-    return LocalCluster("demo", text + _BOUNDS, directory)
+    return LocalCluster("demo", text + _BOUNDS, directory, keeps_by="--dir")

@@ -38,6 +38,7 @@ class LocalCluster:
         directory: Path | None,
         *,
         python: str = sys.executable,
+        keeps_by: str = "",
     ) -> None:
         """Writes the configuration; starts nothing.
 
@@ -45,11 +46,13 @@ class LocalCluster:
             purpose: the verb, in what is said when something fails.
             directory: kept afterwards; None is a temporary one.
             python: the interpreter that runs the nodes.
+            keeps_by: the verb's option by which the folder is kept, if it has one.
 
         Raises:
             CommandFailed: the folder holds a cluster already, or cannot be written.
         """
         self._purpose, self._python = purpose, os.path.abspath(python)
+        self._keeps_by = keeps_by
         self._is_temporary = directory is None
         self.directory = (
             Path(tempfile.mkdtemp(prefix=f"raftbook-{purpose}-"))
@@ -64,6 +67,8 @@ class LocalCluster:
             raise
 
     def __enter__(self) -> LocalCluster:
+        # Whoever ends the verb politely gets the same clean end as with Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -121,9 +126,14 @@ class LocalCluster:
                     ExitCode.NOT_ACCEPTED,
                     f"{self._purpose}: node {node_id} ended with {code}: "
                     f"{' | '.join(lines[-LOG_LINES_SHOWN:])}",
-                    hint=f"run it alone to see more: raftbook node --id {node_id} "
-                    f"--config {self.config.path}{' (keep it with --dir)' * self._is_temporary}",
+                    hint=self._hint(node_id),
                 )
+
+    def _hint(self, node_id: int) -> str:
+        """How to see more of a node that ended; its folder may be gone by then."""
+        if self._is_temporary:
+            return f"keep the folder with {self._keeps_by}" if self._keeps_by else ""
+        return f"run it alone to see more: raftbook node --id {node_id} --config {self.config.path}"
 
     def stop(self) -> bool:
         """Stops every node; whether all of them ended well."""
@@ -176,6 +186,6 @@ class LocalCluster:
             raise CommandFailed(
                 ExitCode.USAGE,
                 f"{self._purpose}: cannot write to {self.directory}: {error.strerror}",
-                hint="choose a folder you may write with --dir",
+                hint="choose a folder you may write, by TMPDIR for a temporary one",
             ) from None
         return load_config(path)

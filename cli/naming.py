@@ -15,6 +15,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.form import field_names, form_error, is_engine_switch, is_node_notice
 from raftbook.core.types import Phase, Reject, Side
+from raftbook.ops.event_names import EVENT_NAMES
 
 from .naming_fields import (
     Instruments,
@@ -62,40 +63,6 @@ _COMMAND_NAMES: Final = {
     c.ROLL_DAY: "roll_day",
     c.SET_DROP_COPY: "set_drop_copy",
     c.SET_API_KEY: "set_api_key",
-}
-_EVENT_NAMES: Final = {
-    e.ACCEPTED: "accepted",
-    e.RESTED: "rested",
-    e.TRADE: "trade",
-    e.CANCELED: "canceled",
-    e.EXPIRED: "expired",
-    e.REPLACED: "replaced",
-    e.RESTATED: "restated",
-    e.REJECTED: "rejected",
-    e.CANCEL_REJECTED: "cancel_rejected",
-    e.SESSION_OPENED: "session_opened",
-    e.SESSION_CLOSED: "session_closed",
-    e.INSTRUMENT_CREATED: "instrument_created",
-    e.PHASE_CHANGED: "phase_changed",
-    e.ENGINE_VERSION_SET: "engine_version_set",
-    e.TRIGGERED: "triggered",
-    e.REFILLED: "refilled",
-    e.REPRICED: "repriced",
-    e.AUCTION_TRADE: "auction_trade",
-    e.UNCROSSED: "uncrossed",
-    e.TRADE_BUSTED: "trade_busted",
-    e.INSTRUMENT_AMENDED: "instrument_amended",
-    e.INSTRUMENT_DELETED: "instrument_deleted",
-    e.CURRENCY_CREATED: "currency_created",
-    e.ACCOUNT_CHANGED: "account_changed",
-    e.BALANCE_CHANGED: "balance_changed",
-    e.KILL_SWITCH_SET: "kill_switch_set",
-    e.MASS_CANCELED: "mass_canceled",
-    e.DAY_ROLLED: "day_rolled",
-    e.SESSION_ATTACHED: "session_attached",
-    e.SESSION_LAPSED: "session_lapsed",
-    e.DROP_COPY_SET: "drop_copy_set",
-    e.API_KEY_SET: "api_key_set",
 }
 _AFTER_TERMS: Final[dict[int, tuple[str, ...]]] = {
     e.ACCEPTED: (),
@@ -188,7 +155,7 @@ def event_document(
 ) -> Named:
     """An event with its fields named; `symbol_of` as for `command_document`."""
     kind, feed_seq, *fields = event
-    named: Named = {"event": _EVENT_NAMES.get(kind, str(kind)), "feed_seq": feed_seq}
+    named: Named = {"event": EVENT_NAMES.get(kind, str(kind)), "feed_seq": feed_seq}
     describe = _DESCRIBE.get(kind)
     if kind in (e.REJECTED, e.CANCEL_REJECTED):
         named["reason"] = name_of(Reject, fields[0])

@@ -38,11 +38,7 @@ ORDER_TYPES: Final = {
     "limit-touched": OrderType.LIMIT_IF_TOUCHED,
     "market-to-limit": OrderType.MARKET_TO_LIMIT,
 }
-PEGS: Final = {
-    "primary": PegReference.PRIMARY,
-    "market": PegReference.MARKET,
-    "mid": PegReference.MIDPOINT,
-}
+PEGS: Final = {reference.name.lower(): reference for reference in PegReference}
 TIMES_IN_FORCE: Final = {
     "gtc": TimeInForce.GTC,
     "ioc": TimeInForce.IOC,

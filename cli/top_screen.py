@@ -125,10 +125,14 @@ class TopScreen(App[None]):
 
     async def _follow_cluster(self) -> None:
         while True:
-            view = await self._source.cluster()
-            text = f"{status_table(view)}\n{health_line(view)}"
-            self.query_one("#cluster", Static).update(Text(text, no_wrap=True))
-            self._say("cluster", "" if view.healthy else "no quorum: orders wait")
+            try:
+                view = await self._source.cluster()
+            except RaftbookError as error:
+                self._say("cluster", str(error))
+            else:
+                text = f"{status_table(view)}\n{health_line(view)}"
+                self.query_one("#cluster", Static).update(Text(text, no_wrap=True))
+                self._say("cluster", "" if view.healthy else "no quorum: orders wait")
             await asyncio.sleep(CLUSTER_EVERY_S)
 
     # -- showing ------------------------------------------------------------------------------

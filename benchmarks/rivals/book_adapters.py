@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.rivals import plain_book
 from benchmarks.rivals.plain_book import CANCEL, NEW, Message, Trade
-from benchmarks.rivals.servers import Absent, library, version_of
+from benchmarks.rivals.servers import Absent, client_module, version_of
 
 Replay = Callable[[Sequence[Message]], list[Trade]]
 
@@ -92,7 +92,7 @@ def pyob() -> tuple[str, Replay]:
 
 def dyn4mik3() -> tuple[str, Replay]:
     """dyn4mik3/OrderBook as it stands there; what PyPI has of it is for Python 2."""
-    library("six")
+    client_module("six")
     version, book = _cloned("OrderBook", "dyn4mik3/OrderBook", "orderbook")
 
     def replay(messages: Sequence[Message]) -> list[Trade]:
@@ -129,7 +129,7 @@ def dyn4mik3() -> tuple[str, Replay]:
 
 def lightmatchingengine() -> tuple[str, Replay]:
     """lightmatchingengine of PyPI; it looks for the best price among all levels each time."""
-    book = library("lightmatchingengine.lightmatchingengine")
+    book = client_module("lightmatchingengine.lightmatchingengine")
 
     def replay(messages: Sequence[Message]) -> list[Trade]:
         market = book.LightMatchingEngine()
@@ -161,7 +161,7 @@ def lightmatchingengine() -> tuple[str, Replay]:
 
 def pyorderbook() -> tuple[str, Replay]:
     """pyorderbook of PyPI."""
-    book = library("pyorderbook")
+    book = client_module("pyorderbook")
 
     def replay(messages: Sequence[Message]) -> list[Trade]:
         market = book.Book()
@@ -196,7 +196,7 @@ def fastlob() -> tuple[str, Replay]:
 
     It takes a cancel of an order that was matched for one of an order that rests, and may raise.
     """
-    book = library("fastlob")
+    book = client_module("fastlob")
     logging.getLogger("[bench]").setLevel(logging.CRITICAL)
 
     def replay(messages: Sequence[Message]) -> list[Trade]:

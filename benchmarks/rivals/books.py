@@ -24,7 +24,6 @@ from benchmarks.rivals.book_adapters import BOOKS, Replay
 from benchmarks.rivals.plain_book import BUY, CANCEL, MODIFY, NEW, SELL, Message, Trade
 from benchmarks.rivals.servers import Absent
 from raftbook import __version__
-from raftbook.core import events as e
 from raftbook.core.build import KIND
 from raftbook.core.commands import Command, Entry, amend_order, cancel_order, new_order
 from raftbook.core.types import Side, TimeInForce
@@ -218,14 +217,3 @@ def _command(message: Message, filled: dict[int, int]) -> Command:
         client_order_id=name,
         time_in_force=TimeInForce.IOC if is_ioc else TimeInForce.GTC,
     )
-
-
-def our_trades(commands: Sequence[Command]) -> list[Trade]:
-    """What our core trades on them."""
-    exchange = opened(genesis())
-    return [
-        Trade(number, event[3], event[4], int(event[5][2]))
-        for number, entry in enumerate(entries_of(commands, 1))
-        for event in exchange.apply(entry)[0][4]
-        if event[0] == e.TRADE
-    ]

@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.rivals import load
 from benchmarks.rivals.servers import (
     Servers,
+    client_module,
     first_line,
     free_ports,
-    library,
     program,
     servers,
     version_of,
@@ -45,7 +45,7 @@ def run_batched(seconds: float) -> dict[str, Any]:
 
 def _run(seconds: float, *, is_batched: bool) -> dict[str, Any]:
     binary = program("etcd", package="etcd-server")
-    library("grpc.aio")
+    client_module("grpc.aio")
     with servers("etcd") as running:
         endpoints = _start(running, binary)
         found = asyncio.run(_measure(endpoints, seconds, is_batched=is_batched))
@@ -77,7 +77,7 @@ def _start(running: Servers, binary: str) -> list[str]:
 
 
 async def _measure(endpoints: list[str], seconds: float, *, is_batched: bool) -> dict[str, Any]:
-    grpc_aio = library("grpc.aio")
+    grpc_aio = client_module("grpc.aio")
     orders = load.payloads()
     channels = [grpc_aio.insecure_channel(endpoint) for endpoint in endpoints]
     puts = [channel.unary_unary(PUT) for channel in channels]

@@ -18,9 +18,9 @@ from benchmarks.rivals.servers import (
     Absent,
     Failed,
     Servers,
+    client_module,
     first_line,
     free_ports,
-    library,
     program,
     servers,
     version_of,
@@ -55,7 +55,7 @@ def run_synced(seconds: float) -> dict[str, Any]:
 
 def _run(seconds: float, *, sync: str, orders_per_call: int) -> dict[str, Any]:
     binary = program("nats-server", package="nats-server")
-    library("nats")
+    client_module("nats")
     in_flight = IN_FLIGHT if orders_per_call == 1 else BATCHES
     with servers("nats") as running:
         urls = _start(running, binary, sync)
@@ -108,7 +108,7 @@ def _check_config(binary: str, config: str) -> None:
 async def _measure(
     running: Servers, urls: list[str], seconds: float, in_flight: int, orders_per_call: int
 ) -> dict[str, Any]:
-    nats = library("nats")
+    nats = client_module("nats")
     connection = await nats.connect(await _ready(running, urls), allow_reconnect=False)
     try:
         stream = connection.jetstream(publish_async_max_pending=in_flight)
@@ -140,9 +140,9 @@ async def _expected(error: Exception) -> None:
 
 async def _ready(running: Servers, urls: list[str]) -> str:
     """Makes the stream once the servers have found each other; the url of its leader."""
-    nats = library("nats")
-    api = library("nats.js.api")
-    errors = library("nats.errors")
+    nats = client_module("nats")
+    api = client_module("nats.js.api")
+    errors = client_module("nats.errors")
     wanted = api.StreamConfig(
         name=STREAM, subjects=[STREAM], storage=api.StorageType.FILE, num_replicas=NODES
     )

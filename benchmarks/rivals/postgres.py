@@ -15,9 +15,9 @@ from benchmarks.rivals import load
 from benchmarks.rivals.servers import (
     Failed,
     Servers,
+    client_module,
     first_line,
     free_ports,
-    library,
     plain_user,
     program,
     servers,
@@ -52,7 +52,7 @@ def run_batched(seconds: float) -> dict[str, Any]:
 
 def _run(seconds: float, *, orders_per_call: int) -> dict[str, Any]:
     initdb, binary = _programs()
-    library("asyncpg")
+    client_module("asyncpg")
     with servers("postgres", plain_user("postgres", "nobody")) as running:
         port = _start(running, initdb, binary)
         found = asyncio.run(_measure(running, port, seconds, orders_per_call))
@@ -129,7 +129,7 @@ def row(number: int, orders: list[dict[str, Any]]) -> Row:
 
 
 async def _connect(port: int) -> Any:
-    asyncpg = library("asyncpg")
+    asyncpg = client_module("asyncpg")
     return await asyncpg.connect(
         host="127.0.0.1", port=port, user="bench", database="postgres", ssl=False, timeout=5
     )
@@ -137,7 +137,7 @@ async def _connect(port: int) -> Any:
 
 async def _ready(running: Servers, port: int) -> Any:
     """The first connection, once the server takes any."""
-    asyncpg = library("asyncpg")
+    asyncpg = client_module("asyncpg")
     end = asyncio.get_running_loop().time() + START_S
     while asyncio.get_running_loop().time() < end:
         running.check()

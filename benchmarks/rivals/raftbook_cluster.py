@@ -6,7 +6,6 @@ and matches every order; its load is written for the native protocol and packed 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +28,7 @@ def run_batched(seconds: float) -> dict[str, Any]:
 
 
 def _run(load: Load) -> dict[str, Any]:
-    found = measure(load, NODES, "none", sys.executable, Latencies())
+    found = measure(load, NODES, settlement="none", latencies=Latencies())
     if found["errors"]:
         raise Failed(f"requests without an answer: {found['errors']}")
     return {

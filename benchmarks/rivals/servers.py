@@ -47,7 +47,7 @@ def _major_version(path: Path) -> int:
     return max((int(part) for part in path.parts if part.isdigit()), default=0)
 
 
-def library(name: str) -> ModuleType:
+def client_module(name: str) -> ModuleType:
     """A client library out of the extra `rivals`."""
     try:
         return importlib.import_module(name)

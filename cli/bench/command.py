@@ -95,17 +95,19 @@ def bench(
     Starts nodes in a temporary folder, loads them, compares their digests: a run whose nodes
     differ is void (exit 6). Load and nodes share the machine.
     """
+    if plot_path is not None and other is not None:
+        raise click.UsageError("--plot draws one run: leave --against out")
     if plot_path is not None:
         from .plot import require_plots
 
         require_plots(plot_path)
     load = Load(clients, per_request, in_flight, seconds, rate)
     if other is not None:
-        found = _paired(load, node_count, settlement, other, rounds)
+        found = _paired(load, node_count, settlement=settlement, other=other, rounds=rounds)
         invocation.printer.show(found, table=lambda: _pairs_text(found))
         return
     latencies = Latencies()
-    found = measure(load, node_count, settlement, sys.executable, latencies)
+    found = measure(load, node_count, settlement=settlement, latencies=latencies)
     if plot_path is not None:
         from .plot import draw
 
@@ -114,9 +116,19 @@ def bench(
 
 
 def measure(
-    load: Load, node_count: int, settlement: str, python: str, latencies: Latencies
+    load: Load,
+    node_count: int,
+    *,
+    settlement: str,
+    latencies: Latencies,
+    python: str = sys.executable,
 ) -> Document:
     """One run on a cluster of its own.
+
+    Args:
+        settlement: of its one instrument, as in cluster.toml.
+        latencies: gets how long each request took.
+        python: the interpreter that runs the nodes.
 
     Raises:
         CommandFailed: the nodes differ afterwards, or did not start.
@@ -142,7 +154,10 @@ def measure(
         outcome = send(load, latencies)
         running.cluster.check_running()
         is_equal = running.digests_equal(outcome.last_index)
-    found = document(load, outcome, latencies, nodes=node_count, digests_equal=is_equal)
+        build = running.build()
+    found = document(
+        load, outcome, latencies, nodes=node_count, digests_equal=is_equal, build=build
+    )
     if not is_equal:
         raise CommandFailed(
             ExitCode.DIFFERENT, f"bench: the nodes differ at entry {outcome.last_index}"
@@ -153,14 +168,22 @@ def measure(
 # -- pairs ---------------------------------------------------------------------------------------
 
 
-def _paired(load: Load, node_count: int, settlement: str, other: str, rounds: int) -> Document:
+def _paired(load: Load, node_count: int, *, settlement: str, other: str, rounds: int) -> Document:
     """Rounds of this build's nodes and the other's, in turn."""
     sides: dict[str, list[Document]] = {"this": [], "other": []}
     pythons = {"this": sys.executable, "other": other}
     for number in range(rounds):
         for side, found in sides.items():
             say(f"round {number + 1} of {rounds}: {pythons[side]}")
-            found.append(measure(load, node_count, settlement, pythons[side], Latencies()))
+            found.append(
+                measure(
+                    load,
+                    node_count,
+                    settlement=settlement,
+                    latencies=Latencies(),
+                    python=pythons[side],
+                )
+            )
     ratios = [
         mine["orders_per_s"] / max(1, theirs["orders_per_s"])
         for mine, theirs in zip(*sides.values(), strict=True)

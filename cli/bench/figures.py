@@ -60,9 +60,19 @@ class Latencies:
 
 
 def document(
-    load: Load, outcome: Outcome, latencies: Latencies, *, nodes: int, digests_equal: bool
+    load: Load,
+    outcome: Outcome,
+    latencies: Latencies,
+    *,
+    nodes: int,
+    digests_equal: bool,
+    build: dict[str, str],
 ) -> dict[str, Any]:
-    """The answer of `raftbook bench -o json`."""
+    """The answer of `raftbook bench -o json`.
+
+    Args:
+        build: what the nodes run, which may be another build than the load's.
+    """
     return {
         "orders_per_s": round(outcome.orders / outcome.seconds) if outcome.seconds else 0,
         "latency_ms": latencies.milliseconds(),
@@ -70,13 +80,13 @@ def document(
         "errors": dict(outcome.errors),
         "nodes": nodes,
         "settings": asdict(load),
-        "environment": environment(),
+        "environment": environment() | build,
         "digests_equal": digests_equal,
     }
 
 
 def environment() -> dict[str, Any]:
-    """What a figure depends on besides the program."""
+    """What a figure depends on: this build, and the machine; `python` is the load's."""
     return {
         "raftbook": __version__,
         "core": KIND,

@@ -33,7 +33,7 @@ QTY_MAX: Final = 4
 ANSWER_BYTES_MAX: Final = 64 << 20
 DRAIN_S: Final = 10.0
 """How long answers are waited for when nothing more is sent."""
-TICK_S: Final = 0.0005
+LOOK_EVERY_S: Final = 0.0005
 """How often an open loop looks what is due."""
 
 Record = Callable[[float], None]
@@ -156,7 +156,7 @@ async def _at_rate(connections: Sequence[Connection], requests_per_s: float, end
             connections[count % len(connections)].send(due)
             count += 1
             due = start + count * interval
-        await asyncio.sleep(max(TICK_S, due - loop.time()))
+        await asyncio.sleep(max(LOOK_EVERY_S, due - loop.time()))
 
 
 async def _drained(connections: Sequence[Connection], deadline: float) -> None:

@@ -29,6 +29,8 @@ MIDDLE: Final = 10_000
 """Ticks around which the load trades: 100.00."""
 START_TIMEOUT_S: Final = 20.0
 DIGEST_WAIT_MS: Final = 10_000
+DIGEST_TIMEOUT_S: Final = 15.0
+"""Longer: a node that waited in vain shall say so."""
 _PLENTY: Final = (("BTC", Decimal(10) ** 9), ("USD", Decimal(10) ** 10))
 
 
@@ -52,11 +54,17 @@ class Venue:
         """Where clients reach the nodes."""
         return [self.address(node_id) for node_id in self.cluster.node_ids]
 
+    def build(self) -> dict[str, str]:
+        """What the nodes run: their release, and whether its core is compiled."""
+        with Client(self.addresses(), account=ACCOUNT) as client:
+            status = client.status()
+        return {"raftbook": status["version"], "core": status["core"]}
+
     def digests_equal(self, index: int) -> bool:
         """Whether all nodes have the same state at a log index that all of them reach."""
         digests = set()
         for address in self.addresses():
-            with Client([address], account=ACCOUNT, timeout_s=DIGEST_WAIT_MS / 1_000) as client:
+            with Client([address], account=ACCOUNT, timeout_s=DIGEST_TIMEOUT_S) as client:
                 answer = client.query("digest", index=index, wait_ms=DIGEST_WAIT_MS)
             digests.add(answer["digest"])
         return len(digests) == 1 and None not in digests

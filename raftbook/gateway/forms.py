@@ -1,4 +1,4 @@
-"""Whether the commands of a request are well formed, many at a time.
+"""Whether the commands of a request are well formed, many at a time, and known to every member.
 
 Owns a shorter way to what `core.form.form_error` says. Most requests hold nothing but plain new
 orders: those are judged by columns, all symbols at once, all quantities at once, in a third of the
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from raftbook.core.commands import ATTACH_SESSION, NEW_ORDER, OPEN_SESSION
-from raftbook.core.form import form_error
+from raftbook.core.form import engine_version_of, form_error
 from raftbook.core.types import ID_CHARS_MAX, INT64_MAX
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.wire.entry import are_flat
 
 MANY: Final = 8
@@ -41,6 +42,16 @@ def forms_error(commands: Sequence[Any]) -> str | None:
         if command[0] == ATTACH_SESSION and place:
             return "a session is attached by the first command of a request"
     return None
+
+
+def version_needed(commands: Sequence[Any], in_force: int) -> int:
+    """The engine version that well-formed commands need, if it is not in force yet, else 0: they
+    must not get into a log that older builds read. Commands are looked at only while there are
+    older builds."""
+    if in_force >= ENGINE_VERSION:
+        return 0  # this node has nothing newer
+    needed = max(map(engine_version_of, commands))
+    return needed if needed > in_force else 0
 
 
 def are_plain_orders(commands: Sequence[Any]) -> bool:

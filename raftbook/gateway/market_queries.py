@@ -87,8 +87,12 @@ def candles(book: Book, arguments: Arguments) -> dict[str, Any]:
 
 
 def auction(book: Book) -> dict[str, Any]:
-    """What the auction of a call would do now; price None where nothing would trade."""
-    found = indicative(book) if book.is_call or book.owes_auction else None
+    """What the auction of a call would do now, or what one that goes on in pages does in all; price
+    None where nothing would trade."""
+    if book.uncrossing is not None:
+        found = book.uncrossing.found
+    else:
+        found = indicative(book) if book.is_call or book.owes_auction else None
     return {
         "phase": book.phase,
         "feed_seq": book.feed_seq,

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.core.commands import NO_SESSION, open_session
 from raftbook.core.events import SESSION_OPENED, Reply
-from raftbook.core.form import engine_version_of, is_id
+from raftbook.core.form import is_id
 from raftbook.core.types import Reject
-from raftbook.core.versions import ENGINE_VERSION
 from raftbook.gateway.attachments import is_attachment
 from raftbook.gateway.caller import Caller
-from raftbook.gateway.forms import forms_error
+from raftbook.gateway.forms import forms_error, version_needed
 from raftbook.gateway.outbox import MESSAGE_CHARS_MAX, Outbox
 from raftbook.gateway.privacy import private_view
 from raftbook.replica.machine import Applied
@@ -135,13 +134,10 @@ class Requests:
         return forms_error(commands)
 
     def _newer(self, commands: tuple[Any, ...]) -> str | None:
-        """Why these commands are not known to every member yet; they must not be in a log that
-        older builds read."""
+        """Why these commands are not known to every member yet."""
         in_force = self._server.queries.exchange.engine_version
-        if in_force >= ENGINE_VERSION:
-            return None  # this node has nothing newer
-        needed = max(map(engine_version_of, commands))
-        if needed <= in_force:
+        needed = version_needed(commands, in_force)
+        if not needed:
             return None
         return (
             f"this needs engine version {needed} and the cluster goes by {in_force}: "

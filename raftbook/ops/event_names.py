@@ -1,4 +1,4 @@
-"""Names of the kinds of events, as metrics and JSON show them.
+"""Names of the kinds of events, as metrics, JSON and the command line show them.
 
 Owns the words; the numbers are `core/events.py`'s.
 """

@@ -65,6 +65,7 @@ class Raft(Elections):
         )
         self._is_founding = False
         self._synced_index = log.last_index
+        self._synced_term = log.term
         self._begin_elections()
         self.changes = MemberChanges(self, round_s=timings.election_min_s)
 
@@ -100,8 +101,14 @@ class Raft(Elections):
         self._SyncObj__raftLeader = None
 
     def synced(self) -> None:
-        """The whole log is on disk."""
+        """The whole log is on disk, with the term and the vote in it."""
         self._synced_index = self._log.last_index
+        self._synced_term = self.term
+
+    def has_synced_term(self) -> bool:
+        """Whether this term, and the vote in it, were on disk before this turn. Who leads a term
+        has raised it to stand, so a term that was synced was synced with that vote."""
+        return self._synced_term == self.term
 
     def receive(self, peer_id: int, message: Message) -> None:
         """Take one message from a peer; its form was checked (`messages.check_message`)."""

@@ -398,9 +398,11 @@ class Replica:
         An append claims nothing of this disk, and one that a power cut outruns is like one that the
         leader sent and lost: the followers may have an entry that it has not. What counts this
         disk in is the commit, which needs an answer to the append; that is read in a later turn,
-        after this one's sync. The leader's own term and vote were synced before it asked for votes.
+        after this one's sync. Its term and vote must be on this disk already: a voter alone, with a
+        learner to send to, elects itself within the turn, and would after a power cut lead the same
+        term anew.
         """
-        if not (self.raft.is_leader and self._log.dirty):
+        if not (self.raft.is_leader and self._log.dirty and self.raft.has_synced_term()):
             return
         for peer_id, messages in self._outbox.items():
             count = 0

@@ -19,6 +19,7 @@ from raftbook.core.book import Book
 from raftbook.web import live_frames
 from raftbook.web.cluster import cluster_document
 from raftbook.web.context import WebContext
+from raftbook.web.websocket import POLICY, TRY_LATER
 
 EVERY_S: Final = 0.1
 CLUSTER_EVERY_S: Final = 0.5
@@ -28,9 +29,6 @@ TOLD_MAX: Final = 4
 """Messages that a reader may send within a second: it chooses an instrument."""
 TRADE_FRAMES_MAX: Final = 20
 """Frames of trades that may wait for one reader; more, and its tape begins anew."""
-
-MALFORMED: Final = 1008
-CROWDED: Final = 1013
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -114,7 +112,7 @@ class LiveHub:
     async def serve(self, socket: WebSocket) -> None:
         """A page from its first word to its last."""
         if len(self._readers) >= READERS_MAX:
-            await socket.close(CROWDED)
+            await socket.close(TRY_LATER)
             return
         await socket.accept()
         books = self._context.queries.exchange.books
@@ -147,7 +145,7 @@ class LiveHub:
             told += 1
             symbol = _wish(message.get("text") or "")
             if symbol is None or told > TOLD_MAX:
-                await socket.close(MALFORMED)
+                await socket.close(POLICY)
                 return
             if symbol in self._context.queries.exchange.books:
                 reader.symbol = symbol

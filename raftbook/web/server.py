@@ -150,7 +150,9 @@ class _Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._is_in_head = True
-        self._timer: asyncio.TimerHandle | None = None
+        # Two, as a client may send a request while it does not take an answer.
+        self._reading: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Gathering(transport, self.loop))
@@ -158,7 +160,7 @@ class _Connection(HttpToolsProtocol):
             self.transport.write(_CROWDED)
             self.transport.close()
             return
-        self._give_time(self.bounds.request_timeout_s)
+        self._await_request()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -169,8 +171,8 @@ class _Connection(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES_MAX:
             self.transport.write(_TOO_LONG)
             self.transport.close()
-        elif self._timer is None and (self._head_bytes or not self._is_in_head):
-            self._give_time(self.bounds.request_timeout_s)
+        elif self._reading is None and (self._head_bytes or not self._is_in_head):
+            self._await_request()
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -179,30 +181,38 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._is_in_head = True
-        self._take_time_back()
+        self._stop_reading_timer()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._give_time(self.bounds.idle_timeout_s)
+        self._stop_writing_timer()
+        self._writing = self.loop.call_later(self.bounds.idle_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._take_time_back()
+        self._stop_writing_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._take_time_back()
+        self._stop_reading_timer()
+        self._stop_writing_timer()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        self._take_time_back()
+        self._stop_reading_timer()
+        self._stop_writing_timer()
         super().handle_websocket_upgrade()
 
-    def _give_time(self, wait_s: float) -> None:
-        self._take_time_back()
-        self._timer = self.loop.call_later(wait_s, self.transport.abort)
+    def _await_request(self) -> None:
+        self._stop_reading_timer()
+        self._reading = self.loop.call_later(self.bounds.request_timeout_s, self.transport.abort)
 
-    def _take_time_back(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _stop_reading_timer(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _stop_writing_timer(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None

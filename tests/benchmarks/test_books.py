@@ -1,13 +1,18 @@
 """The reference book is right, ours agrees with it, and so does every book that is compared."""
 
 import gzip
+from collections.abc import Sequence
 
 import pytest
 
+from benchmarks.core import entries_of, opened
+from benchmarks.flows import genesis
 from benchmarks.rivals import book_adapters, books, plain_book
 from benchmarks.rivals.book_adapters import BOOKS
 from benchmarks.rivals.plain_book import BUY, CANCEL, MODIFY, NEW, SELL, Message, Trade
 from benchmarks.rivals.servers import Absent
+from raftbook.core import events as e
+from raftbook.core.commands import Command
 from tests.outside_data import DIRECTORY, needs
 
 MESSAGES, REPORTS = "s23_normal_50k_messages.csv.gz", "s23_normal_50k_reports.csv.gz"
@@ -57,7 +62,7 @@ def test_our_core_agrees_with_the_plain_book() -> None:
     messages = books.generated_messages(5_000)
     trades = plain_book.replay(messages)
     assert len(trades) > 500
-    assert books.our_trades(books.commands_of(messages, trades)) == trades
+    assert our_trades(books.commands_of(messages, trades)) == trades
 
 
 @pytest.mark.parametrize("name", BOOKS)
@@ -117,3 +122,14 @@ def test_run_compares_in_the_same_rounds() -> None:
     assert set(found["messages_per_s"]) == {*books.OURS, *found["books"]}
     assert {*found["books"], *found["absent"]} == set(BOOKS)
     assert found["books"]["plain"]["same_trades"] is True
+
+
+def our_trades(commands: Sequence[Command]) -> list[Trade]:
+    """What our core trades on them."""
+    exchange = opened(genesis())
+    return [
+        Trade(number, event[3], event[4], int(event[5][2]))
+        for number, entry in enumerate(entries_of(commands, 1))
+        for event in exchange.apply(entry)[0][4]
+        if event[0] == e.TRADE
+    ]

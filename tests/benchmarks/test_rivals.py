@@ -78,7 +78,7 @@ def test_missing_program_names_what_to_install() -> None:
 
 def test_missing_library_names_the_extra() -> None:
     with pytest.raises(Absent, match=r"pip install -e '\.\[rivals\]'"):
-        servers.library("no_such_library")
+        servers.client_module("no_such_module")
 
 
 def test_newest_of_several_programs_is_taken(tmp_path: Path) -> None:

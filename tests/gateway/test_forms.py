@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raftbook.core import commands as c
 from raftbook.core.form import form_error
 from raftbook.core.types import ID_CHARS_MAX, INT64_MAX, Side
-from raftbook.gateway.forms import MANY, are_plain_orders, forms_error
+from raftbook.gateway.forms import MANY, are_plain_orders, forms_error, version_needed
 from tests.wire.values import SCALARS, VALUES
 
 BUY = c.new_order("A", Side.BUY, 1, 1, client_order_id="x")
@@ -52,3 +52,16 @@ def test_market_orders_and_negative_prices_are_plain() -> None:
 
 def test_a_session_is_not_opened_by_a_request() -> None:
     assert forms_error((BUY, c.open_session("a", "k"))) == "sessions are opened with OPEN"
+
+
+def test_only_what_older_builds_do_not_know_needs_a_newer_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, newer = BUY, c.mass_cancel()
+    assert version_needed((plain, newer), 1) == 2
+    assert version_needed((plain,), 1) == 0
+    assert version_needed((plain, newer), 2) == 0
+    monkeypatch.setattr("raftbook.gateway.forms.ENGINE_VERSION", 4)
+    monkeypatch.setattr("raftbook.gateway.forms.engine_version_of", lambda command: 3)
+    assert version_needed((plain,), 2) == 3
+    assert version_needed((plain,), 3) == 0

@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from raftbook.core import commands as c
+from raftbook.core.exchange import Exchange
 from raftbook.core.instrument import InstrumentTerms
+from raftbook.core.limits import Limits
 from raftbook.core.types import OrderType, Phase, Reject, Settlement, Side, TimeInForce
+from raftbook.gateway import market_queries
 from raftbook.gateway.refresh import refresh_pages
 from raftbook.wire import client_messages as m
 from raftbook.wire import pages
-from tests.gateway.door import Caller, Door, at_the_door
+from tests.gateway.door import GENESIS, Caller, Door, at_the_door
 
 FUNDED = InstrumentTerms(
     "F",
@@ -275,3 +278,21 @@ def test_an_account_made_later_is_open_until_it_has_a_key(tmp_path: Path) -> Non
         await door.caller().greet("alice")
 
     at_the_door(tmp_path, scene)
+
+
+def test_an_auction_that_goes_on_in_pages_tells_what_it_does_in_all() -> None:
+    exchange = Exchange(GENESIS._replace(limits=Limits(auction_page=1)))
+    exchange.put_in_force(2)
+    opening = (c.NO_SESSION, 1, (c.open_session("op", "k"),))
+    exchange.apply(c.Entry(1, 10**18, (opening,)))
+    says = [c.set_phase("A", Phase.AUCTION)]
+    says += [c.new_order("A", side, 2, 100) for side in Side for _ in range(3)]
+    says += [c.set_phase("A", Phase.CONTINUOUS)]
+    exchange.apply(c.Entry(2, 10**18, ((1, 1, tuple(says)),)))
+    book = exchange.books["A"]
+    told = market_queries.auction(book)
+    assert book.trade_id < 3, "it is over at once"
+    assert (told["price"], told["volume"], told["imbalance"]) == (100, 6, 0)
+    for index in range(3, 9):
+        exchange.apply(c.Entry(index, 10**18, ()))
+    assert market_queries.auction(book)["price"] is None

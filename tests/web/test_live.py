@@ -16,6 +16,7 @@ from raftbook.web import live, live_frames
 from raftbook.web.app import make_app
 from raftbook.web.live import Reader
 from raftbook.web.server import WebBounds, WebServer
+from raftbook.web.websocket import POLICY
 from raftbook.wire import client_messages as m
 from tests.gateway.door import Door, at_the_door
 from tests.web.asgi import context_of
@@ -142,7 +143,7 @@ def test_a_reader_that_talks_nonsense_is_closed(tmp_path: Path, text: str | byte
             with pytest.raises(ConnectionClosed) as caught:
                 await Page(socket).next("nothing")
             assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == live.MALFORMED
+            assert caught.value.rcvd.code == POLICY
 
     on_the_floor(tmp_path, scene)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from raftbook.web.server import HEAD_BYTES_MAX, WebBounds, WebServer
 from tests.web.house import House, in_the_house
 
 BOUNDS = WebBounds(connections_max=3, request_timeout_s=5.0, idle_timeout_s=5.0)
+LONG = 64 << 20
+"""Bytes that no socket holds by itself."""
 Scene = Callable[[House, "Port"], Awaitable[None]]
 
 
@@ -138,6 +141,35 @@ def test_a_request_that_does_not_go_on_ends_the_connection(tmp_path: Path, text:
 
     bounds = WebBounds(connections_max=3, request_timeout_s=0.2, idle_timeout_s=60.0)
     served(tmp_path, scene, bounds)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_answer_that_is_not_taken_ends_the_connection(count: int) -> None:
+    """Another request meanwhile, whole and in time, does not change that."""
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    length = (b"content-length", b"%d" % LONG)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": bytes(LONG)})
+
+    async def play() -> None:
+        bounds = WebBounds(connections_max=3, request_timeout_s=60.0, idle_timeout_s=0.3)
+        server = WebServer(app, bounds)
+        await server.start("127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.setblocking(False)
+            await loop.sock_sendall(client, request)
+            assert await loop.sock_recv(client, 1) == b"H"  # and no more of it
+            for _ in range(1, count):
+                await loop.sock_sendall(client, request)
+            async with asyncio.timeout(10):
+                while server.connection_count:
+                    await asyncio.sleep(0.01)
+        await server.close()
+
+    asyncio.run(play())
 
 
 def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:

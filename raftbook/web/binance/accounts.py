@@ -39,7 +39,7 @@ _FEE_PER_BPS: Final = 10
 async def order(call: Call) -> Json:
     """GET /order."""
     market, _ = call.door.markets.find(call.params.symbol())
-    found = await own_order(call, *target_of(call))
+    found = await own_order(call, *await target_of(call))
     if found is None or is_elsewhere(market, found):
         raise no_order()
     return order_document(market, found)
@@ -178,7 +178,7 @@ def balances(call: Call, *, skips_empty: bool) -> list[Json]:
                 continue
             rows.append({"asset": currency, "free": ZERO, "locked": ZERO})
             continue
-        scale = balance_scale(exchange, currency)
+        scale = balance_scale(exchange.money.decimals, currency)
         free, locked = scale.text(balance.available), scale.text(balance.held)
         rows.append({"asset": currency, "free": free, "locked": locked})
     return rows

@@ -15,9 +15,8 @@ from typing import Final
 
 from raftbook.core.commands import NO_SESSION, Command, open_session
 from raftbook.core.events import CANCEL_REJECTED, REJECTED, SESSION_OPENED, Event, Reply
-from raftbook.core.form import engine_version_of
 from raftbook.core.types import Reject
-from raftbook.gateway.forms import forms_error
+from raftbook.gateway.forms import forms_error, version_needed
 from raftbook.gateway.queries import QueryError
 from raftbook.replica.machine import Applied
 from raftbook.replica.proposer import names_no_session
@@ -110,8 +109,7 @@ class Desk:
         """Nothing that is malformed or too new for a member gets into the log."""
         problem = forms_error(commands)
         assert problem is None, f"{commands}: {problem}"
-        in_force = self.context.queries.exchange.engine_version
-        if in_force < 2 and max(map(engine_version_of, commands)) > in_force:
+        if version_needed(commands, self.context.queries.exchange.engine_version):
             raise refused(Reject.UNSUPPORTED_VERSION)
 
     def _sessions(self, account: str) -> _Sessions:

@@ -15,9 +15,9 @@ from typing import Any, Final
 from raftbook.core.accounts import Account
 from raftbook.core.exchange import Exchange
 from raftbook.web.binance.desk import Desk
-from raftbook.web.binance.faults import Fault, bad_key, crowded, invalid
+from raftbook.web.binance.faults import bad_key, crowded, invalid
 from raftbook.web.binance.history import Tickers
-from raftbook.web.binance.keys import account_of, signer
+from raftbook.web.binance.keys import bearer, signer
 from raftbook.web.binance.listen_keys import ListenKeys
 from raftbook.web.binance.markets import Markets
 from raftbook.web.binance.params import Params
@@ -108,44 +108,40 @@ class Door:
         Raises:
             Fault: the answer is an error.
         """
-        caller: Account | None = None
-        if operation.security == Security.SIGNED:
-            secrets = self.context.secrets
-            signed = payload()
-            caller = signer(self.exchange, secrets, key, params, signed, self.now_ms())
-        elif operation.security == Security.KEY:
-            caller = self._bearer(key, params, payload)
+        caller = self._caller(operation, params, key, payload)
         if operation.is_read:
-            await self._freshen(params, key)
+            await self._freshen(params)
             if caller is not None:
                 caller = self.exchange.accounts.get(caller.name)
                 if caller is None:
                     raise bad_key()
         return await operation.act(Call(self, params, caller))
 
-    async def _freshen(self, params: Params, key: str | None) -> None:
+    def _caller(
+        self, operation: Operation, params: Params, key: str | None, payload: Callable[[], bytes]
+    ) -> Account | None:
+        """Who asks, proved as far as the operation needs it; None where anybody may ask."""
+        exchange, secrets = self.exchange, self.context.secrets
+        if operation.security == Security.SIGNED:
+            return signer(exchange, secrets, key, params, payload(), self.now_ms())
+        # A barrier is an entry in the log: strangers write none.
+        if operation.security == Security.KEY or (operation.is_read and _wants_barrier(params)):
+            return bearer(exchange, secrets, key, params, payload, self.now_ms())
+        return None
+
+    async def _freshen(self, params: Params) -> None:
         """Let the state that is read be as new as was asked for."""
-        wish = params.values.get("consistency")
-        if wish is not None:
-            if wish not in ("local", "linearizable"):
-                raise invalid("consistency")
-            if wish == "linearizable":
-                self._named(key)  # a barrier is an entry in the log: strangers write none
-                await self.desk.barrier()
+        if _wants_barrier(params):
+            await self.desk.barrier()
         self.desk.check_age()
 
-    def _bearer(self, key: str | None, params: Params, payload: Callable[[], bytes]) -> Account:
-        """Whose key this is, where a key alone will do: its holder alone knows an API key, but
-        anybody may know the name of an account, so one that has a secret must sign."""
-        account = self._named(key)
-        is_name = key not in self.exchange.accounts_by_key
-        if is_name and self.context.secrets.get(account.name) is not None:
-            secrets = self.context.secrets
-            return signer(self.exchange, secrets, key, params, payload(), self.now_ms())
-        return account
 
-    def _named(self, key: str | None) -> Account:
-        return account_of(self.exchange, self.context.secrets, key)
+def _wants_barrier(params: Params) -> bool:
+    """Whether what is read must be as new as anything that was acknowledged before."""
+    wish = params.values.get("consistency", "local")
+    if wish not in ("local", "linearizable"):
+        raise invalid("consistency")
+    return wish == "linearizable"
 
 
 class Weights:
@@ -174,18 +170,11 @@ class Weights:
             raise crowded(
                 f"Too much request weight used; current limit is {self.weight_max} request weight "
                 "per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling "
-                "the API."
+                "the API.",
+                retry_after_s=int(60 - now_ns % MINUTE_NS // 1_000_000_000),
             )
         return total
 
     def used(self, address: str) -> int:
         """What an address has used of this minute."""
         return self._used.get(address, 0)
-
-
-def retry_after_s(fault: Fault, now_ns: int) -> int:
-    """How long somebody who was refused with 429 should wait: for the next minute where weight ran
-    out, else a second."""
-    if "request weight" not in fault.msg:
-        return 1
-    return int(60 - now_ns % MINUTE_NS // 1_000_000_000)

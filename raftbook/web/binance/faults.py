@@ -18,16 +18,24 @@ class Fault(Exception):
     Attributes:
         status: of HTTP.
         data: what stands beside code and msg, of the few errors that tell more.
+        retry_after_s: how long whoever is refused with 429 should wait.
     """
 
     def __init__(
-        self, status: int, code: int, msg: str, *, data: Mapping[str, Any] | None = None
+        self,
+        status: int,
+        code: int,
+        msg: str,
+        *,
+        data: Mapping[str, Any] | None = None,
+        retry_after_s: int = 1,
     ) -> None:
         super().__init__(f"{code} {msg}")
         self.status = status
         self.code = code
         self.msg = msg
         self.data = data
+        self.retry_after_s = retry_after_s
 
     def document(self) -> dict[str, Any]:
         """As JSON says it."""
@@ -117,9 +125,9 @@ def unknown_order() -> Fault:
     return Fault(400, -2011, "Unknown order sent.")
 
 
-def crowded(msg: str) -> Fault:
+def crowded(msg: str, *, retry_after_s: int = 1) -> Fault:
     """Too much at once; safe to send again."""
-    return Fault(429, -1003, msg)
+    return Fault(429, -1003, msg, retry_after_s=retry_after_s)
 
 
 def unavailable(msg: str) -> Fault:

@@ -90,3 +90,5 @@ def percent(change: int, base: int) -> str:
 
 
 ZERO: Final = "0." + "0" * PLACES_MIN
+UNKNOWN_AMOUNT: Final = "-1." + "0" * PLACES_MIN
+"""Binance's word for what is not known any more."""

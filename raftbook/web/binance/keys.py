@@ -1,8 +1,8 @@
 """Who signs a request: keys, secrets, signatures and the age of a request.
 
-Owns the check of a signature over the bytes as they came, and of the time in it. A key is an API
-key that an account was given (SET_API_KEY), or else the name of an account, signed with its secret
-of cluster.toml. An account that is open to anybody at the native port (`gateway/proofs.py`) takes
+Owns the check of a signature over the bytes as they came, and of the time in it. A key is the name
+of an account, signed with its secret of cluster.toml, or else an API key that an account was given
+(SET_API_KEY). An account that is open to anybody at the native port (`gateway/proofs.py`) takes
 any signature here.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from raftbook.core.accounts import Account
@@ -32,33 +32,27 @@ _MICROSECONDS_FROM: Final = 10**14
 """A timestamp of so many digits counts microseconds."""
 
 
-def account_of(exchange: Exchange, secrets: Mapping[str, str | None], key: str | None) -> Account:
-    """Whose key this is.
-
-    Raises:
-        Fault: there is no key, or nobody has it.
-    """
-    return _holder(exchange, secrets, key)[0]
-
-
 def _holder(
     exchange: Exchange, secrets: Mapping[str, str | None], key: str | None
 ) -> tuple[Account, str | None]:
     """The account and the secret that proves it; None where anybody may say to be it."""
     if not key:
         raise no_key()
-    account = exchange.accounts_by_key.get(key)
-    if account is not None:
-        return account, account.api_keys[key]
+    # Names go first: else whoever names an API key like an account would lock that account out.
     account = exchange.accounts.get(key)
-    if account is None:
+    if account is not None:
+        proofs = secrets_of(account, secrets)
+        if proofs is None:
+            return account, None
+        if key in secrets:
+            return account, proofs[0]
+        # Made later, it has API keys and is called by them.
+    else:
+        account = exchange.accounts_by_key.get(key)
+    secret = None if account is None else account.api_keys.get(key)
+    if account is None or secret is None:
         raise bad_key()
-    proofs = secrets_of(account, secrets)
-    if proofs is None:
-        return account, None
-    if key not in secrets:
-        raise bad_key()  # it has API keys, and is called by them
-    return account, proofs[0]
+    return account, secret
 
 
 def signer(
@@ -85,6 +79,29 @@ def signer(
         if not hmac.compare_digest(given, expected.encode()):
             raise bad_signature()
     check_time(params, now_ms)
+    return account
+
+
+def bearer(
+    exchange: Exchange,
+    secrets: Mapping[str, str | None],
+    key: str | None,
+    params: Params,
+    payload: Callable[[], bytes],
+    now_ms: int,
+) -> Account:
+    """Whose key this is, where a key alone will do: its holder alone knows an API key, but anybody
+    may know the name of an account, so one that has a secret must sign.
+
+    Args:
+        payload: what was signed, asked for only if that matters.
+
+    Raises:
+        Fault: nobody has the key, or it is a name and was not signed for.
+    """
+    account, secret = _holder(exchange, secrets, key)
+    if secret is not None and key in exchange.accounts:
+        return signer(exchange, secrets, key, params, payload(), now_ms)
     return account
 
 

@@ -24,8 +24,11 @@ LIFE_MS: Final = 24 * GOOD_MS
 """Nothing keeps a key alive for longer."""
 AHEAD_MS: Final = 60_000
 """So far may the clocks of two nodes be apart."""
-KNOWN_MAX: Final = 10_000
-"""Keys of which a node remembers what it heard."""
+ACCOUNTS_MAX: Final = 10_000
+"""Accounts of whose keys a node remembers what it heard: as many as there are (`accounts_max`),
+unless that was raised. Then those it has not heard of for longest are forgotten."""
+KEYS_MAX: Final = 16
+"""Keys of one account of which each is remembered by itself."""
 _MADE_BYTES: Final = 8
 _PROOF_BYTES: Final = 20
 _CHARS_MAX: Final = 400
@@ -44,21 +47,17 @@ class ListenKeys:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = hmac.digest(secret, b"raftbook listen key", "sha256")
-        self._good_until: OrderedDict[str, int] = OrderedDict()  # by key, eldest word first
-        self._current: OrderedDict[str, str] = OrderedDict()  # by account
+        self._heard: OrderedDict[str, _Heard] = OrderedDict()  # by account, eldest word first
         self.on_ended: list[Callable[[str], None]] = []
 
     def key_for(self, account: str, now_ms: int) -> str:
         """The account's key: the one that is good already, or a new one; good for an hour."""
-        key = self._current.get(account)
+        heard = self._heard.get(account) or _Heard()
+        key = heard.current
         made_ms = self._made_ms(key, account, now_ms)
         if key is None or made_ms is None or made_ms + LIFE_MS < now_ms + GOOD_MS:
-            key = self._written(account, now_ms)
-        self._remember(key, now_ms + GOOD_MS)
-        self._current[account] = key
-        self._current.move_to_end(account)
-        if len(self._current) > KNOWN_MAX:
-            self._current.popitem(last=False)
+            key = self._new_key(account, now_ms, heard)
+        self._remember(account, key, now_ms + GOOD_MS).current = key
         return key
 
     def keep(self, key: str, account: str, now_ms: int) -> None:
@@ -69,7 +68,7 @@ class ListenKeys:
         """
         if self.account_of(key, now_ms) != account:
             raise unknown_listen_key()
-        self._remember(key, now_ms + GOOD_MS)
+        self._remember(account, key, now_ms + GOOD_MS)
 
     def end(self, key: str, account: str, now_ms: int) -> None:
         """Let a key be good no longer, at this node.
@@ -79,9 +78,9 @@ class ListenKeys:
         """
         if self.account_of(key, now_ms) != account:
             raise unknown_listen_key()
-        self._remember(key, _ENDED)
-        if self._current.get(account) == key:
-            del self._current[account]
+        heard = self._remember(account, key, _ENDED)
+        if heard.current == key:
+            heard.current = None
         for listener in self.on_ended:
             listener(key)
 
@@ -93,15 +92,35 @@ class ListenKeys:
         made_ms, account = found
         if not made_ms - AHEAD_MS <= now_ms < made_ms + LIFE_MS:
             return None
-        return account if now_ms < self._good_until.get(key, made_ms + LIFE_MS) else None
+        heard = self._heard.get(account)
+        good_until = made_ms + LIFE_MS
+        if heard is not None:
+            unheard_of = good_until if made_ms > heard.ended_ms else _ENDED
+            good_until = heard.good_until.get(key, unheard_of)
+        return account if now_ms < good_until else None
 
-    def _remember(self, key: str, good_until: int) -> None:
-        self._good_until[key] = good_until
-        self._good_until.move_to_end(key)
-        if len(self._good_until) > KNOWN_MAX:
-            self._good_until.popitem(last=False)
+    def _remember(self, account: str, key: str, good_until: int) -> _Heard:
+        heard = self._heard.setdefault(account, _Heard())
+        self._heard.move_to_end(account)
+        heard.good_until[key] = good_until
+        if len(heard.good_until) > KEYS_MAX:
+            ended = min(heard.good_until, key=heard.good_until.__getitem__)
+            del heard.good_until[ended]
+            found = self._read(ended)
+            assert found is not None, f"{ended} is no key of this cluster"
+            heard.ended_ms = max(heard.ended_ms, found[0])
+        if len(self._heard) > ACCOUNTS_MAX:
+            self._heard.popitem(last=False)
+        return heard
 
     # -- the key itself -----------------------------------------------------------------------
+
+    def _new_key(self, account: str, now_ms: int, heard: _Heard) -> str:
+        """One that this node has not heard of, even within one millisecond."""
+        made_ms = now_ms
+        while (key := self._written(account, made_ms)) in heard.good_until:
+            made_ms += 1
+        return key
 
     def _written(self, account: str, made_ms: int) -> str:
         said = made_ms.to_bytes(_MADE_BYTES, "big") + account.encode()
@@ -129,6 +148,24 @@ class ListenKeys:
             return None
         found = self._read(key)
         return None if found is None else found[0]
+
+
+class _Heard:
+    """What a node heard of the keys of one account.
+
+    Attributes:
+        current: the one that is given to whoever asks.
+        good_until: by key; the one that ended first makes room.
+        ended_ms: a key that was made by then and is not remembered is good no longer. So one that
+            made room does not come back.
+    """
+
+    __slots__ = ("current", "ended_ms", "good_until")
+
+    def __init__(self) -> None:
+        self.current: str | None = None
+        self.good_until: dict[str, int] = {}
+        self.ended_ms = 0
 
 
 def unknown_listen_key() -> Fault:

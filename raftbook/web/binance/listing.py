@@ -42,18 +42,12 @@ async def exchange_info(call: Call) -> Written:
 
 
 def rate_limits(weight_max: int) -> list[Json]:
-    """What clients slow down by."""
+    """What clients slow down by: the weight of an address, as nothing else is counted here."""
     return [
         {
             "rateLimitType": "REQUEST_WEIGHT",
             "interval": "MINUTE",
             "intervalNum": 1,
-            "limit": weight_max,
-        },
-        {
-            "rateLimitType": "ORDERS",
-            "interval": "SECOND",
-            "intervalNum": 10,
             "limit": weight_max,
         },
     ]

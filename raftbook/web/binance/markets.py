@@ -7,6 +7,7 @@ pair and an http_port is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -19,7 +20,8 @@ from raftbook.gateway.queries import Queries
 from raftbook.web.binance.faults import bad_symbol
 from raftbook.web.binance.figures import Scale
 
-NAME_LEGAL: Final = "^[A-Z0-9-_.]{1,20}$"
+NAME_FORM: Final = "[A-Z0-9-_.]{1,32}"
+"""Two currencies of up to 16 characters."""
 _STATUS: Final = {
     int(Phase.CONTINUOUS): "TRADING",
     int(Phase.PRE_OPEN): "PRE_TRADING",
@@ -68,6 +70,8 @@ class Markets:
         self._queries = queries
         self._by_name: dict[str, Market] = {}
         self._by_symbol: dict[str, Market] = {}
+        self._nameless: dict[str, tuple[InstrumentTerms, Market]] = {}
+        """By symbol: its terms, and who has the name that it would have."""
 
     @property
     def exchange(self) -> Exchange:
@@ -91,15 +95,26 @@ class Markets:
         return market, book
 
     def of_symbol(self, symbol: str) -> Market | None:
-        """The market of one of our symbols, if it has a name here."""
+        """The market of one of our symbols, if it has a name here: O(instruments) after a change of
+        its own, or of the one that has its name."""
         market = self._by_symbol.get(symbol)
         book = self.exchange.books.get(symbol)
         if book is None:
             return None
-        if market is None or market.terms is not book.terms:
-            self._read()
-            market = self._by_symbol.get(symbol)
-        return market
+        if market is not None and market.terms is book.terms:
+            return market
+        if market is None and self._is_nameless(book):
+            return None
+        self._read()
+        return self._by_symbol.get(symbol)
+
+    def _is_nameless(self, book: Book) -> bool:
+        """Whether another instrument is known to have the name still."""
+        terms, holder = self._nameless.get(book.symbol, (None, None))
+        if holder is None or terms is not book.terms:
+            return False
+        other = self.exchange.books.get(holder.symbol)
+        return other is not None and other.terms is holder.terms
 
     def all(self) -> list[tuple[Market, Book]]:
         """Every instrument that has a name, in the order they were created."""
@@ -112,20 +127,22 @@ class Markets:
         known, decimals = self._by_symbol, self.exchange.money.decimals
         by_name: dict[str, Market] = {}
         by_symbol: dict[str, Market] = {}
+        nameless: dict[str, tuple[InstrumentTerms, Market]] = {}
         for symbol, book in self.exchange.books.items():
             name = name_of(book.terms)
             if name in by_name:
+                nameless[symbol] = (book.terms, by_name[name])
                 continue
             market = known.get(symbol)
             if market is None or market.terms is not book.terms:
                 market = Market(book.terms, decimals)
             by_name[name] = by_symbol[symbol] = market
-        self._by_name, self._by_symbol = by_name, by_symbol
+        self._by_name, self._by_symbol, self._nameless = by_name, by_symbol, nameless
 
 
-def balance_scale(exchange: Exchange, currency: str) -> Scale:
+def balance_scale(decimals: Mapping[str, int], currency: str) -> Scale:
     """The unit in which balances of a currency are kept."""
-    return Scale(Fraction(1, 10 ** exchange.money.decimals[currency]))
+    return Scale(Fraction(1, 10 ** decimals[currency]))
 
 
 def milliseconds(time_ns: int) -> int:

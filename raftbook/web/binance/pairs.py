@@ -40,6 +40,7 @@ from raftbook.web.binance.words import list_id
 
 _STOPS: Final = frozenset(("STOP_LOSS", "STOP_LOSS_LIMIT"))
 ROWS_MAX: Final = 1_000
+"""Pairs in one answer to openOrderList; of more there is none."""
 _KNOWN: Final = _STOPS | {"LIMIT_MAKER", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}
 
 
@@ -297,6 +298,6 @@ async def open_pairs(call: Call) -> list[Json]:
         if sibling is not None and market is not None:
             pair = [terms, sibling.terms]
             rows.append(list_document(market, pair, terms[2], order.entered_ns, is_open=True))
-        if len(rows) >= ROWS_MAX:
-            break
+        if len(rows) > ROWS_MAX:
+            raise Fault(400, -1130, f"More than {ROWS_MAX} open order lists; ask by orderListId.")
     return rows

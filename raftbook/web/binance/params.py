@@ -23,11 +23,11 @@ from raftbook.web.binance.faults import (
     too_precise,
 )
 from raftbook.web.binance.figures import LEGAL, Scale, is_number
-from raftbook.web.binance.markets import NAME_LEGAL
+from raftbook.web.binance.markets import NAME_FORM
 
 CLIENT_ID_LEGAL: Final = r"^[\.A-Z\:/a-z0-9_-]{1,36}$"
 _CLIENT_ID: Final = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
-_NAME: Final = re.compile(r"[A-Z0-9-_.]{1,20}")
+_NAME: Final = re.compile(NAME_FORM)
 _INTEGER: Final = re.compile(r"[0-9]{1,20}")
 _INTEGER_LEGAL: Final = "^[0-9]{1,20}$"
 PAIRS_MAX: Final = 64
@@ -78,9 +78,8 @@ class Params:
         try:
             names = json.loads(value)
         except (ValueError, RecursionError):
-            raise illegal(
-                "symbols", r'^\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\]$'
-            ) from None
+            legal = rf'^\["{NAME_FORM}"(,"{NAME_FORM}"){{0,}}\]$'
+            raise illegal("symbols", legal) from None
         if type(names) is not list or not 0 < len(names) <= SYMBOLS_MAX:
             raise invalid("symbols")
         for name in names:
@@ -158,7 +157,7 @@ class Params:
 def checked_name(value: str, name: str) -> str:
     """The name of an instrument, whether or not there is one of it."""
     if not _NAME.fullmatch(value):
-        raise illegal(name, NAME_LEGAL)
+        raise illegal(name, f"^{NAME_FORM}$")
     return value
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from raftbook.web.binance.door import Door, Operation, retry_after_s
+from raftbook.web.binance.door import Door, Operation
 from raftbook.web.binance.faults import Fault, unknown_outcome
 from raftbook.web.binance.keys import signed_bytes
 from raftbook.web.binance.operations import PATHS
@@ -53,7 +53,7 @@ class Rest:
             status = 200
         except Fault as fault:
             status, body = fault.status, encode(fault.document())
-            extra = self._when_refused(fault)
+            extra = _when_refused(fault)
         except asyncio.CancelledError:
             # The node stops, and waits for nobody any more; this answer is the end of the task.
             unknown = unknown_outcome()
@@ -100,10 +100,9 @@ class Rest:
         )
         return encode(result)
 
-    def _when_refused(self, fault: Fault) -> list[tuple[bytes, bytes]]:
-        if fault.status != 429:
-            return []
-        return [(b"retry-after", b"%d" % retry_after_s(fault, self._door.context.wall_ns()))]
+
+def _when_refused(fault: Fault) -> list[tuple[bytes, bytes]]:
+    return [(b"retry-after", b"%d" % fault.retry_after_s)] if fault.status == 429 else []
 
 
 def _operation(path: str, method: str) -> Operation:

@@ -12,7 +12,6 @@ from typing import Final
 from raftbook.web.binance.history import INTERVALS
 
 MARKET_WIDE: Final = ("!ticker@arr", "!miniTicker@arr")
-DEPTHS: Final = (5, 10, 20)
 PLAIN_KINDS: Final = ("trade", "aggTrade", "bookTicker", "ticker", "miniTicker")
 NAME_CHARS_MAX: Final = 200
 """A name is a symbol of at most two currencies' names, and what is wanted of it."""

@@ -42,7 +42,7 @@ from raftbook.web.binance.faults import (
     refused,
     unknown_order,
 )
-from raftbook.web.binance.figures import ZERO
+from raftbook.web.binance.figures import UNKNOWN_AMOUNT, ZERO
 from raftbook.web.binance.markets import Json, Market, milliseconds
 from raftbook.web.binance.reports import (
     Story,
@@ -54,7 +54,6 @@ from raftbook.web.binance.tickets import read_ticket
 from raftbook.web.binance.words import MODE_WORDS, SIDE_WORDS, list_id, time_word, type_word
 
 _RESPONSES: Final = frozenset(("ACK", "RESULT", "FULL"))
-UNKNOWN_AMOUNT: Final = "-1.00000000"
 _ACK: Final = ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")
 _REFUSALS: Final = frozenset((REJECTED, CANCEL_REJECTED))
 
@@ -167,14 +166,19 @@ def dry_run(exchange: Exchange, account: Account, command: Command) -> int:
 # -- cancels -------------------------------------------------------------------------------------
 
 
-def target_of(
+async def target_of(
     call: Call, *, id_name: str = "orderId", name_name: str = "origClientOrderId"
 ) -> tuple[int, str]:
-    """(order_id, client_order_id) of the order that is meant; one of them is 0 or empty."""
+    """(order_id, client_order_id) of the order that is meant; one of them is 0 or empty, and both
+    where no order has the two that were given."""
     order_id = call.params.integer(id_name)
     name = call.params.client_id(name_name)
     if order_id is None and name is None:
         raise either_missing(name_name, id_name)
+    if order_id and name:
+        order = await own_order(call, order_id, "")
+        if order is None or order.terms[2] != name:
+            return 0, ""
     return (order_id, "") if order_id else (0, name or "")
 
 
@@ -190,7 +194,7 @@ async def cancel(call: Call) -> Json:
     if params.text("cancelRestrictions") is not None:
         # The engine cannot promise it: the order may change between the look and the cancel.
         raise not_required("cancelRestrictions")
-    order_id, name = target_of(call)
+    order_id, name = await target_of(call)
     new_name = params.client_id("newClientOrderId")
     if not order_id and not name:
         raise unknown_order()
@@ -268,7 +272,9 @@ async def replace(call: Call) -> Json:
         raise invalid("cancelReplaceMode")
     if params.text("cancelRestrictions") is not None:
         raise not_required("cancelRestrictions")
-    order_id, name = target_of(call, id_name="cancelOrderId", name_name="cancelOrigClientOrderId")
+    order_id, name = await target_of(
+        call, id_name="cancelOrderId", name_name="cancelOrigClientOrderId"
+    )
     if is_elsewhere(market, call.account.find(order_id, name)):
         order_id, name = 0, ""  # of this instrument there is no such order
     ticket = read_ticket(params, market, door.desk)
@@ -324,7 +330,7 @@ async def amend(call: Call) -> Json:
     """PUT /order/amend/keepPriority: a smaller total, in the same place of the queue."""
     params, door = call.params, call.door
     market, _ = door.markets.find(params.symbol())
-    order_id, name = target_of(call)
+    order_id, name = await target_of(call)
     new_qty = params.count("newQty", market.qty, "LOT_SIZE")
     if new_qty is None:
         raise invalid("newQty")
@@ -384,7 +390,7 @@ async def own_order(call: Call, order_id: int, name: str) -> Order | None:
     may have placed it through another node."""
     account = call.account
     order = account.find(order_id, name)
-    if order is None:
+    if order is None and (order_id or name):
         await call.door.desk.barrier()
         found = call.door.exchange.accounts.get(account.name)
         order = None if found is None else found.find(order_id, name)

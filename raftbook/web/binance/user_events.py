@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from raftbook.core import events as e
@@ -22,8 +21,8 @@ from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
 from raftbook.core.types import Reject
 from raftbook.replica.machine import Applied
-from raftbook.web.binance.figures import ZERO, Scale
-from raftbook.web.binance.markets import Json, Market, milliseconds
+from raftbook.web.binance.figures import UNKNOWN_AMOUNT, ZERO
+from raftbook.web.binance.markets import Json, Market, balance_scale, milliseconds
 from raftbook.web.binance.reports import commission, ending, open_status
 from raftbook.web.binance.words import (
     MODE_WORDS,
@@ -314,7 +313,7 @@ class Telling:
         if known is None:
             then = self._then.get(order_id)
             known = None if then is None else then.cum_notional
-        return "-1.00000000" if known is None else market.amount.text(known)
+        return UNKNOWN_AMOUNT if known is None else market.amount.text(known)
 
     def _before_next_fill(self, at: int, order_id: int) -> int | None:
         for _, event, _ in self._places[at:]:
@@ -361,7 +360,7 @@ class Telling:
             "e": "balanceUpdate",
             "E": self._time_ms,
             "a": currency,
-            "d": self._scale(currency).text(amount),
+            "d": balance_scale(self._decimals, currency).text(amount),
             "T": self._time_ms,
         }
 
@@ -369,13 +368,10 @@ class Telling:
         """`outboundAccountPosition` as of the end of the entry."""
         balances = []
         for currency, (free, locked) in self._balances.items():
-            scale = self._scale(currency)
+            scale = balance_scale(self._decimals, currency)
             balances.append({"a": currency, "f": scale.text(free), "l": scale.text(locked)})
         time_ms = self._time_ms
         return {"e": "outboundAccountPosition", "E": time_ms, "u": time_ms, "B": balances}
-
-    def _scale(self, currency: str) -> Scale:
-        return Scale(Fraction(1, 10 ** self._decimals[currency]))
 
 
 def _own_terms(event: Event, account: str) -> Iterator[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from raftbook.web.binance.door import Door, retry_after_s
+from raftbook.web.binance.door import Door
 from raftbook.web.binance.faults import Fault, crowded
 from raftbook.web.binance.keys import signed_text
 from raftbook.web.binance.operations import METHODS
@@ -171,12 +171,9 @@ class ApiConnection:
     def _say_fault(self, ref: Any, fault: Fault) -> None:
         error = fault.document()
         if fault.status == 429:
-            now_ns = self.door.context.wall_ns()
-            wait_ms = retry_after_s(fault, now_ns) * 1_000
-            error["data"] = {
-                "serverTime": now_ns // 1_000_000,
-                "retryAfter": now_ns // 1_000_000 + wait_ms,
-            }
+            now_ms = self.door.now_ms()
+            retry_ms = now_ms + fault.retry_after_s * 1_000
+            error["data"] = {"serverTime": now_ms, "retryAfter": retry_ms}
         document = {"id": ref, "status": fault.status, "error": error, "rateLimits": []}
         self.push(encode(document))
 

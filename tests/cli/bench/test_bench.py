@@ -1,11 +1,16 @@
 """`raftbook bench` on one real node, for a second."""
 
 import json
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from raftbook.core.build import KIND
 from raftbook_cli.bench import command
 from raftbook_cli.bench.figures import Latencies
 from raftbook_cli.main import run
@@ -32,6 +37,7 @@ def test_a_run_tells_all_that_a_figure_depends_on(
     assert list(latency) == ["p50", "p95", "p99", "p999", "max"]
     assert 0 < latency["p50"] <= latency["p99"] <= latency["max"]
     assert found["settings"]["per_request"] == 3
+    assert found["environment"]["core"] == KIND
     assert set(found["environment"]) >= {"raftbook", "core", "python", "machine", "cores"}
     assert picture.read_text().startswith("<?xml")
 
@@ -65,6 +71,37 @@ def test_bad_wishes_are_told_before_anything_starts(capsys: pytest.CaptureFixtur
     assert run([*BRIEF, "--plot", "latency.jpeg"]) == 2
     assert "ends with one of .svg" in capsys.readouterr().err
     assert run(["bench", "--rate", "0"]) == 2
+    assert run([*BRIEF, "--plot", "latency.svg", "--against", sys.executable]) == 2
+    assert "leave --against out" in capsys.readouterr().err
+
+
+def test_nothing_is_left_of_a_run_that_is_told_to_end(tmp_path: Path) -> None:
+    words = ["bench", "--nodes", "1", "--seconds", "60"]
+    bench = subprocess.Popen(
+        [sys.executable, "-m", "raftbook_cli.main", *words],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+    )
+    with bench:
+        give_up = time.monotonic() + 30
+        while not list(tmp_path.glob("raftbook-bench-*/node-1.log")):
+            assert time.monotonic() < give_up and bench.poll() is None, "no node was started"
+            time.sleep(0.05)
+        (folder,) = tmp_path.iterdir()
+        bench.terminate()
+        assert bench.wait(30) == 130
+    assert not folder.exists()
+    assert not list(_processes_of(folder)), "its node goes on"
+
+
+def _processes_of(folder: Path) -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        if str(folder) in words:
+            yield words
 
 
 def test_percentiles_are_of_what_was_recorded() -> None:

@@ -248,3 +248,32 @@ def test_a_fenced_node_does_not_collect_what_it_is_sent(tmp_path: Path) -> None:
     cluster[2].receive(3, {"type": "forward", "requests": (pack_request(7, 1, ()),)})
     assert cluster[2]._inbox == []
     assert not cluster[2]._forwarded
+
+
+def test_f3_ours_sends_no_append_of_a_term_that_is_not_on_its_disk(tmp_path: Path) -> None:
+    """A voter alone elects itself within a turn, and has a learner to send to: were its entries
+    there before its vote is on its disk, a power cut would let it lead the same term anew, with
+    other entries of the same index and term."""
+    cluster = Cluster(tmp_path, size=1)
+    cluster.await_leader()
+    cluster.new_machine(2)
+    cluster.network.hold(2, 1)  # so that it stays a learner
+    cluster.add(2)
+    cluster.run(0.5)
+    sent: list[tuple[int, int]] = []
+    send = cluster.network.send
+
+    def watched(source: int, target: int, messages: list[dict[str, object]]) -> None:
+        for message in messages:
+            if message["type"] == "append":
+                sent.append((int(str(message["term"])), cluster.disks[source].term))
+        send(source, target, messages)
+
+    cluster.network.send = watched  # type: ignore[method-assign,assignment]
+    term = cluster[1].raft.term
+    cluster.restart(1)
+    cluster.await_leader()
+    cluster.run(0.5)
+    assert cluster[1].raft.membership.learner_ids == (2,)
+    assert max(of for of, _ in sent) > term
+    assert all(of <= on_disk for of, on_disk in sent)

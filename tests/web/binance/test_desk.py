@@ -112,6 +112,32 @@ def test_what_one_account_may_have_under_way_is_bounded(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene, genesis=genesis)
 
 
+def test_accounts_with_sessions_here_are_bounded_and_those_that_rest_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftbook.web.binance.desk.ACCOUNTS_MAX", 2)
+
+    async def scene(house: House) -> None:
+        desk = Desk(house.context)
+        for name in ("alice", "bob"):
+            await desk.submit(name, (bid("first"),))
+        house.door.commits = False
+        waiting = [
+            asyncio.ensure_future(desk.submit(name, (bid("second"),))) for name in ("alice", "bob")
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Fault) as refused:
+            await desk.submit("demo", (bid("third"),))
+        assert (refused.value.status, refused.value.code) == (429, -1003)
+        house.door.commits = True
+        house.door.server.wake()
+        await asyncio.gather(*waiting)
+        await desk.submit("demo", (bid("third"),))
+        assert list(desk._by_account) == ["bob", "demo"]
+
+    in_the_house(tmp_path, scene)
+
+
 async def expire(house: House) -> None:
     """Let the deadline of what waits go by, with a leader that cannot commit."""
     await asyncio.sleep(0)

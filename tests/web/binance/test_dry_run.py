@@ -121,3 +121,17 @@ def test_while_an_older_build_is_a_member_orders_are_plain(tmp_path: Path) -> No
         assert gone.body["status"] == "CANCELED"
 
     in_the_house(tmp_path, scene, genesis=GENESIS)
+
+
+def test_what_a_member_may_not_know_yet_is_refused_whatever_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftbook.gateway.forms.ENGINE_VERSION", 3)
+    monkeypatch.setattr("raftbook.gateway.forms.engine_version_of", lambda command: 3)
+
+    async def scene(house: House) -> None:
+        answer = await house.buy("1", "1", symbol="OILUSD")
+        assert (answer.status, answer.code) == (400, -2010)
+        assert "until every node runs the newer release" in answer.body["msg"]
+
+    in_the_house(tmp_path, scene, genesis=GENESIS)

@@ -3,7 +3,8 @@
 import pytest
 
 from raftbook.core.types import Reject
-from raftbook.web.binance.faults import Fault, refused, unknown_outcome
+from raftbook.web.binance.door import MINUTE_NS, Weights
+from raftbook.web.binance.faults import Fault, crowded, refused, unknown_outcome
 
 
 @pytest.mark.parametrize("reason", list(Reject))
@@ -31,6 +32,7 @@ def test_every_reason_is_said_in_binances_codes(reason: Reject) -> None:
         (Reject.UNKNOWN_ORDER, 400, -2011, "Unknown order sent."),
         (Reject.TOO_LATE, 400, -2011, "Unknown order sent."),
         (Reject.UNKNOWN_INSTRUMENT, 400, -1121, "Invalid symbol."),
+        (Reject.RATE_LIMIT, 429, -1015, "Too many new orders."),
         (Reject.QTY_TOO_LARGE, 400, -1013, "Filter failure: LOT_SIZE"),
         (Reject.BAD_PRICE, 400, -1013, "Filter failure: PRICE_FILTER"),
     ],
@@ -58,3 +60,13 @@ def test_data_stands_beside_code_and_msg() -> None:
         "msg": "partly",
         "data": {"cancelResult": "SUCCESS"},
     }
+
+
+def test_who_is_refused_for_a_crowd_waits_a_second_and_for_weight_till_the_next_minute() -> None:
+    assert crowded("no request weight in this").retry_after_s == 1
+    assert refused(Reject.RATE_LIMIT).retry_after_s == 1
+    weights = Weights(10)
+    weights.take("address", 10, now_ns=5 * MINUTE_NS)
+    with pytest.raises(Fault) as caught:
+        weights.take("address", 1, now_ns=5 * MINUTE_NS + 13_000_000_000)
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 47)

@@ -152,10 +152,25 @@ def test_an_api_key_of_the_log_is_its_accounts(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene)
 
 
-def test_an_api_key_goes_before_an_account_of_its_name(tmp_path: Path) -> None:
+def test_an_account_goes_before_an_api_key_of_its_name(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
-        await house.native("bob", set_api_key("bob", "alice", "key-secret"))
-        assert (await house.signed("GET", "/account", "alice")).code == -1022
+        await house.native("alice", set_api_key("alice", "bob", "key-secret"))
+        assert (await house.signed("GET", "/account", "bob")).status == 200
+        text = stamp(house)
+        answer = await account(house, text + b"&" + signature(text, b"key-secret"))
+        assert answer.code == -1022
+
+    in_the_house(tmp_path, scene)
+
+
+def test_an_account_made_later_may_name_its_own_key_like_itself(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("demo", create_account("carol"))
+        await house.native("demo", set_api_key("carol", "carol", "hers"))
+        text = stamp(house)
+        signed = text + b"&" + signature(text, b"hers")
+        assert (await account(house, signed, "carol")).status == 200
+        assert (await account(house, text + b"&signature=any", "carol")).code == -1022
 
     in_the_house(tmp_path, scene)
 
@@ -179,5 +194,29 @@ def test_an_account_made_later_is_called_by_its_keys_once_it_has_one(tmp_path: P
         signed = text + b"&" + signature(text, b"hers")
         assert (await account(house, signed, "carol")).code == -2015
         assert (await account(house, signed, "carols-key")).status == 200
+
+    in_the_house(tmp_path, scene)
+
+
+def test_a_barrier_is_written_for_whoever_proves_to_be_an_account(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("bob", set_api_key("bob", "bobs-key", "key-secret"))
+        fresh = b"symbol=BTCUSD&consistency=linearizable"
+        signed = fresh + b"&" + stamp(house)
+        for query, key, code in (
+            (fresh, None, -2014),
+            (fresh, "nobody", -2015),
+            (fresh, "bob", -1102),
+            (signed + b"&" + signature(signed, b"else"), "bob", -1022),
+            (signed + b"&" + signature(signed), "bob", None),
+            (fresh, "bobs-key", None),
+            (fresh, "alice", None),
+        ):
+            before = house.exchange.applied_index
+            headers = {} if key is None else {"X-MBX-APIKEY": key}
+            answer = await house.ask("GET", "/api/v3/depth", query, b"", headers)
+            assert answer.body.get("code") == code, (query, key)
+            written = house.exchange.applied_index - before
+            assert written == (1 if code is None else 0)
 
     in_the_house(tmp_path, scene)

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftbook.web.binance.faults import Fault
-from raftbook.web.binance.listen_keys import GOOD_MS, KNOWN_MAX, LIFE_MS, ListenKeys
+from raftbook.web.binance.listen_keys import (
+    ACCOUNTS_MAX,
+    GOOD_MS,
+    KEYS_MAX,
+    LIFE_MS,
+    ListenKeys,
+)
 
 SECRET = b"the secret of this cluster"
 NOW = 1_700_000_000_000
@@ -63,11 +69,47 @@ def test_an_ended_key_is_told_and_good_no_longer() -> None:
     assert keys.key_for("alice", NOW + 1) != key
 
 
+def test_what_is_over_stays_over_whatever_others_do() -> None:
+    keys = ListenKeys(SECRET)
+    ended, silent = keys.key_for("alice", NOW), keys.key_for("carol", NOW)
+    keys.end(ended, "alice", NOW)
+    for number in range(ACCOUNTS_MAX + 50):
+        keys.end(keys.key_for("bob", NOW + number), "bob", NOW + number)
+    assert keys.account_of(ended, NOW + 1) is None
+    assert keys.account_of(silent, NOW + GOOD_MS - 1) == "carol"
+    assert keys.account_of(silent, NOW + GOOD_MS) is None
+
+
+def test_what_is_over_stays_over_whatever_its_account_does() -> None:
+    keys = ListenKeys(SECRET)
+    kept, ended = keys.key_for("alice", NOW), []
+    other_node = ListenKeys(SECRET)
+    for number in range(1, 3 * KEYS_MAX):
+        ended.append(other_node.key_for("alice", NOW + number))
+        other_node.end(ended[-1], "alice", NOW + number)
+        keys.end(ended[-1], "alice", NOW + number)
+    later = NOW + 3 * KEYS_MAX
+    assert [keys.account_of(key, later) for key in ended] == [None] * len(ended)
+    assert keys.account_of(kept, later) == "alice"
+    assert keys.account_of(other_node.key_for("alice", later), later) == "alice"
+
+
+def test_an_ended_key_is_not_made_again_in_its_millisecond() -> None:
+    keys = ListenKeys(SECRET)
+    key = keys.key_for("alice", NOW)
+    keys.end(key, "alice", NOW)
+    assert keys.key_for("alice", NOW) != key
+    assert keys.account_of(key, NOW) is None
+
+
 def test_what_a_node_remembers_of_keys_is_bounded() -> None:
     keys = ListenKeys(SECRET)
-    for number in range(KNOWN_MAX + 50):
+    for number in range(ACCOUNTS_MAX + 50):
         keys.key_for(f"account {number}", NOW + number)
-    assert len(keys._good_until) == len(keys._current) == KNOWN_MAX
+    for number in range(KEYS_MAX + 50):
+        keys.end(keys.key_for("bob", NOW + number), "bob", NOW + number)
+    assert len(keys._heard) == ACCOUNTS_MAX
+    assert len(keys._heard["bob"].good_until) == KEYS_MAX
 
 
 @given(st.text(max_size=120), st.integers(0, 70))

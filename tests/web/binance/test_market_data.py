@@ -9,6 +9,7 @@ import pytest
 from raftbook.core.candles import MINUTE_NS
 from raftbook.core.commands import (
     amend_instrument,
+    create_currency,
     delete_instrument,
     list_instrument,
     set_phase,
@@ -16,6 +17,7 @@ from raftbook.core.commands import (
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase
 from raftbook.web.binance.history import INTERVALS, chart
+from raftbook.web.binance.markets import Markets
 from tests.web.house import Answer, House, in_the_house
 
 BTC = {"symbol": "BTCUSD"}
@@ -33,7 +35,14 @@ def test_exchange_info_tells_the_steps_and_bounds_of_each_instrument(tmp_path: P
         answer = await house.get("/exchangeInfo")
         assert answer.body["timezone"] == "UTC"
         assert answer.body["serverTime"] == int(house.door.now * 1_000)
-        assert answer.body["rateLimits"][0]["rateLimitType"] == "REQUEST_WEIGHT"
+        assert answer.body["rateLimits"] == [
+            {
+                "rateLimitType": "REQUEST_WEIGHT",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": house.config.bounds.http_weight_per_minute_max,
+            }
+        ]
         first, second = answer.body["symbols"]
         assert (first["symbol"], second["symbol"]) == ("BTCUSD", "ETHUSD")
         assert (first["status"], first["baseAsset"], first["quoteAsset"]) == (
@@ -155,6 +164,55 @@ def test_of_two_with_one_name_the_first_keeps_it(tmp_path: Path) -> None:
         await house.native("demo", set_phase("SOL-USD", Phase.CLOSED), delete_instrument("SOL-USD"))
         assert (await house.buy("10", "1.5", symbol="SOLUSD")).code == -1013  # ticks of 1 now
         assert (await house.buy("10", "1", symbol="SOLUSD")).status == 200
+
+    in_the_house(tmp_path, scene)
+
+
+def test_a_name_is_as_long_as_two_currencies(tmp_path: Path) -> None:
+    long = SOL._replace(symbol="LONG", base="A123456789012345", quote="B123456789012345")
+
+    async def scene(house: House) -> None:
+        await house.native("demo", create_currency(long.base, 2), create_currency(long.quote, 2))
+        await house.native("demo", list_instrument(long))
+        name = long.base + long.quote
+        assert (await house.buy("10", "1.5", symbol=name)).status == 200
+        told = await house.get("/exchangeInfo", symbols=f'["{name}"]')
+        assert told.body["symbols"][0]["symbol"] == name
+        answer = await house.get("/depth", symbol=name + "X")
+        assert (answer.code, "{1,32}" in answer.body["msg"]) == (-1100, True)
+        answer = await house.get("/exchangeInfo", symbols=name)
+        assert answer.body["msg"].endswith(
+            """'^\\["[A-Z0-9-_.]{1,32}"(,"[A-Z0-9-_.]{1,32}"){0,}\\]$'."""
+        )
+
+    in_the_house(tmp_path, scene)
+
+
+def test_names_are_read_anew_once_for_all_rows_of_one_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings: list[int] = []
+    read = Markets._read
+
+    def counted(markets: Markets) -> None:
+        readings.append(1)
+        read(markets)
+
+    monkeypatch.setattr(Markets, "_read", counted)
+
+    async def scene(house: House) -> None:
+        await house.native("demo", list_instrument(SOL))
+        await house.native("demo", list_instrument(SOL._replace(symbol="SOL-USD-2")))
+        markets = Markets(house.context.queries)
+        for _ in range(100):
+            assert markets.of_symbol("SOL-USD-2") is None
+            assert markets.of_symbol("no such") is None
+        assert len(readings) == 1
+        await house.native("demo", amend_instrument(SOL._replace(tick_size="0.25")))
+        assert markets.of_symbol("SOL-USD-2") is None
+        await house.native("demo", set_phase("SOL-USD", Phase.CLOSED), delete_instrument("SOL-USD"))
+        found = markets.of_symbol("SOL-USD-2")
+        assert found is not None and found.name == "SOLUSD"
 
     in_the_house(tmp_path, scene)
 

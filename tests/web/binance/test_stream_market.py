@@ -178,6 +178,23 @@ def test_all_tickers_tell_those_that_changed() -> None:
     assert ear.take() == []
 
 
+def test_of_all_tickers_so_many_are_told_at_once_and_the_others_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("raftbook.web.binance.stream_hub.WIDE_MAX", 1)
+    market = Market()
+    ear = listen(market, "!miniTicker@arr")
+    for round_ in range(1, 3):
+        market.do(*(c.place_order(each, Side.BUY, 2, round_) for each in ("A", "B")))
+        market.time_passes()
+        market.time_passes()
+        told = ear.take()
+        assert [len(each) for each in told] == [1, 1]
+        assert {each[0]["s"] for each in told} == {"OILUSD", "GASUSD"}
+        market.time_passes()
+        assert ear.take() == []
+
+
 def test_an_update_is_made_once_however_many_listen() -> None:
     market = Market()
     ears = [listen(market, "gasusd@trade") for _ in range(200)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raftbook.core.commands import set_kill_switch, set_phase
+from raftbook.core.commands import set_account, set_kill_switch, set_phase
 from raftbook.core.conditions import OrderConditions
 from raftbook.core.limits import Limits
 from raftbook.core.types import OrderType, Phase, PostOnly, SelfTradePrevention, TimeInForce
@@ -270,6 +270,43 @@ def test_what_the_book_refuses(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene)
 
 
+def test_the_accounts_own_rate_has_a_code_of_its_own(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.native("demo", set_account("alice", orders_per_s=1, orders_burst=2))
+        for _ in range(2):
+            assert (await house.buy("1", "50")).status == 200
+        answer = await house.buy("1", "50")
+        assert (answer.status, answer.code) == (429, -1015)
+        assert answer.headers["retry-after"] == "1"
+        house.door.now += 1
+        assert (await house.buy("1", "50")).status == 200
+
+    in_the_house(tmp_path, scene)
+
+
+def test_the_entry_is_told_of_what_took_effect_and_of_nothing_else(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.buy("1", "100", newClientOrderId="once")
+        before = house.exchange.applied_index
+        answers = (
+            await house.buy("1", "99"),
+            await house.buy("1", "99", newClientOrderId="once"),  # refused, but by the log
+            await amend(house, "0.5", orderId=1),
+            await house.signed("DELETE", "/order", orderId=1, **BTC),
+        )
+        told = [int(answer.headers["x-raftbook-entry"]) - before for answer in answers]
+        assert told == [1, 2, 3, 4]
+        for answer in (
+            await house.signed("GET", "/order", orderId=1, **BTC),
+            await house.signed("POST", "/order/test", **BTC, **PLAIN),
+            await house.buy("1", "99.001"),
+            await house.get("/depth", **BTC),
+        ):
+            assert "x-raftbook-entry" not in answer.headers
+
+    in_the_house(tmp_path, scene)
+
+
 def test_less_is_told_of_an_order_if_less_is_asked_for(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         short = await house.buy("1", "100", newOrderRespType="ACK")
@@ -331,6 +368,30 @@ def test_cancels_of_what_is_not_there(tmp_path: Path) -> None:
             "DELETE", "/order", orderId=2, cancelRestrictions="ONLY_NEW", **BTC
         )
         assert answer.code == -1106
+
+    in_the_house(tmp_path, scene)
+
+
+def test_an_id_and_a_name_that_are_not_of_one_order_are_of_none(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.buy("2", "100", newClientOrderId="one")
+        await house.buy("2", "99", newClientOrderId="two")
+        for order_id, name in ((1, "two"), (1, "no"), (9, "one")):
+            both = {"orderId": order_id, "origClientOrderId": name}
+            assert (await house.signed("GET", "/order", **BTC, **both)).code == -2013
+            assert (await house.signed("DELETE", "/order", **BTC, **both)).code == -2011
+            assert (await amend(house, "1", **both)).code == -2013
+            refused = await replace(
+                house, "STOP_ON_FAILURE", order_id, cancelOrigClientOrderId=name
+            )
+            assert refused.body["data"]["cancelResponse"]["code"] == -2011
+        assert len((await house.signed("GET", "/openOrders")).body) == 2
+        both = {"orderId": 1, "origClientOrderId": "one"}
+        assert (await house.signed("GET", "/order", **BTC, **both)).body["orderId"] == 1
+        assert (await amend(house, "1", **both)).body["amendedOrder"]["orderId"] == 1
+        assert (await house.signed("DELETE", "/order", **BTC, **both)).body["orderId"] == 1
+        replaced = await replace(house, "STOP_ON_FAILURE", 2, cancelOrigClientOrderId="two")
+        assert replaced.body["cancelResult"] == "SUCCESS"
 
     in_the_house(tmp_path, scene)
 

@@ -350,7 +350,10 @@ def test_orders_and_balances_kept_from_events_are_the_exchanges(seed: int) -> No
     open_ids = {order_id for order_id, told in orders.items() if told["X"] not in ENDED}
     assert open_ids == {each.terms[0] for each in account.orders.values() if each.leaves_qty}
     for currency, told in balances.items():
-        scale, held = balance_scale(node.exchange, currency), account.balances[currency]
+        scale, held = (
+            balance_scale(node.exchange.money.decimals, currency),
+            account.balances[currency],
+        )
         assert told == (scale.text(held.available), scale.text(held.held))
     for symbol, name in (("A", "OILUSD"), ("B", "GASUSD")):
         book = node.exchange.books.get(symbol)

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from raftbook.core.commands import new_order
 from raftbook.core.types import Side
 from raftbook.web.binance.accounts import OPEN_ROWS_MAX
@@ -96,5 +98,22 @@ def test_more_open_orders_than_one_answer_holds(tmp_path: Path) -> None:
         assert (await house.signed("GET", "/openOrders", symbol="ETHUSD")).body == []
         page = await house.signed("GET", "/allOrders", symbol="BTCUSD", orderId=1, limit=1_000)
         assert [row["orderId"] for row in page.body] == list(range(1, 1_001))
+
+    in_the_house(tmp_path, scene)
+
+
+def test_more_open_pairs_than_one_answer_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftbook.web.binance.pairs.ROWS_MAX", 2)
+    pair = {"side": "BUY", "quantity": "1", "price": "90", "stopPrice": "110", "symbol": "BTCUSD"}
+
+    async def scene(house: House) -> None:
+        for count in (1, 2):
+            await house.signed("POST", "/order/oco", **pair)
+            assert len((await house.signed("GET", "/openOrderList")).body) == count
+        await house.signed("POST", "/order/oco", **pair)
+        answer = await house.signed("GET", "/openOrderList")
+        assert (answer.status, answer.code) == (400, -1130)
 
     in_the_house(tmp_path, scene)
