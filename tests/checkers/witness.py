@@ -111,7 +111,7 @@ class _Replay:
         try:
             invariants.check(self.exchange)
             if self._ledger is not None:
-                self._ledger.check()
+                self._ledger.check(is_unfinished=self.exchange.is_unfinished)
                 self._ledger.purse.check()
         except AssertionError as error:
             self._verdict.add("ledger", f"in the end: {error}")

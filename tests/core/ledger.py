@@ -6,7 +6,8 @@ crossed. It knows the meaning of events and none of the rules that make them. `p
 balances, `queues.py` who may trade before whom.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from raftbook.core import events as e
@@ -54,6 +55,26 @@ class Line:
         return self.terms.conditions[7] if self.terms.conditions else 0
 
 
+@dataclass
+class _Auction:
+    """What one auction has told so far."""
+
+    prices: set[int] = field(default_factory=set)
+    volume: int = 0
+    last_bid: float = inf
+    """The limit of the buyer who traded last; that of a market order is beyond all others."""
+    last_ask: float = -inf
+
+    def take(self, event: Event, buyer: Line, seller: Line) -> None:
+        """Count a trade; on either side the better price must have come first."""
+        bid = inf if buyer.terms.price is None else buyer.terms.price
+        ask = -inf if seller.terms.price is None else seller.terms.price
+        assert bid <= self.last_bid and ask >= self.last_ask, f"a better price waited: {event}"
+        self.last_bid, self.last_ask = bid, ask
+        self.prices.add(event[3])
+        self.volume += event[4]
+
+
 class Ledger:
     """Every order ever accepted, every feed and every balance, from replies alone."""
 
@@ -64,7 +85,7 @@ class Ledger:
         self.phases: dict[str, int] = {}
         self.purse = Purse(genesis)
         self._queues = Queues()
-        self._auctions: dict[str, list[tuple[int, int]]] = {}  # (price, qty) of those under way
+        self._auctions: dict[str, _Auction] = {}  # those under way, by symbol
 
     def read(self, replies: list[Reply]) -> None:
         """Take one entry's replies in; raises AssertionError on the first thing amiss."""
@@ -79,8 +100,10 @@ class Ledger:
                 self._read(event, following)
             self._queues.look(None)
 
-    def check(self) -> None:
-        """Assert what must hold between entries."""
+    def check(self, *, is_unfinished: bool = False) -> None:
+        """Assert what must hold between entries; auctions may be under way only if the exchange
+        has unfinished work."""
+        assert is_unfinished or not self._auctions, f"never told to its end: {self._auctions}"
         for line in self.lines.values():
             line.check()
             in_place = line.rests or line.stands_by
@@ -179,7 +202,7 @@ class Ledger:
             assert maker.rests or maker.stands_by, event
             assert taker.rests or taker.stands_by, event
             assert (maker.terms.kind[0], taker.terms.kind[0]) == (Side.BUY, Side.SELL), event
-            self._auctions.setdefault(symbol, []).append((price, qty))
+            self._auctions.setdefault(symbol, _Auction()).take(event, maker, taker)
         shown = extras[2:] if extras else (None, None)
         for line, (_, cum_qty, leaves_qty, cum_notional), shown_qty in (
             (maker, sides[:4], shown[0]),
@@ -330,9 +353,9 @@ class Ledger:
 
     def _uncrossed(self, event: Event) -> None:
         _, feed_seq, symbol, price, volume, _ = event
-        trades = self._auctions.pop(symbol, [])
-        assert feed_seq and {price for price, _ in trades} <= {price}, event
-        assert volume == sum(qty for _, qty in trades), event
+        auction = self._auctions.pop(symbol, _Auction())
+        assert feed_seq and auction.prices <= {price}, event
+        assert volume == auction.volume, event
         assert (price is None) == (volume == 0), event
 
     def _busted(self, event: Event) -> None:

@@ -45,7 +45,7 @@ class Pair:
 
     def check(self) -> None:
         check(self.engine)
-        self.ledger.check()
+        self.ledger.check(is_unfinished=self.engine.is_unfinished)
         self.ledger.purse.check()
         for name, account in self.engine.accounts.items():
             same = self.twin.accounts[name]

@@ -9,7 +9,7 @@ from raftbook.core import events as e
 from raftbook.core.commands import Entry
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
-from raftbook.core.types import OrderType, Reject, Side, TimeInForce
+from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
 from tests.core.ledger import Ledger
 from tests.core.venue_market import FIRST_ENTRIES, GENESIS, START_NS
 
@@ -116,4 +116,30 @@ def test_an_amount_of_money_that_was_exceeded() -> None:
             for each in event
         )
     with pytest.raises(AssertionError, match="worth more than asked"):
+        read(replies)
+
+
+def called() -> list[list[Any]]:
+    """An auction of two trades; who bids 2 trades before who bids 1."""
+    call, resume = ((1, c.set_phase("A", phase)) for phase in (Phase.AUCTION, Phase.CONTINUOUS))
+    replies = told(call, sell(1, 0), buy(1, 1), buy(1, 2), sell(1, 0), resume)
+    read(replies)
+    return replies
+
+
+def test_an_auction_that_passes_over_a_better_price() -> None:
+    replies = called()
+    events = last_events(replies)
+    first, second = events[1:3]
+    events[1:3] = (
+        (*one[:5], other[5], *one[6:]) for one, other in ((first, second), (second, first))
+    )
+    with pytest.raises(AssertionError, match="a better price waited"):
+        read(replies)
+
+
+def test_an_auction_whose_end_is_not_told() -> None:
+    replies = called()
+    last_events(replies).pop()
+    with pytest.raises(AssertionError, match="never told to its end"):
         read(replies)

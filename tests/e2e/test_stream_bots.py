@@ -114,12 +114,21 @@ def test_ccxt_pro_hears_the_market(venue: Cluster) -> None:
             assert trade_heard["side"] == "buy"
             ticker = await patiently(ex.watch_ticker(SYMBOL))
             assert (ticker["last"], ticker["symbol"]) == (100.0, SYMBOL)
-            tickers = await patiently(ex.watch_tickers([SYMBOL, "ETH/USD"]))
-            assert SYMBOL in tickers or "ETH/USD" in tickers
+            tickers: dict[str, Any] = {}
+            while SYMBOL not in tickers:  # each call brings what is new
+                tickers |= await patiently(ex.watch_tickers([SYMBOL, "ETH/USD"]))
+            assert tickers[SYMBOL]["last"] == 100.0 and tickers.keys() <= {SYMBOL, "ETH/USD"}
             candles = await heard_by(lambda: ex.watch_ohlcv(SYMBOL, "1m"), trade)
             assert candles[-1][1:5] == [100.0] * 4
-            best = await patiently(ex.watch_bids_asks([SYMBOL]))
-            assert SYMBOL in best
+            await other.create_order(SYMBOL, "limit", "buy", 0.25, 99.5)
+            await other.create_order(SYMBOL, "limit", "sell", 0.25, 100.5)
+
+            async def is_best() -> bool:
+                best = (await ex.watch_bids_asks([SYMBOL]))[SYMBOL]
+                return (best["bid"], best["ask"]) == (99.5, 100.5)
+
+            await until(is_best)
+            await clear(other)
 
     asyncio.run(scene())
 
@@ -395,7 +404,8 @@ def test_nothing_is_missed_and_nothing_doubled_while_the_leader_is_killed(tmp_pa
             await until(lambda: _has_come_to(ears, mover, last))
             for task in (*tasks, watching):
                 task.cancel()
-            await asyncio.gather(*tasks, watching, return_exceptions=True)
+            ends = await asyncio.gather(*tasks, watching, return_exceptions=True)
+            assert [type(end) for end in ends] == [asyncio.CancelledError] * len(ends), ends
         assert ears[0].events == ears[1].events
         new = [each["c"] for each in ears[0].events if each.get("x") == "NEW"]
         assert sorted(new) == sorted(known)

@@ -104,7 +104,7 @@ class History:
         try:
             self._ledger.read(replies)
             if index % LEDGER_CHECK_EVERY == 0 or index == self._world.checks.last_committed:
-                self._ledger.check()
+                self._ledger.check(is_unfinished=self._machine.exchange.is_unfinished)
                 self._ledger.purse.check()
         except AssertionError as error:
             self._fail("ledger", f"as of entry {index}: {error}")

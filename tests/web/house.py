@@ -16,6 +16,7 @@ from raftbook.core.exchange import Genesis
 from raftbook.genesis import genesis_of
 from raftbook.web.app import make_app
 from raftbook.web.context import WebContext
+from raftbook.web.websocket import EXTENSION
 from raftbook.wire.entry import pack_request
 from tests.gateway.door import BOUNDS, Door
 
@@ -200,6 +201,7 @@ class Talk:
             "client": ("127.0.0.1", 50_001),
             "server": ("127.0.0.1", 8_001),
             "state": {},
+            "extensions": {EXTENSION: _Wire(self._arrive)},
         }
         self._house = house
         self._arrived = asyncio.Event()
@@ -215,6 +217,9 @@ class Talk:
         await self._task
 
     async def _take(self, message: Any) -> None:
+        self._arrive(message)
+
+    def _arrive(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
         self._arrived.set()
 
@@ -252,6 +257,28 @@ class Talk:
         secret = self._house.secrets.get(account) or "anything"
         params["signature"] = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
         return await self.call(method, **params)
+
+
+class _Wire:
+    """What streams write their frames to, for a client that reads at once."""
+
+    is_full = False
+
+    def __init__(self, arrive: Callable[[dict[str, Any]], None]) -> None:
+        self._arrive = arrive
+        self.on_room: Callable[[], None] = lambda: None
+
+    def write(self, frames: bytes) -> None:
+        """Whole text frames of a server, taken apart."""
+        while frames:
+            start = {126: 4, 127: 10}.get(frames[1], 2)
+            size = frames[1] if start == 2 else int.from_bytes(frames[2:start], "big")
+            text = frames[start : start + size].decode()
+            self._arrive({"type": "websocket.send", "text": text})
+            frames = frames[start + size :]
+
+    def end(self, code: int, reason: str) -> None:
+        self._arrive({"type": "websocket.close", "code": code, "reason": reason})
 
 
 class _Waiter:

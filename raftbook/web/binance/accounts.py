@@ -21,9 +21,11 @@ from raftbook.web.binance.trading import (
     commission_rates,
     fee_rate,
     is_elsewhere,
+    no_discount,
     own_order,
     target_of,
 )
+from raftbook.web.binance.words import list_id
 from raftbook.web.binance.written import Written, write_rows
 
 OPEN_ROWS_MAX: Final = 5_000
@@ -122,7 +124,7 @@ def fill_document(market: Market, time_ns: int, event: Event, place: int) -> Jso
         "symbol": market.name,
         "id": event[2],
         "orderId": terms[0],
-        "orderListId": -1,
+        "orderListId": list_id(terms),
         "price": market.price.text(event[3]),
         "qty": market.qty.text(event[4]),
         "quoteQty": market.amount.text(event[3] * event[4]),
@@ -209,12 +211,7 @@ async def commissions(call: Call) -> Json:
         "standardCommission": commission_rates(market),
         "specialCommission": none,
         "taxCommission": none,
-        "discount": {
-            "enabledForAccount": False,
-            "enabledForSymbol": False,
-            "discountAsset": market.terms.quote,
-            "discount": ZERO,
-        },
+        "discount": no_discount(market),
     }
 
 

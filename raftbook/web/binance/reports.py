@@ -46,15 +46,19 @@ class Story:
     Attributes:
         terms: as they are at the end.
         fills: its trades as (event, whether it was the taker).
+        prevented_qty: what would have traded with an own order.
         triggered: whether it waited for a price that came.
     """
 
-    __slots__ = ("_ending", "cum_notional", "cum_qty", "fills", "leaves_qty", "terms", "triggered")
+    __slots__ = (
+        *("_ending", "cum_notional", "cum_qty", "fills", "leaves_qty", "prevented_qty", "terms"),
+        "triggered",
+    )
 
     def __init__(self, order_id: int, events: Iterable[Event]) -> None:
         self.terms: tuple[Any, ...] = ()
         self.fills: list[tuple[Event, bool]] = []
-        self.cum_qty = self.cum_notional = self.leaves_qty = 0
+        self.cum_qty = self.cum_notional = self.leaves_qty = self.prevented_qty = 0
         self.triggered = False
         self._ending: str | None = None
         for event in events:
@@ -71,12 +75,15 @@ class Story:
                 self.terms = event[2]
                 self.cum_qty = event[3]
                 self.leaves_qty = 0
+                if event[6] == _SELF_TRADE:
+                    self.prevented_qty += event[4]
                 self._ending = ending(kind, event[6])
             elif kind == REPLACED and event[2][0] == order_id:
                 self.terms = event[2]
                 self.cum_qty, self.leaves_qty = event[4], event[5]
             elif kind == RESTATED and event[2][0] == order_id:
                 self.leaves_qty = event[4]
+                self.prevented_qty += event[5]
             elif kind == REPRICED and event[2][0] == order_id:
                 self.terms = event[2]
             elif kind == TRIGGERED and event[2][0] == order_id:
@@ -154,6 +161,8 @@ def placed(market: Market, story: Story, time_ns: int) -> Json:
         "workingTime": time_ms,
         "selfTradePreventionMode": MODE_WORDS[kind[4]],
     }
+    if story.prevented_qty:
+        document["preventedQuantity"] = market.qty.text(story.prevented_qty)
     if conditions is not None:
         document["orderListId"] = list_id(terms)
         document["origQuoteOrderQty"] = market.amount.text(conditions.quote_qty)

@@ -109,7 +109,23 @@ async def try_order(call: Call) -> Json:
         raise refused(code)
     if not call.params.flag("computeCommissionRates", default=False):
         return {}
-    return {"standardCommissionForOrder": commission_rates(market)}
+    rates, none = commission_rates(market), {"maker": ZERO, "taker": ZERO}
+    return {
+        "standardCommissionForOrder": {name: rates[name] for name in none},
+        "specialCommissionForOrder": none,
+        "taxCommissionForOrder": none,
+        "discount": no_discount(market),
+    }
+
+
+def no_discount(market: Market) -> Json:
+    """Fees are paid in quote, at their whole rate."""
+    return {
+        "enabledForAccount": False,
+        "enabledForSymbol": False,
+        "discountAsset": market.terms.quote,
+        "discount": ZERO,
+    }
 
 
 def commission_rates(market: Market) -> Json:

@@ -96,6 +96,7 @@ class Telling:
         self._decimals = exchange.money.decimals
         self._notional: dict[int, int] = {}  # of orders, as of the event that is told
         self._accepted: dict[int, tuple[Any, ...]] = {}  # terms of orders that this entry entered
+        self._triggered: set[int] = set()  # here, and so they were in the book before their end
         self._pairs: dict[int, tuple[Market, tuple[Any, ...]]] = {}  # ended here, by list id
         self._then: dict[int, _Then] = {}
         self._balances: dict[str, tuple[int, int]] = {}
@@ -163,13 +164,14 @@ class Telling:
                 yield self._list_status(market, terms, is_open=True)
             return
         if kind == e.TRIGGERED:
+            self._triggered.add(terms[0])
             yield report | {"x": "NEW", "X": open_status(0, 1), "w": True}
             return
         cum = event[4] if kind == e.REPLACED else event[3]
         report["z"] = market.qty.text(cum)
         report["Z"] = self._cum_notional(market, at, terms[0], cum)
         if kind == e.REPLACED:
-            is_waiting = waits and not seq and self._is_waiting(terms[0])
+            is_waiting = waits and not seq and self._waited(at, terms[0])
             report = _working(report, is_working=not is_waiting)
             yield report | {"x": "REPLACED", "X": open_status(cum, event[5])}
             return
@@ -177,6 +179,8 @@ class Telling:
             report |= {"x": "TRADE_PREVENTION", "X": open_status(cum, event[4]), "w": True}
             yield report | self._prevented(market, terms[5] - cum - event[4], event[5])
             return
+        if waits and not event[5] and terms[0] not in self._triggered:
+            del report["W"]
         yield self._end(market, report, event)
         if conditions is not None and conditions.oco_order_id:
             self._pairs[list_id(terms)] = (market, terms)
@@ -284,9 +288,16 @@ class Telling:
         then = self._then.get(order_id)
         return then is not None and then.is_open
 
-    def _is_waiting(self, order_id: int) -> bool:
+    def _waited(self, at: int, order_id: int) -> bool:
+        """Whether an order that is in no book waits for its price at an event, and not for its
+        auction: it fires after it, or waits still, or was ended before it could."""
+        if order_id in self._triggered:
+            return False
+        for _, event, _ in self._places[at:]:
+            if event[0] == e.TRIGGERED and event[2][0] == order_id:
+                return True
         then = self._then.get(order_id)
-        return then is not None and then.is_waiting
+        return then is None or not then.is_open or then.is_waiting
 
     def _cum_notional(self, market: Market, at: int, order_id: int, cum_qty: int) -> str:
         """What an order had traded for by an event that does not say it.

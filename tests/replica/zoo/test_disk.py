@@ -39,12 +39,13 @@ def test_f3_stock_syncs_nothing_before_it_acknowledges(
 
 
 class Diary:
-    """Writes down, across one cluster, each sync and all that leaves a node."""
+    """Writes down, across one cluster, each sync and all that leaves a node. Appends may leave
+    before a sync that has nothing to write but entries: a term or a vote goes first."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.unsynced: set[int] = set()
         self.syncs = self.departures = 0
-        self.ahead = 0  # appends of a leader, which claim nothing of its disk
+        self.ahead = 0  # appends of a leader, which claim nothing of its disk but its term
         self.violations: list[str] = []
         self._cluster = cluster
         cluster.network.send = self._watch(cluster.network.send)  # type: ignore[method-assign,assignment]
@@ -52,7 +53,10 @@ class Diary:
     def _watch(self, send):  # type: ignore[no-untyped-def]
         def watched(source: int, target: int, messages: list[dict[str, object]]) -> None:
             claims = [message["type"] for message in messages if message["type"] != "append"]
-            if claims or not self._cluster[source]._log.dirty:
+            log, disk = self._cluster[source]._log, self._cluster.disks[source]
+            if (log.term, log.voted_for) != (disk.term, disk.voted_for):
+                claims.append("a term")
+            if claims or not log.dirty:
                 self.left(source, f"{claims} to {target}")
             else:
                 self.ahead += 1

@@ -122,6 +122,20 @@ def test_own_trades(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene)
 
 
+def test_a_trade_of_a_pair_says_which_pair(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        terms = {"side": "SELL", "quantity": "1", "price": "110", "stopPrice": "90"}
+        pair = await house.signed("POST", "/order/oco", **BTC, **terms)
+        assert pair.body["orderListId"] == 1
+        await house.buy("1", "110", "bob")
+        (row,) = (await house.signed("GET", "/myTrades", **BTC)).body
+        assert (row["orderId"], row["orderListId"]) == (1, 1)
+        (row,) = (await house.signed("GET", "/myTrades", "bob", **BTC)).body
+        assert (row["orderId"], row["orderListId"]) == (3, -1)
+
+    in_the_house(tmp_path, scene)
+
+
 def test_a_trade_with_oneself_has_two_sides(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         await house.sell("1", "100")

@@ -88,7 +88,6 @@ def test_a_try_says_what_the_book_then_says(tmp_path: Path, seed: int) -> None:
 def test_a_try_does_not_make_a_balance(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         poor = house.exchange.accounts["poor"]
-        before = house.door.replica.machine.state_digest()
         terms = {"symbol": "BTCUSD", "side": "BUY", "type": "MARKET", "quantity": "1"}
         await house.sell("1", "100")
         before = house.door.replica.machine.state_digest()

@@ -2,9 +2,10 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from math import floor
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftbook.web.binance.figures import Scale, is_number, percent
@@ -59,11 +60,17 @@ def test_what_is_none(text: str) -> None:
     assert not is_number(text)
 
 
-@given(amount=st.integers(0, 10**15), count=st.integers(1, 10**9))
+@given(
+    amount=st.integers(0, 10**15),
+    count=st.one_of(st.integers(1, 10**9), st.sampled_from([2 * 10**6, 2 * 10**7, 16 * 10**6])),
+)
+@example(amount=1, count=2 * 10**6)  # half of the last place
+@example(amount=3, count=2 * 10**6)
 def test_an_average_is_rounded_half_up_at_the_last_place(amount: int, count: int) -> None:
     scale = Scale(Decimal("0.01"))
     exact = Fraction(amount, count) / 100
-    assert abs(Fraction(scale.quotient(amount, count)) - exact) <= Fraction(1, 2 * 10**8)
+    half_up = floor(exact * 10**8 + Fraction(1, 2))
+    assert scale.quotient(amount, count) == f"{half_up // 10**8}.{half_up % 10**8:08d}"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from raftbook.web.binance.stream_watch import FENCED, INSTALLED, STALE
 from raftbook.web.binance.streams import MESSAGES_BURST, STREAMS_MAX, TOO_MANY_MESSAGES
 from raftbook.web.websocket import WebSocketProtocol
 from tests.web.binance.stream_house import House, in_the_house, with_little_room
+from tests.web.binance.stream_market import BookKeeper
 
 
 def test_each_address_gives_its_streams(tmp_path: Path) -> None:
@@ -239,13 +240,20 @@ def test_two_hundred_subscribers_hear_everything(tmp_path: Path) -> None:
             await house.do(
                 c.new_order("A", Side.BUY, 1, price), c.new_order("A", Side.SELL, 1, price)
             )
+        wanted = house.door.replica.machine.exchange.books["A"].feed_seq
         for _, client in clients:
             trades: list[int] = []
-            while len(trades) < 10:
+            keeper = BookKeeper()
+            keeper.picture({"lastUpdateId": 0, "bids": [], "asks": []})
+            while len(trades) < 10 or keeper.last != wanted:
                 told = await client.hear()
                 if told["e"] == "trade":
                     trades.append(told["t"])
+                else:
+                    assert told["U"] == (keeper.last or 0) + 1
+                    keeper.take(told)
             assert trades == list(range(1, 11))
+            assert keeper.book() == {"lastUpdateId": wanted, "bids": [], "asks": []}
         for context, _ in clients:
             await context.__aexit__(None, None, None)
 

@@ -66,13 +66,25 @@ def test_an_order_that_is_cancelled_while_it_is_written_is_told_as_it_is_then(
         count = ROWS_A_TURN + 1
         orders = [new_order("BTC-USD", Side.BUY, 1, 100 + at) for at in range(count)]
         await house.native("alice", *orders)
+        unknown = await house.signed("DELETE", "/order", symbol="BTCUSD", orderId=9_999)
+        assert unknown.code == -2011  # and the node has a session for her
+        house.door.commits = False
+        ends = [1, count]  # one that is written already, and one that is not
+        cancels: list[Any] = [
+            asyncio.ensure_future(house.signed("DELETE", "/order", symbol="BTCUSD", orderId=each))
+            for each in ends
+        ]
+        while house.door.replica.pending_count < len(ends):
+            await asyncio.sleep(0)
         listing: Any = asyncio.ensure_future(house.signed("GET", "/openOrders"))
-        await asyncio.sleep(0)
-        cancelling = await house.signed("DELETE", "/order", symbol="BTCUSD", orderId=count)
-        assert cancelling.body["status"] == "CANCELED"
+        await asyncio.sleep(0)  # it writes its first piece
+        house.door.commits = True
+        house.door.turns()
+        assert not listing.done()
         rows = (await listing).body
+        assert [(await each).body["status"] for each in cancels] == ["CANCELED"] * 2
         assert len(rows) == count
-        assert rows[-1]["status"] in ("NEW", "CANCELED")
+        assert (rows[0]["status"], rows[-1]["status"]) == ("NEW", "CANCELED")
 
     in_the_house(tmp_path, scene)
 
