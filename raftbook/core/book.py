@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from raftbook.core.conditions import STAYING_TIMES, OrderConditions
+from raftbook.core.contingent import release_due
 from raftbook.core.events import (
     ACCEPTED,
     REPLACED,
@@ -88,7 +89,7 @@ class Book(Matcher):
             limit = self._banded(order.terms[4][0], bound)
         found = self._available(order, makers, limit, order.leaves_qty)
         if found < order.leaves_qty:
-            self._end_rest(order, _FILL_LIMIT if found < 0 else _FOK_CANNOT_FILL, events)
+            self.end_rest(order, _FILL_LIMIT if found < 0 else _FOK_CANNOT_FILL, events)
         else:
             self._sweep(order, makers, bound, events)
 
@@ -120,7 +121,7 @@ class Book(Matcher):
             reason = self._minimum_reject(order, conditions.min_qty)
             if reason:
                 events.append((ACCEPTED, 0, terms))
-                self._end_rest(order, reason, events)
+                self.end_rest(order, reason, events)
             elif conditions.quote_qty and not order.leaves_qty:
                 events.append((ACCEPTED, 0, terms))
                 self._expire(order, makers, events)
@@ -133,11 +134,11 @@ class Book(Matcher):
         """Let a market-to-limit order become a limit order at the best opposite price, and take."""
         best = makers.best
         if best is None:
-            self._end_rest(order, _NO_LIQUIDITY, events)
+            self.end_rest(order, _NO_LIQUIDITY, events)
         elif best.key < self._market_bound(order.terms[4][0]):
-            self._end_rest(order, _PRICE_COLLAR, events)
+            self.end_rest(order, _PRICE_COLLAR, events)
         elif not self.admits(best.price):
-            self._end_rest(order, _PRICE_BAND, events)
+            self.end_rest(order, _PRICE_BAND, events)
         else:
             self._limit_at(order, best.price, events)
             self._sweep(order, makers, best.key, events)
@@ -196,10 +197,14 @@ class Book(Matcher):
         """Let an accepted stop wait."""
         special = order.special
         assert special is not None, f"order {order.terms[0]} has no trigger"
+        self.waiting_room().arrive(order, special, self.reference_price())
+
+    def waiting_room(self) -> Stops:
+        """Where orders wait, from now on there if it was not."""
         if self.stops is None:
             self.stops = Stops()
             self.judge()
-        self.stops.arrive(order, special, self.reference_price())
+        return self.stops
 
     def fire_stops(self, events: list[Event]) -> None:
         """Let the stops fire that the last price has reached, round after round."""
@@ -209,8 +214,11 @@ class Book(Matcher):
         while self.is_trading and self.last_price is not None:
             if self.symbol in self.agenda.stopped:
                 return
+            if stops.due:
+                left = release_due(self, stops, left, events)
+                continue
             stops.trail(self.last_price)
-            due = stops.due(self.last_price)
+            due = stops.reached(self.last_price)
             if not due:
                 return
             for order in due:
@@ -219,11 +227,15 @@ class Book(Matcher):
                 if self.phase != _CONTINUOUS:
                     return
                 if not left:
-                    self.agenda.stopped[self.symbol] = None
-                    self.agenda.wake_at(0)
+                    self.stop_firing()
                     return
                 left -= 1
                 self._fire(order, stops, events)
+
+    def stop_firing(self) -> None:
+        """As many have fired as may: the others go on with the next entry."""
+        self.agenda.stopped[self.symbol] = None
+        self.agenda.wake_at(0)
 
     def _fire(self, order: Order, stops: Stops, events: list[Event]) -> None:
         special = order.special
@@ -238,7 +250,7 @@ class Book(Matcher):
         if self.ledger is not None and price is None:
             reason = self._fund_fired(order, self.ledger)
             if reason:
-                self._end_rest(order, reason, events)
+                self.end_rest(order, reason, events)
                 order.account.close(order)
                 return
         bound = self._market_bound(side) if price is None else -price if side == _BUY else price

@@ -217,6 +217,10 @@ class BookState:
         eldest = self.tape.trades()[0][2][2]
         self.busted = {each: None for each in (*self.busted, trade_id) if each >= eldest}
 
+    def pends(self, order: Order) -> bool:
+        """Whether an order waits until another one is filled."""
+        return self.stops is not None and order.terms[0] in self.stops.pending
+
     def waits(self, order: Order) -> bool:
         """Whether an order waits for its stop price."""
         return self.stops is not None and order.terms[0] in self.stops.by_id

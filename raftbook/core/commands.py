@@ -42,6 +42,9 @@ ATTACH_SESSION: Final = 12
 SESSION_LOST: Final = 13
 """Said by a node about a client of its own; `form_error` lets no client say it. So is the next."""
 RENEW_LEASE: Final = 14
+PLACE_OTO: Final = 15
+PLACE_OTOCO: Final = 16
+PLACE_OUO: Final = 17
 CREATE_INSTRUMENT: Final = 20
 SET_PHASE: Final = 21
 LIST_INSTRUMENT: Final = 22
@@ -226,10 +229,15 @@ def cancel_replace(
     Raises:
         ValueError: the new order is of another kind.
     """
-    if order[0] not in (NEW_ORDER, PLACE_ORDER):
-        raise ValueError("a pegged order cannot be entered instead of another one")
-    fields = order[1:] if order[0] == PLACE_ORDER else (*order[1:], None, 0, 0, 0, 0, 0, 0)
+    fields = _fields_of(order)
     return (CANCEL_REPLACE, order_id, client_order_id, int(or_place), *fields)
+
+
+def _fields_of(order: Command) -> Command:
+    """What a NEW_ORDER or PLACE_ORDER says, as a PLACE_ORDER would."""
+    if order[0] not in (NEW_ORDER, PLACE_ORDER):
+        raise ValueError(f"command kind {order[0]} is no order that stands for itself")
+    return order[1:] if order[0] == PLACE_ORDER else (*order[1:], None, 0, 0, 0, 0, 0, 0)
 
 
 def place_oco(
@@ -270,6 +278,31 @@ def place_oco(
         trail_offset,
         stop_client_order_id,
     )
+
+
+def place_ouo(pair: Command) -> Command:
+    """A PLACE_OCO, but what its limit order trades is taken off the stop instead of ending it."""
+    if pair[0] != PLACE_OCO:
+        raise ValueError(f"command kind {pair[0]} is no pair")
+    return (PLACE_OUO, *pair[1:])
+
+
+def place_oto(working: Command, pending: Command) -> Command:
+    """An order, and what is released when it is filled.
+
+    Args:
+        working: a NEW_ORDER or PLACE_ORDER.
+        pending: the same, or a PLACE_OCO or PLACE_OUO: that makes it a PLACE_OTOCO.
+
+    Raises:
+        ValueError: they are of other kinds, or of two instruments.
+    """
+    first = _fields_of(working)
+    if pending[1] != first[0]:
+        raise ValueError(f"one order is of {first[0]}, the other one of {pending[1]}")
+    if pending[0] in (PLACE_OCO, PLACE_OUO):
+        return (PLACE_OTOCO, *first, *pending[2:], int(pending[0] == PLACE_OUO))
+    return (PLACE_OTO, *first, *_fields_of(pending)[1:])
 
 
 def place_peg(

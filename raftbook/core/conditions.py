@@ -31,6 +31,9 @@ class OrderConditions(NamedTuple):
         quote_qty: what a market order may spend (buy) or wants (sell), in tick-lots; 0 for
             an order that names its quantity.
         oco_order_id: the order that ends when this one trades, fires or is cancelled; 0 is none.
+        oto_order_id: of a working order: the first one that is released when it is filled, which
+            has a higher id; of such a pending order: the working one; 0 for every other.
+        updates_other: 1 in a pair whose limit order shrinks the stop by what it trades.
     """
 
     stop_price: int | None = None
@@ -41,6 +44,12 @@ class OrderConditions(NamedTuple):
     expire_time_ns: int = 0
     quote_qty: int = 0
     oco_order_id: int = 0
+    oto_order_id: int = 0
+    updates_other: int = 0
+
+
+CONDITIONS_MIN: Final = 8
+"""Fields that conditions in terms always have; the last two only where they say something."""
 
 
 class PegTerms(NamedTuple):
@@ -58,7 +67,7 @@ class PegTerms(NamedTuple):
     limit_price: int | None
 
 
-NO_CONDITIONS: Final = tuple(OrderConditions())
+NO_CONDITIONS: Final = tuple(OrderConditions())[:CONDITIONS_MIN]
 
 _MARKET: Final = int(OrderType.MARKET)
 _LIMIT: Final = int(OrderType.LIMIT)
@@ -129,6 +138,13 @@ def _peggable() -> dict[tuple[int, ...], tuple[int, ...]]:
 
 PEGGABLE: Final = _peggable()
 REFERENCES: Final = frozenset(map(int, PegReference))
+
+
+def written(conditions: tuple[Any, ...]) -> tuple[Any, ...]:
+    """All conditions of an order as they stand in its terms."""
+    if conditions[9]:
+        return conditions
+    return conditions[:9] if conditions[8] else conditions[:CONDITIONS_MIN]
 
 
 def limit_of(terms: tuple[Any, ...]) -> int | None:

@@ -24,7 +24,7 @@ does not see, else the instrument's dense count of public events.
     INSTRUMENT_CREATED  InstrumentTerms fields as one tuple                       yes
     PHASE_CHANGED    symbol, phase                                                yes
     ENGINE_VERSION_SET  engine version now in force                               no
-    TRIGGERED        terms, stop price that was reached                           no
+    TRIGGERED        terms, stop price that was reached (None: it was pending)    no
     REFILLED         terms, shown_qty, leaves_qty                                 yes
     REPRICED         terms, price that was asked for (None: it had no limit);
                      of a pegged order that left its place: terms without price,
@@ -60,6 +60,7 @@ something to say, an event goes on behind what stands above:
     RESTED           shown_qty of an iceberg
     REPLACED         shown_qty, shown_qty before, of an iceberg
 
+RESTATED is told of what self-trade prevention shrinks, and of a stop that its pair shrinks.
 canceled_qty and prevented_qty are what this event took away; over all events of an order
 order_qty == cum_qty + leaves_qty + their sum (an amend starts the sum anew at its total).
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from raftbook.core import admin, listing, orders
+from raftbook.core import admin, linked, listing, orders
 from raftbook.core import commands as c
 from raftbook.core.accounts import Account
 from raftbook.core.agenda import Agenda
@@ -425,7 +425,10 @@ _FIRST_HANDLERS: Final[dict[int | None, Handler]] = {
 _HANDLERS: Final[dict[int | None, Handler]] = {
     **_FIRST_HANDLERS,
     c.PLACE_ORDER: orders.place_order,
-    c.PLACE_OCO: orders.place_oco,
+    c.PLACE_OCO: linked.place_pair,
+    c.PLACE_OUO: linked.place_pair,
+    c.PLACE_OTO: linked.place_oto,
+    c.PLACE_OTOCO: linked.place_oto,
     c.PLACE_PEG: orders.place_peg,
     c.REPLACE_ORDER: orders.replace_order,
     c.CANCEL_REPLACE: orders.cancel_replace,

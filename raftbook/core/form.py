@@ -26,6 +26,9 @@ from raftbook.core.commands import (
     OPEN_SESSION,
     PLACE_OCO,
     PLACE_ORDER,
+    PLACE_OTO,
+    PLACE_OTOCO,
+    PLACE_OUO,
     PLACE_PEG,
     RENEW_LEASE,
     REPLACE_ORDER,
@@ -125,6 +128,31 @@ _PLACE_ORDER_FIELDS: Final[_Fields] = (
     ("expire_time_ns", _is_int),
     ("quote_qty", _is_int),
 )
+_PAIR_FIELDS: Final[_Fields] = (
+    ("symbol", is_id),
+    ("side", _is_int),
+    ("order_qty", _is_int),
+    ("time_in_force", _is_int),
+    ("expire_time_ns", _is_int),
+    ("self_trade_prevention", _is_int),
+    ("price", _is_int),
+    ("client_order_id", is_id),
+    ("post_only", _is_int),
+    ("display_qty", _is_int),
+    ("stop_ord_type", _is_int),
+    ("stop_price", _is_optional_int),
+    ("stop_limit_price", _is_optional_int),
+    ("trail_unit", _is_int),
+    ("trail_offset", _is_int),
+    ("stop_client_order_id", is_id),
+)
+
+
+def _pending(fields: _Fields) -> _Fields:
+    """The same fields of what is entered with a working order of the same symbol."""
+    return tuple((f"pending_{name}", is_valid) for name, is_valid in fields[1:])
+
+
 _PLAIN_TERMS_FIELDS: Final[_Fields] = (
     ("symbol", is_id),
     ("base", is_id),
@@ -194,24 +222,10 @@ _FIELDS: Final[dict[int, _Fields]] = {
             for name, is_valid in _PLACE_ORDER_FIELDS
         ),
     ),
-    PLACE_OCO: (
-        ("symbol", is_id),
-        ("side", _is_int),
-        ("order_qty", _is_int),
-        ("time_in_force", _is_int),
-        ("expire_time_ns", _is_int),
-        ("self_trade_prevention", _is_int),
-        ("price", _is_int),
-        ("client_order_id", is_id),
-        ("post_only", _is_int),
-        ("display_qty", _is_int),
-        ("stop_ord_type", _is_int),
-        ("stop_price", _is_optional_int),
-        ("stop_limit_price", _is_optional_int),
-        ("trail_unit", _is_int),
-        ("trail_offset", _is_int),
-        ("stop_client_order_id", is_id),
-    ),
+    PLACE_OCO: _PAIR_FIELDS,
+    PLACE_OUO: _PAIR_FIELDS,
+    PLACE_OTO: (*_PLACE_ORDER_FIELDS, *_pending(_PLACE_ORDER_FIELDS)),
+    PLACE_OTOCO: (*_PLACE_ORDER_FIELDS, *_pending(_PAIR_FIELDS), ("updates", _is_flag)),
     PLACE_PEG: (
         ("symbol", is_id),
         ("side", _is_int),

@@ -51,6 +51,12 @@ def _check_order(exchange: Exchange, order: Order) -> None:
             f"order {terms[0]} is half a pair"
         )
         assert sibling.leaves_qty, f"order {terms[0]} is paired with a closed one"
+    if order.book.stops is not None and order.book.pends(order):
+        working = order.account.orders.get(terms[7][8])
+        is_due = terms[0] in order.book.stops.due
+        pending = () if working is None or working.special is None else working.special.pending
+        assert (order in pending) != is_due, f"order {terms[0]} is pending on {working}"
+        assert is_due or (working is not None and working.leaves_qty), f"{terms[0]} waits in vain"
     if terms[4][2] == TimeInForce.DAY:
         agenda = exchange.agenda
         assert order in agenda.day_orders or order in agenda.ended_day, f"{terms[0]} has no day"
@@ -88,6 +94,7 @@ def _check_apart(book: Book) -> list[Order]:
     if book.stops is not None:
         book.stops.check()
         apart += book.stops
+        apart += book.stops.pending.values()
         wrong = [each for each in book.stops if each.terms[4][1] not in TRIGGERED_TYPES]
         assert not wrong, f"{wrong} wait for nothing"
     if book.pegs is not None:

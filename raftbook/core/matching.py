@@ -11,6 +11,7 @@ from typing import Final
 from raftbook.core.book_state import BookState
 from raftbook.core.candles import GATHERED_MAX
 from raftbook.core.conditions import STAYING_TIMES
+from raftbook.core.contingent import fail_pending, follow_trade, part
 from raftbook.core.events import (
     AUCTION_TRADE,
     CANCELED,
@@ -64,12 +65,12 @@ class Matcher(BookState):
             return
         stays = order.terms[6] is not None and order.terms[4][2] in STAYING_TIMES
         if stopped:
-            self._end_rest(order, _FILL_LIMIT, events)
+            self.end_rest(order, _FILL_LIMIT, events)
         elif limit > bound and makers.best is not None and makers.best.key >= bound:
             if stays:
                 self._rest(order, events)
             else:
-                self._end_rest(order, _PRICE_COLLAR, events)
+                self.end_rest(order, _PRICE_COLLAR, events)
             self._begin_call(events)
         elif stays:
             self._rest(order, events)
@@ -193,8 +194,8 @@ class Matcher(BookState):
                 self._forget_peg(maker)
             maker.account.close(maker)
         for order in (maker, taker):
-            if order.special is not None and order.special.sibling is not None:
-                self.end_sibling(order.special, events)
+            if order.special is not None:
+                follow_trade(self, order, order.special, event[4], events)
         if maker.leaves_qty and is_spent and special is not None:
             special.shown_qty = min(special.display_qty, maker.leaves_qty)
             makers.append(maker, event[3])
@@ -262,6 +263,8 @@ class Matcher(BookState):
             events.append((CANCELED, 0, terms, cum, qty, 0, _SELF_TRADE))
             if taker.special is not None and taker.special.sibling is not None:
                 self.end_sibling(taker.special, events)
+            if taker.special is not None and taker.special.pending:
+                fail_pending(self, taker.special, events)
 
     def _rest(self, order: Order, events: list[Event]) -> None:
         terms, special = order.terms, order.special
@@ -283,13 +286,15 @@ class Matcher(BookState):
             reason = 0
         else:
             reason = _NO_LIQUIDITY if makers.best is None else _PRICE_COLLAR
-        self._end_rest(order, reason, events)
+        self.end_rest(order, reason, events)
 
-    def _end_rest(self, order: Order, reason: int, events: list[Event]) -> None:
+    def end_rest(self, order: Order, reason: int, events: list[Event]) -> None:
         """The rest of a taker expires; whoever entered it closes it."""
         canceled = order.leaves_qty
         order.leaves_qty = 0
         events.append((EXPIRED, 0, order.terms, order.cum_qty, canceled, 0, reason))
+        if order.special is not None and order.special.pending:
+            fail_pending(self, order.special, events)
 
     # -- ends of orders ---------------------------------------------------------------------------
 
@@ -302,11 +307,8 @@ class Matcher(BookState):
     def expire(self, order: Order, reason: int, events: list[Event]) -> None:
         """End an open order whose time is up; the other one of a pair goes on alone."""
         self._end(order, EXPIRED, reason, events)
-        special = order.special
-        if special is not None and special.sibling is not None:
-            if special.sibling.special is not None:
-                special.sibling.special.sibling = None
-            special.sibling = None
+        if order.special is not None:
+            part(order.special)
 
     def _end(self, order: Order, kind: int, reason: int, events: list[Event]) -> None:
         """Close an open order that stands in the book, waits, or gathers for an auction."""
@@ -330,6 +332,8 @@ class Matcher(BookState):
         if shown >= 0 and seq:
             event = (*event, shown)
         events.append(event)
+        if special is not None and special.pending:
+            fail_pending(self, special, events)
 
     def _leave(self, order: Order) -> int:
         """Take an open order from where it stands: its feed_seq, 0 where the market saw nothing."""
@@ -393,8 +397,8 @@ class Matcher(BookState):
         if ledger is not None and buy.leaves_qty and buy.terms[6] is None:
             self._hold_less(buy, ledger)
         for order in (buy, sell):
-            if order.special is not None and order.special.sibling is not None:
-                self.end_sibling(order.special, events)
+            if order.special is not None:
+                follow_trade(self, order, order.special, qty, events)
 
     def _hold_less(self, buy: Order, ledger: Ledger) -> None:
         """Give back what a buy without limit price holds too much, after it has traded."""

@@ -1,7 +1,8 @@
 """Commands about orders: each is validated whole, then it changes state.
 
-Owns what NEW_ORDER, PLACE_ORDER, PLACE_OCO, PLACE_PEG, CANCEL_ORDER, AMEND_ORDER, REPLACE_ORDER,
-CANCEL_REPLACE and MASS_CANCEL do. The matching itself is the book's. Every function takes
+Owns what NEW_ORDER, PLACE_ORDER, PLACE_PEG, CANCEL_ORDER, AMEND_ORDER, REPLACE_ORDER,
+CANCEL_REPLACE and MASS_CANCEL do; `linked.py` has those of several orders. The matching itself is
+the book's. Every function takes
 (exchange, session, command, events) and tells what happened in `events`.
 """
 
@@ -14,11 +15,8 @@ from raftbook.core.agenda import MassCancel
 from raftbook.core.book import Book
 from raftbook.core.chores import go_on
 from raftbook.core.commands import Command
-from raftbook.core.conditions import (
-    TRIGGERED_TYPES,
-    OrderConditions,
-)
-from raftbook.core.events import ACCEPTED, CANCEL_REJECTED, REJECTED, Event
+from raftbook.core.conditions import OrderConditions, written
+from raftbook.core.events import CANCEL_REJECTED, REJECTED, Event
 from raftbook.core.form import form_error
 from raftbook.core.ladder import Order
 from raftbook.core.pegs import follow, follow_all
@@ -41,7 +39,6 @@ _TOO_LATE: Final = int(Reject.TOO_LATE)
 _PHASE_FORBIDS: Final = int(Reject.PHASE_FORBIDS)
 _CANCEL_FAILED: Final = int(Reject.CANCEL_FAILED)
 _MASS_CANCEL: Final = int(Reject.MASS_CANCEL)
-_LIMIT: Final = int(OrderType.LIMIT)
 _PEGGED: Final = int(OrderType.PEGGED)
 _ANY_SIDE: Final = frozenset((0, *map(int, Side)))
 EVERYBODY: Final = "*"
@@ -74,7 +71,7 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
     if client_order_id:
         account.by_client_order_id[client_order_id] = order
     if is_odd:
-        _take_funds(book, order)
+        take_funds(book, order)
     book.enter(order, events)
     if not order.leaves_qty:
         account.close(order)
@@ -84,7 +81,7 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
         follow(book, events)
 
 
-def _take_funds(book: Book, order: Order, tokens: int = 1) -> None:
+def take_funds(book: Book, order: Order, tokens: int = 1) -> None:
     """Hold the money and take the tokens that validation has seen."""
     guard = order.account.guard
     if guard is not None:
@@ -127,89 +124,19 @@ def place_peg(exchange: Exchange, session: Session, command: Command, events: li
 def _enter_wish(exchange: Exchange, session: Session, wish: Wish, events: list[Event]) -> Order:
     order = wish.make(exchange, session)
     book = order.book
-    _take_funds(book, order)
+    take_funds(book, order)
     book.enter_with(order, wish.conditions, events)
-    _after(order, events)
+    after(order, events)
     return order
 
 
-def _after(order: Order, events: list[Event]) -> None:
+def after(order: Order, events: list[Event]) -> None:
     """What follows when an order was entered or amended: it may be done, and stops may fire. Then
     pegged orders move, which is left to the command."""
     if not order.leaves_qty:
         order.account.close(order)
     if order.book.stops is not None:
         order.book.fire_stops(events)
-
-
-def place_oco(exchange: Exchange, session: Session, command: Command, events: list[Event]) -> None:
-    """PLACE_OCO: a limit order and a stop of which one ends the other."""
-    if form_error(command) is not None:
-        events.append((REJECTED, 0, _MALFORMED, command))
-        return
-    (
-        _,
-        symbol,
-        side,
-        qty,
-        tif,
-        expire_ns,
-        mode,
-        price,
-        name,
-        post_only,
-        display_qty,
-        stop_type,
-        stop_price,
-        stop_limit_price,
-        trail_unit,
-        trail_offset,
-        stop_name,
-    ) = command
-    plain = (symbol, side, _LIMIT, tif, qty, price, name, post_only, mode)
-    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0))
-    plain = (symbol, side, stop_type, tif, qty, stop_limit_price, stop_name, 0, mode)
-    trigger = (stop_price, trail_unit, trail_offset)
-    stop = Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0))
-    code = _pair_reject(session.account, limit, stop)
-    if code:
-        events.append((REJECTED, 0, int(code), command))
-        return
-    _enter_pair(exchange, session, limit, stop, events)
-
-
-def _pair_reject(account: Account, limit: Wish, stop: Wish) -> int:
-    code = limit.reject(account)
-    if code:
-        return code
-    book, kind = limit.book, limit.kind
-    assert book is not None and kind is not None, "half a pair was let through"
-    if stop.client_order_id and stop.client_order_id == limit.client_order_id:
-        return Reject.DUPLICATE_CLIENT_ORDER_ID
-    held = 0
-    if book.ledger is not None and limit.price is not None:
-        held = book.ledger.need(kind[0], limit.price * limit.qty, limit.qty)
-    if stop.kind is not None and stop.kind[1] not in TRIGGERED_TYPES:
-        stop.kind = None
-    return stop.reject(account, tokens=2, room=2, held=held)
-
-
-def _enter_pair(
-    exchange: Exchange, session: Session, limit: Wish, stop: Wish, events: list[Event]
-) -> None:
-    first_id = exchange.last_order_id + 1
-    first = limit.make(exchange, session, first_id + 1)
-    second = stop.make(exchange, session, first_id)
-    assert first.special is not None and second.special is not None, "a pair without its link"
-    first.special.sibling, second.special.sibling = second, first
-    _take_funds(first.book, first, tokens=2)
-    _take_funds(second.book, second, tokens=0)
-    second.book.wait(second)
-    place = len(events) + 1
-    first.book.enter_with(first, limit.conditions, events)
-    events.insert(place, (ACCEPTED, 0, second.terms))
-    _after(first, events)
-    follow(first.book, events)
 
 
 # -- cancels -------------------------------------------------------------------------------------
@@ -338,6 +265,8 @@ def amend_order(
 
 def _may_amend(order: Order, order_qty: int | None, price: int | None) -> bool:
     """Whether these may be changed on such an order."""
+    if order.book.pends(order):
+        return False
     is_pegged = order.special is not None and order.special.is_pegged
     if price is not None and (order.terms[6] is None or is_pegged):
         return False
@@ -366,7 +295,7 @@ def _amend(
         if guard is not None:
             guard.take_tokens(order.book.moment.time_ns, 1)
         order.book.amend(order, terms, leaves, events)
-        _after(order, events)
+        after(order, events)
     follow(order.book, events)
 
 
@@ -424,4 +353,4 @@ def _replaced_terms(
         display_qty=conditions.display_qty if display_qty is None else display_qty,
         expire_time_ns=conditions.expire_time_ns if expire_time_ns is None else expire_time_ns,
     )
-    return (*old[:5], qty, limit, tuple(new), *old[8:])
+    return (*old[:5], qty, limit, written(tuple(new)), *old[8:])

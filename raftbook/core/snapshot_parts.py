@@ -130,7 +130,8 @@ def restore_account(exchange: Exchange, account: Account, value: Value) -> None:
 def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value:
     """(waiting orders, arrivals, price seen by trailing stops, market orders for the auction,
     limit orders for it, whether one is owed, end of call, phase then, busted trades, candles,
-    pegged orders that wait, the auction under way or None)"""
+    pegged orders that wait, the auction under way or None, and where there are pending orders, them
+    and the ids of those that are due)"""
     waiting: list[Order] = []
     arrivals, seen = 0, None
     if book.stops is not None:
@@ -138,7 +139,7 @@ def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value
         arrivals, seen = book.stops.arrivals, book.stops.seen_price
     market = [order for order in book.at_auction.values() if order.terms[6] is None]
     limit = [order for order in book.at_auction.values() if order.terms[6] is not None]
-    return (
+    value: Value = (
         tuple(order_value(order, 2) for order in waiting),
         arrivals,
         seen,
@@ -156,6 +157,10 @@ def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value
         ),
         None if book.uncrossing is None else _export_auction(book.uncrossing),
     )
+    if book.stops is None or not book.stops.pending:
+        return value
+    pending = sorted(book.stops.pending.values(), key=_order_id)
+    return (*value, (tuple(order_value(each, 2) for each in pending), tuple(book.stops.due)))
 
 
 def _export_auction(auction: Uncrossing) -> Value:
@@ -195,10 +200,16 @@ def restore_book(
     book.busted = dict.fromkeys(busted)
     book.tape.restore([], candles)
     if more:
-        pegs, auction = more
+        pegs, auction, *pending = more
         _restore_pegs(exchange, book, [order_of(exchange, each) for each in pegs])
         if auction is not None:
             _restore_auction(book, auction)
+        for orders, due in pending:
+            stops = book.waiting_room()
+            for order in [order_of(exchange, each) for each in orders]:
+                order.account.open_count += 1
+                stops.pending[order.terms[0]] = order
+            stops.due = {order_id: stops.pending[order_id] for order_id in due}
 
 
 def _restore_auction(book: Book, value: Value) -> None:
@@ -317,7 +328,7 @@ def _order_id(order: Order) -> int:
 
 
 def _restore_links(exchange: Exchange, order: Order, *, is_past: bool) -> None:
-    """What an open order is part of: a pair, a day, a list of expiries."""
+    """What an open order is part of: a pair, an OTO, a day, a list of expiries."""
     terms = order.terms
     if terms[4][2] == _DAY and not is_past:
         exchange.agenda.add_day_order(order)
@@ -329,3 +340,8 @@ def _restore_links(exchange: Exchange, order: Order, *, is_past: bool) -> None:
     sibling = order.account.orders.get(conditions[7]) if conditions[7] else None
     if sibling is not None and sibling.leaves_qty and order.special is not None:
         order.special.sibling = sibling
+    book = order.book
+    if book.pends(order) and book.stops is not None and terms[0] not in book.stops.due:
+        working = order.account.orders[conditions[8]].special
+        assert working is not None, f"order {conditions[8]} triggers nothing"
+        working.pending = (*working.pending, order)

@@ -1,8 +1,8 @@
-"""Orders that wait for a price: which of them fire, and in which order.
+"""Orders that wait for a price, or for another order: which of them fire, and in which order.
 
-Owns the waiting orders of one instrument, sorted by the price they wait for. A stop "rises" when it
-fires at a last price at or above its stop price (buy stops, sell touches), and "falls" otherwise.
-Knows nothing of books: the last price is told, and what fires is handed back.
+Owns the waiting orders of one instrument, sorted by the price they wait for, and the pending ones.
+A stop "rises" when it fires at a last price at or above its stop price (buy stops, sell touches),
+and "falls" otherwise. Knows nothing of books: the last price is told, what fires is handed back.
 """
 
 from __future__ import annotations
@@ -36,9 +36,20 @@ class Stops:
         by_id: by order_id, in the order in which they came to wait.
         arrivals: how many came to wait, or got another stop price, so far.
         seen_price: the last price that trailing stops have seen.
+        pending: by order_id, orders that wait until another one is filled, whatever they are then.
+        due: those of them whose wait is over, in the order of their release.
     """
 
-    __slots__ = ("_falling", "_rising", "_trailing", "arrivals", "by_id", "seen_price")
+    __slots__ = (
+        "_falling",
+        "_rising",
+        "_trailing",
+        "arrivals",
+        "by_id",
+        "due",
+        "pending",
+        "seen_price",
+    )
 
     def __init__(self) -> None:
         self.by_id: dict[int, Order] = {}
@@ -47,6 +58,8 @@ class Stops:
         self._trailing: dict[int, Order] = {}
         self.arrivals = 0
         self.seen_price: int | None = None
+        self.pending: dict[int, Order] = {}
+        self.due: dict[int, Order] = {}
 
     def arrive(self, order: Order, special: Special, last_price: int | None) -> None:
         """Let a new order wait, or one whose stop price or offset was changed.
@@ -86,6 +99,9 @@ class Stops:
     def remove(self, order: Order, special: Special) -> None:
         """An order waits no longer: it fires or ends, or it is put in anew."""
         order_id = order.terms[0]
+        if self.pending.pop(order_id, None) is not None:
+            self.due.pop(order_id, None)
+            return
         del self.by_id[order_id]
         self._trailing.pop(order_id, None)
         self._side(order).remove(self._key(order, special))
@@ -107,7 +123,7 @@ class Stops:
                 special.stop_price = trailed(order.terms, last_price)
                 side.add(self._key(order, special))
 
-    def due(self, last_price: int) -> list[Order]:
+    def reached(self, last_price: int) -> list[Order]:
         """The orders that fire at this price, first those that rise."""
         found: list[Order] = []
         for key in self._rising:
@@ -124,7 +140,7 @@ class Stops:
         return iter(self.by_id.values())
 
     def __len__(self) -> int:
-        return len(self.by_id)
+        return len(self.by_id) + len(self.pending)
 
     def _side(self, order: Order) -> SortedList[_Key]:
         return self._rising if rises(order.terms) else self._falling
@@ -137,6 +153,13 @@ class Stops:
 
     def check(self) -> None:
         """Assert that all views of the waiting orders agree."""
+        for order in self.pending.values():
+            assert order.leaves_qty > 0 and order.level is None and not order.held, (
+                f"order {order.terms[0]} is pending and is not"
+            )
+        assert all(self.pending.get(each) is order for each, order in self.due.items()), (
+            f"{list(self.due)} are due, {list(self.pending)} pending"
+        )
         keys = sorted(key[2] for key in (*self._rising, *self._falling))
         assert keys == sorted(self.by_id), f"{keys} are not the stops {sorted(self.by_id)}"
         trailing = [order_id for order_id, order in self.by_id.items() if order.terms[7][1]]

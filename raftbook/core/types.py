@@ -184,6 +184,7 @@ class Reject(IntEnum):
     DISCONNECTED = 59
     TIME_IS_UP = 60
     CANCEL_FAILED = 61
+    OTO_FAILED = 62
     # Never logged: said by a gateway that could not get the request into the log.
     NO_LEADER = 900
     OVERLOADED = 901

@@ -240,12 +240,16 @@ def placed_reject(
     conditions: OrderConditions,
     tokens: int = 1,
     room: int = 1,
+    places: int = 0,
+    is_pending: bool = False,
 ) -> int:
     """The reason to refuse an order of PLACE_ORDER, whose form is right; 0 for none.
 
     Args:
         tokens: what it takes out of the account's bucket.
         room: how many open orders it is, with those that are entered before it.
+        places: the same of those that wait; 0 for one that does not.
+        is_pending: whether it is entered later, when the instrument trades and has traded.
     """
     code = _closed_reject(account, book)
     if code or book is None:
@@ -260,12 +264,12 @@ def placed_reject(
         return Reject.UNSUPPORTED_COMBINATION
     if kind[1] == _PEGGED and price is None and book.ledger is not None and kind[0] == _BUY:
         return Reject.UNSUPPORTED_COMBINATION  # what it may cost is not known
-    if book.is_call and kind[2] in _IMMEDIATE:
+    if book.is_call and kind[2] in _IMMEDIATE and not is_pending:
         return Reject.IOC_IN_AUCTION
     if not book.is_call and kind[2] == _AT_AUCTION:
         return Reject.AUCTION_ONLY
     code = _placed_size_reject(book, kind, qty, conditions)
-    code = code or _placed_price_reject(book, kind, price, conditions)
+    code = code or _placed_price_reject(book, kind, price, conditions, is_pending=is_pending)
     if not code and price is not None:
         code = _notional_reject(book, price, qty)
     guard = account.guard
@@ -278,9 +282,8 @@ def placed_reject(
     may_rest = kind[1] in (_LIMIT, _TO_LIMIT) and kind[2] not in _IMMEDIATE
     if may_rest and book.resting_count >= book.orders_max:
         return Reject.BOOK_FULL
-    if kind[1] in TRIGGERED_TYPES and book.stops is not None:
-        if len(book.stops) >= book.limits.stops_max:
-            return Reject.TOO_MANY
+    if places and places + (0 if book.stops is None else len(book.stops)) > book.limits.stops_max:
+        return Reject.TOO_MANY
     if kind[1] == _PEGGED and book.pegs is not None and len(book.pegs) >= book.limits.pegs_max:
         return Reject.TOO_MANY
     now_ns = book.moment.time_ns
@@ -306,21 +309,26 @@ def _placed_size_reject(
 
 
 def _placed_price_reject(
-    book: Book, kind: tuple[int, ...], price: int | None, conditions: OrderConditions
+    book: Book,
+    kind: tuple[int, ...],
+    price: int | None,
+    conditions: OrderConditions,
+    *,
+    is_pending: bool,
 ) -> int:
     if price is not None:
         code = _price_reject(book, price)
         if code:
             return code
     elif kind[1] in (_MARKET, _TO_LIMIT) and book.terms.collar is not None and not book.is_call:
-        if book.reference_price() is None:
+        if book.reference_price() is None and not is_pending:
             return Reject.NO_REFERENCE_PRICE
     if kind[1] not in TRIGGERED_TYPES:
         return 0
     if conditions.stop_price is not None:
         return _stop_reject(book, conditions.stop_price)
     code = trail_reject(conditions.trail_unit, conditions.trail_offset)
-    if not code and book.reference_price() is None:
+    if not code and book.reference_price() is None and not is_pending:
         return Reject.NO_REFERENCE_PRICE
     return code
 

@@ -1,4 +1,4 @@
-"""A wish: an order of PLACE_ORDER or PLACE_OCO that is read and judged, and not yet made.
+"""A wish: an order of PLACE_ORDER, or of a pair or OTO, that is read and judged, and not yet made.
 
 Owns how the fields of a command become an order with conditions, whether it may be entered, and
 whether it might if another order were gone first. Tells nothing.
@@ -14,6 +14,7 @@ from raftbook.core.conditions import (
     NO_CONDITIONS,
     TRIGGERED_TYPES,
     OrderConditions,
+    written,
 )
 from raftbook.core.ladder import Order, Special
 from raftbook.core.sessions import Session
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _BUY: Final = int(Side.BUY)
 _DAY: Final = int(TimeInForce.DAY)
+Links = tuple[int, int, int]
+"""The last three of the conditions: what an order is to others of its command."""
+NO_LINKS: Final[Links] = (0, 0, 0)
 
 
 class Wish:
@@ -39,9 +43,20 @@ class Wish:
     Attributes:
         price: the limit price; of a pegged order the one that it never leaves.
         peg: the `PegTerms` of a pegged order.
+        is_pending: whether it waits until another one is filled.
     """
 
-    __slots__ = ("book", "client_order_id", "conditions", "kind", "peg", "price", "qty", "side")
+    __slots__ = (
+        "book",
+        "client_order_id",
+        "conditions",
+        "is_pending",
+        "kind",
+        "peg",
+        "price",
+        "qty",
+        "side",
+    )
 
     def __init__(
         self, exchange: Exchange, fields: tuple[Any, ...], peg: tuple[Any, ...] | None = None
@@ -59,12 +74,20 @@ class Wish:
         self.price: int | None = price
         self.client_order_id: str = client_order_id
         self.conditions = OrderConditions(*rest)
+        self.is_pending = False
 
-    def reject(self, account: Account, *, tokens: int = 1, room: int = 1, held: int = 0) -> int:
+    def waits(self) -> bool:
+        """Whether it counts among the stops of its instrument."""
+        return self.is_pending or (self.kind is not None and self.kind[1] in TRIGGERED_TYPES)
+
+    def reject(
+        self, account: Account, *, tokens: int = 1, room: int = 1, held: int = 0, ahead: int = 0
+    ) -> int:
         """Why it cannot be entered, 0 for none; settles how many lots an amount of money is.
 
         Args:
             held: of the same money, what another order of the same command will have taken.
+            ahead: orders of the same command that will wait before it.
         """
         code = placed_reject(
             account,
@@ -77,8 +100,10 @@ class Wish:
             conditions=self.conditions,
             tokens=tokens,
             room=room,
+            places=ahead + 1 if self.waits() else 0,
+            is_pending=self.is_pending,
         )
-        if code:
+        if code or self.is_pending:
             return code
         book, kind = self.book, self.kind
         assert book is not None and kind is not None, (
@@ -101,23 +126,23 @@ class Wish:
                 return code
         return post_only_reject(book, kind, self.price)
 
-    def terms(self, account: Account, order_id: int, sibling_id: int = 0) -> tuple[Any, ...]:
+    def terms(self, account: Account, order_id: int, links: Links = NO_LINKS) -> tuple[Any, ...]:
         """The order's terms, with conditions only where it has any."""
         book, kind = self.book, self.kind
         assert book is not None, "an order without book was let through"
         name, symbol = self.client_order_id, book.symbol
         terms = (order_id, account.name, name, symbol, kind, self.qty, self.price)
-        conditions = (*self.conditions[:7], sibling_id)
+        conditions = written((*self.conditions[:7], *links))
         if self.peg is not None:
             return (*terms[:6], None, conditions, self.peg)
         return terms if conditions == NO_CONDITIONS else (*terms, conditions)
 
-    def make(self, exchange: Exchange, session: Session, sibling_id: int = 0) -> Order:
+    def make(self, exchange: Exchange, session: Session, links: Links = NO_LINKS) -> Order:
         """The order, known by its ids; nothing is told and nothing matched yet."""
         account, book = session.account, self.book
         assert book is not None, "an order without book was let through"
         exchange.last_order_id = order_id = exchange.last_order_id + 1
-        terms = self.terms(account, order_id, sibling_id)
+        terms = self.terms(account, order_id, links)
         order = Order(account, book, terms, self.qty, session.order_tag, exchange.moment.stamp_ns)
         account.orders[order_id] = order
         account.open_count += 1
@@ -126,7 +151,7 @@ class Wish:
         conditions = self.conditions
         is_stop = terms[4][1] in TRIGGERED_TYPES
         is_pegged = self.peg is not None
-        if conditions.display_qty or is_stop or sibling_id or is_pegged:
+        if conditions.display_qty or is_stop or is_pegged or links != NO_LINKS:
             order.special = special = Special(conditions.display_qty)
             special.shown_qty = min(conditions.display_qty, self.qty)
             special.is_pegged = is_pegged
@@ -140,12 +165,14 @@ class Wish:
 def reject_without(order: Order, wish: Wish) -> int:
     """Why an order could not be entered if another one were gone first; changes nothing.
 
-    The other one, and the one that would end with it, are taken out and put back: every rule
+    The other one, and those that would end with it, are taken out and put back: every rule
     sees what it would see.
     """
     gone = [order]
-    if order.special is not None and order.special.sibling is not None:
-        gone.append(order.special.sibling)
+    if order.special is not None:
+        if order.special.sibling is not None:
+            gone.append(order.special.sibling)
+        gone += [each for each in order.special.pending if each.leaves_qty]
     account = order.account
     absences = [_Absence(each) for each in gone]
     remembered = [*account.closed, *gone]
@@ -169,11 +196,14 @@ class _Absence:
         self._level = order.level
         self._newer = order.newer
         book = order.book
+        self._pends = book.pends(order)
         if book.ledger is not None:
             book.ledger.release(order, order.held)
         order.account.open_count -= 1
         if order.level is not None:
             book.lift(order)
+        elif self._pends and book.stops is not None:
+            del book.stops.pending[order.terms[0]]
         elif book.waits(order):
             assert book.stops is not None and order.special is not None, "a stop without trigger"
             book.stops.remove(order, order.special)
@@ -186,6 +216,8 @@ class _Absence:
         order.account.open_count += 1
         if self._level is not None:
             book.put_back(order, before=self._newer)
+        elif self._pends and book.stops is not None:
+            book.stops.pending[order.terms[0]] = order
         elif order.special is not None and order.special.stop_price is not None:
             assert book.stops is not None, f"{book.symbol} has no stops"
             book.stops.put(order, order.special)

@@ -35,6 +35,12 @@ class Line:
     """Open and in no book: a stop before it fires, a market order before its auction."""
     shown_qty: int | None = None
     """What the market sees of an iceberg in the book."""
+    is_filled: bool = False
+    """A trade left it nothing, and it has traded all that it was to be."""
+    owes_qty: int = 0
+    """What the other one of a pair has traded that this one has not shrunk by yet."""
+    is_pending: bool = False
+    """It stands by until the order that it is pending on is filled."""
     ended_other: bool = False
     """Whether it did what ends the other leg of an OCO."""
 
@@ -49,6 +55,15 @@ class Line:
     def display_qty(self) -> int:
         """Lots the market may see of an iceberg; 0 for another order."""
         return self.terms.conditions[3] if self.terms.conditions else 0
+
+    @property
+    def other_order(self) -> int:
+        """Of a working order the first that is pending on it, of a pending one the working one."""
+        return self.terms.conditions[8] if len(self.terms.conditions or ()) > 8 else 0
+
+    @property
+    def updates_other(self) -> bool:
+        return len(self.terms.conditions or ()) > 9
 
     @property
     def other_leg(self) -> int:
@@ -109,6 +124,10 @@ class Ledger:
             in_place = line.rests or line.stands_by
             assert in_place == (line.leaves_qty > 0), f"open but nowhere: {line}"
             assert not (line.rests and line.stands_by), line
+            assert not line.owes_qty, f"it is larger than what its pair has left: {line}"
+            if line.is_pending and line.leaves_qty:
+                working = self.lines[line.other_order]
+                assert working.leaves_qty or working.is_filled, f"pending on nothing: {line}"
             if line.ended_other:
                 other = self.lines[line.other_leg]
                 assert other.leaves_qty == 0, f"the other leg is still open: {other}"
@@ -142,9 +161,7 @@ class Ledger:
         elif kind == e.RESTED:
             self._rested(event)
         elif kind == e.TRIGGERED:
-            line = self._line(event[2])
-            assert line.stands_by and not line.rests and not event[1], event
-            line.stands_by, line.ended_other = False, line.other_leg > 0
+            self._triggered(event)
         elif kind == e.REFILLED:
             self._refilled(event)
         elif kind == e.REPRICED:
@@ -173,18 +190,23 @@ class Ledger:
         line.rests = event[1] > 0
         ord_type, time_in_force = terms.kind[1:3]
         in_call = self.phases.get(terms.symbol) in (Phase.PRE_OPEN, Phase.AUCTION)
-        line.stands_by = ord_type in (*WAITING, OrderType.PEGGED) or (
-            ord_type in (OrderType.MARKET, OrderType.MARKET_TO_LIMIT) and in_call
+        line.is_pending = 0 < line.other_order < terms.order_id
+        line.stands_by = (
+            line.is_pending
+            or ord_type in (*WAITING, OrderType.PEGGED)
+            or (ord_type in (OrderType.MARKET, OrderType.MARKET_TO_LIMIT) and in_call)
         )
         if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or line.stands_by:
             assert not line.rests, f"an order that cannot rest rests: {event}"
         if line.rests:
             self._queues.join(line)
-        self._queues.enters(line)
+        if not line.is_pending:
+            self._queues.enters(line)
         if line.rests and line.display_qty:
             line.shown_qty = min(line.display_qty, line.leaves_qty)
         if following is not None and following[0] == e.EXPIRED:
-            assert following[2][0] == terms.order_id, f"an order expires unasked: {following}"
+            entered = (terms.order_id, line.other_order if line.is_pending else 0)
+            assert following[2][0] in entered, f"an order expires unasked: {following}"
 
     def _trade(self, event: Event) -> None:
         kind, feed_seq, trade_id, price, qty, *told = event
@@ -219,7 +241,30 @@ class Ledger:
             self._show(event, line, qty, shown_qty, bool(extras))
             line.rests = line.rests and line.leaves_qty > 0
             line.stands_by = line.stands_by and line.leaves_qty > 0
+            line.ended_other = line.other_leg > 0 and not line.updates_other
+            self._update_other(event, line, qty)
+
+    def _triggered(self, event: Event) -> None:
+        line = self._line(event[2])
+        assert line.stands_by and not line.rests and not event[1], event
+        assert line.is_pending == (event[3] is None), event
+        line.stands_by = False
+        if line.is_pending:
+            working = self.lines[line.other_order]
+            assert working.is_filled, f"released by {working}: {event}"
+            line.is_pending = False
+            line.stands_by = line.terms.kind[1] in WAITING
+            self._queues.enters(line)
+        else:
             line.ended_other = line.other_leg > 0
+
+    def _update_other(self, event: Event, line: Line, qty: int) -> None:
+        """What an order traded of a pair, its stop shrinks by."""
+        line.is_filled = line.leaves_qty == 0 and line.cum_qty == line.terms.order_qty
+        if line.updates_other and line.other_leg:
+            other = self.lines[line.other_leg]
+            if other.leaves_qty:
+                other.owes_qty += qty
 
     def _show(
         self, event: Event, line: Line, qty: int, shown_qty: int | None, is_told: bool
@@ -243,7 +288,7 @@ class Ledger:
         assert canceled_qty > 0 or terms[5] == 0, event
         assert shown == ([line.shown_qty] if line.rests and line.shown_qty is not None else [])
         line.canceled_qty += canceled_qty
-        line.leaves_qty = 0
+        line.leaves_qty = line.owes_qty = 0
         line.rests = line.stands_by = False
         if kind == e.EXPIRED and reason == Reject.TIME_IS_UP:
             assert line.terms.kind[2] in (
@@ -253,10 +298,11 @@ class Ledger:
             ), event
         elif kind == e.EXPIRED:
             assert not was_resting, event
-        elif reason != Reject.OCO_DONE:
+        elif reason not in (Reject.OCO_DONE, Reject.OTO_FAILED):
             line.ended_other = line.other_leg > 0
         if line.terms.kind[2] == TimeInForce.FOK:
-            assert reason in (Reject.FOK_CANNOT_FILL, Reject.FILL_LIMIT), event
+            was_pending = 0 < line.other_order < line.terms.order_id
+            assert was_pending or reason in (Reject.FOK_CANNOT_FILL, Reject.FILL_LIMIT), event
             assert cum_qty == 0 and canceled_qty == line.terms.order_qty, f"in part: {event}"
         if reason == Reject.MIN_QTY_NOT_MET:
             assert cum_qty == 0 and canceled_qty == line.terms.order_qty, f"in part: {event}"
@@ -268,6 +314,7 @@ class Ledger:
         assert prevented_qty > 0 and leaves_qty > 0, event
         line.leaves_qty -= prevented_qty
         line.canceled_qty += prevented_qty
+        line.owes_qty = max(0, line.owes_qty - prevented_qty)
         assert (line.cum_qty, line.leaves_qty) == (cum_qty, leaves_qty), event
         if line.rests and line.shown_qty is not None:
             line.shown_qty = min(line.shown_qty, line.leaves_qty)

@@ -18,8 +18,18 @@ if TYPE_CHECKING:
 
 _SIGNS = {int(Side.BUY): -1, int(Side.SELL): 1}
 _MISSED = (Reject.MIN_QTY_NOT_MET, Reject.FILL_LIMIT)
+_PENDING_AT = 8
+"""Where conditions name the other order of an OTO."""
 _BEGINS = (e.ACCEPTED, e.REJECTED, e.CANCEL_REJECTED)
 _TURNS = (e.RESTED, e.CANCELED, e.EXPIRED, e.RESTATED)
+
+
+def _is_pending(event: Event | None) -> bool:
+    """Whether it accepts an order that waits for the one before it."""
+    if event is None or event[0] != e.ACCEPTED or len(event[2]) < 8:
+        return False
+    conditions = event[2][7]
+    return len(conditions) > _PENDING_AT and 0 < conditions[_PENDING_AT] < event[2][0]
 
 
 class Queues:
@@ -69,7 +79,7 @@ class Queues:
         """Assert, before an event (None is the end of a reply) is read, that an order which has
         entered by then had its minimum at once, or nothing."""
         line = self._entering
-        if line is not None:
+        if line is not None and not _is_pending(event):
             minimum = line.terms.conditions[4] if line.terms.conditions else 0
             if event is None or event[0] in _BEGINS:
                 self._entering = None

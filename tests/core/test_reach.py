@@ -26,6 +26,7 @@ ENDS_ONLY = {
     Reject.SELF_TRADE,
     Reject.FILL_LIMIT,
     Reject.OCO_DONE,
+    Reject.OTO_FAILED,
     Reject.MASS_CANCEL,
     Reject.DISCONNECTED,
     Reject.TIME_IS_UP,
@@ -75,7 +76,12 @@ def test_the_runs_of_a_whole_venue_reach_every_event_and_every_reason() -> None:
     due = set(Reject) - NEVER_SAID - ENDS_ONLY
     assert due <= refused, f"never refused for: {due - refused}"
     ended = {reason for kind, reason in told if kind in (e.CANCELED, e.EXPIRED)}
-    due = ENDS_ONLY | {Reject.INSUFFICIENT_FUNDS, Reject.NONE}
+    due = ENDS_ONLY | {
+        Reject.NONE,
+        Reject.INSUFFICIENT_FUNDS,
+        Reject.INSUFFICIENT_POSITION,  # of a pending order that is released
+        Reject.POST_ONLY_WOULD_CROSS,
+    }
     assert due <= ended, f"never ended for: {due - ended}"
     changed = {reason for kind, reason in told if kind == e.CANCEL_REJECTED}
     due = {

@@ -107,7 +107,10 @@ class Flow(OrderTalk):
         kind = choose(self.profile.kinds)
         if kind == "odd":
             sort = choose(
-                (*("new", "amend", "oco", "cancel_replace", "mass", "venue", "peg") * 2, *ODD)
+                (
+                    *("new", "amend", "oco", "oto", "cancel_replace", "mass", "venue", "peg") * 2,
+                    *ODD,
+                )
             )
             if sort == "venue":
                 return self.odd(choose, self.venue_command(choose, choose(EVERYTHING.venue)))
@@ -125,6 +128,8 @@ class Flow(OrderTalk):
             return self.peg(choose)
         if kind == "oco":
             return self.oco(choose)
+        if kind == "oto":
+            return self.oto(choose)
         if kind == "cancel_replace":
             or_place = choose((False, True))
             return c.cancel_replace(self.new_order(choose), **self.name(choose), or_place=or_place)

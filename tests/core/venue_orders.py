@@ -221,7 +221,7 @@ class OrderTalk:
         if choose((False, False, False, True)):
             self._trail(choose, order)
         stop_price = None if "trail_unit" in order else choose(PRICES[symbol])
-        return c.place_oco(
+        pair = c.place_oco(
             symbol,
             choose((Side.BUY, Side.SELL)),
             choose((1, 2, 3, 4)),
@@ -235,6 +235,12 @@ class OrderTalk:
             self_trade_prevention=SelfTradePrevention(choose(self.profile.modes)),
             **order,
         )
+        return c.place_ouo(pair) if choose((False, False, True)) else pair
+
+    def oto(self, choose: Choose) -> Command:
+        working = self.new_order(choose)
+        pending = self.oco(choose) if choose((False, False, True)) else self.new_order(choose)
+        return c.place_oto(working, (pending[0], working[1], *pending[2:]))
 
     def mass_cancel(self, choose: Choose) -> Command:
         symbol = choose(("", "A", "F", "K", "Q", "Z"))

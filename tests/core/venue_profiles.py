@@ -33,6 +33,7 @@ _KINDS = (
     + ("cancel",) * 3
     + ("amend",) * 7
     + ("oco",) * 3
+    + ("oto",) * 3
     + ("cancel_replace",) * 3
     + ("peg",) * 2
 )
@@ -43,20 +44,20 @@ _FINE = ("iceberg", "iceberg", "min", "min_ioc", "quote", "quote", "to_limit")
 
 EVERYTHING = Profile(_KINDS + _OTHERS, _SORTS + STOPS + _FINE + ("at_auction", "market_auction"))
 STOPPING = Profile(
-    ("new",) * 16 + ("oco",) * 5 + ("amend",) * 5 + ("cancel", "cancel_replace"),
+    ("new",) * 16 + ("oco",) * 5 + ("oto",) * 3 + ("amend",) * 5 + ("cancel", "cancel_replace"),
     ("gtc",) * 5 + ("ioc", "market", "gtd") + STOPS * 3,
     symbols=("A", "A", "K", "F", "Q"),
     venue=("phase", "call", "money", "roll"),
 )
 SLICING = Profile(
-    ("new",) * 9 + ("amend",) * 5 + ("cancel", "oco", "cancel_replace"),
+    ("new",) * 9 + ("amend",) * 5 + ("cancel", "oco", "oto", "cancel_replace"),
     ("iceberg",) * 6 + ("gtc",) * 3 + _FINE + ("ioc", "fok", "fok", "market", "reprice"),
     symbols=("A", "F", "Q"),
     modes=(0, 0, 4, 4, 2, 1, 3),
     venue=("phase", "bust", "roll", "call"),
 )
 CALLING = Profile(
-    ("new",) * 14 + ("amend",) * 4 + ("cancel", "oco", "cancel_replace", "mass"),
+    ("new",) * 14 + ("amend",) * 4 + ("cancel", "oco", "oto", "cancel_replace", "mass"),
     ("gtc",) * 6
     + ("at_auction", "market_auction", "to_limit") * 3
     + ("iceberg", "iceberg", "stop", "trail", "min", "ioc", "post", "gtd"),
@@ -65,27 +66,29 @@ CALLING = Profile(
     venue=("phase",) * 5 + ("call",) * 6 + ("money", "bust", "roll"),
 )
 SETTLING = Profile(
-    ("new",) * 14 + ("amend",) * 6 + ("cancel", "oco", "oco", "cancel_replace", "cancel_replace"),
+    ("new",) * 14
+    + ("amend",) * 6
+    + ("cancel", "oco", "oco", "oto", "oto", "cancel_replace", "cancel_replace"),
     _SORTS + _FINE + STOPS + ("market", "market", "quote"),
     symbols=("F", "F", "F", "K", "C"),
     venue=("money",) * 8 + ("bust",) * 4 + ("phase", "call", "instrument", "instrument"),
 )
 ENDING = Profile(
-    ("new",) * 12 + ("mass",) * 3 + ("attach",) * 3 + ("amend", "oco", "cancel", "session"),
+    ("new",) * 12 + ("mass",) * 3 + ("attach",) * 3 + ("amend", "oco", "oto", "cancel", "session"),
     ("gtd",) * 6 + ("day",) * 6 + ("gtc",) * 3 + ("iceberg",) + STOPS,
     symbols=("A", "A", "K"),
     accounts=("a", "a", "b", "d", "op"),
     venue=("roll",) * 4 + ("account", "account", "phase", "call"),
 )
 LISTING = Profile(
-    ("new",) * 9 + ("oco", "amend", "cancel", "cancel_replace", "mass"),
+    ("new",) * 9 + ("oco", "oto", "amend", "cancel", "cancel_replace", "mass"),
     ("gtc",) * 5 + ("day", "market", "stop", "iceberg", "gtd"),
     symbols=("C", "C", "C", "D"),
     accounts=("op", "op", "op", "a", "b", "a", "b", "d"),
     venue=("instrument",) * 12 + ("money", "money", "phase", "call", "bust", "account"),
 )
 UNCROSSING = Profile(
-    ("new",) * 30 + ("cancel", "amend", "cancel_replace", "mass", "peg", "oco"),
+    ("new",) * 30 + ("cancel", "amend", "cancel_replace", "mass", "peg", "oco", "oto"),
     ("gtc",) * 3 + ("at_auction", "market_auction", "to_limit") * 2 + ("iceberg", "day", "gtd"),
     symbols=("A", "A", "A", "F"),
     accounts=("a", "b", "d", "f", "a", "b", "d", "f", "a", "b", "d", "f", "op"),
@@ -96,14 +99,26 @@ PEGGING = Profile(
     + ("new",) * 9
     + ("cancel",) * 3
     + ("amend",) * 3
-    + ("cancel_replace", "mass", "oco"),
+    + ("cancel_replace", "mass", "oco", "oto"),
     ("gtc",) * 9
     + ("ioc", "ioc", "market", "post", "reprice", "iceberg", "stop", "to_limit", "gtd"),
     symbols=("A", "A", "B", "F", "K", "Q"),
     modes=(0, 0, 0, 0, 2, 4),
     venue=("phase", "phase", "call", "call", "money", "bust", "roll", "instrument"),
 )
+LINKING = Profile(
+    ("oto",) * 12
+    + ("oco",) * 4
+    + ("new",) * 12
+    + ("amend",) * 4
+    + ("cancel", "cancel_replace", "mass"),
+    ("gtc",) * 9 + ("ioc", "market", "day", "gtd", "iceberg", "post", "reprice", "min") + STOPS,
+    symbols=("A", "A", "B", "F", "K", "Q"),
+    modes=(0, 0, 0, 0, 2, 4),
+    venue=("phase", "phase", "call", "bust", "money", "roll"),
+)
 PROFILES = {
+    "linking": LINKING,
     "uncrossing": UNCROSSING,
     "pegging": PEGGING,
     "everything": EVERYTHING,

@@ -5,13 +5,21 @@ from typing import Any
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.conditions import OrderConditions
 from raftbook.core.types import Phase, Reject
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import price_reject
 from tests.core.twin.entering import Entering
 from tests.core.twin.judging import trail_fits
-from tests.core.twin.state import BOOK, CALL, NOWHERE, PEGS, STOPS, TwinOrder
+from tests.core.twin.state import (
+    BOOK,
+    CALL,
+    NOWHERE,
+    PEGS,
+    PENDING,
+    STOPS,
+    TwinOrder,
+    written,
+)
 
 
 @dataclass
@@ -87,6 +95,7 @@ class Amending(Entering):
             or (change.trail_offset is not None and not (waits and order.trails))
             or (change.display_qty is not None and not order.is_iceberg)
             or change.display_qty == 0
+            or order.where == PENDING
             or (change.expire_time_ns is not None and order.tif != Tif.GTD)
             or (change.qty is not None and self.has_other_leg(order))
         ):
@@ -163,19 +172,15 @@ class Amending(Entering):
             return old if given is None else given
 
         old = order.conditions
-        conditions = OrderConditions(
-            new(old.stop_price, change.stop_price),
-            old.trail_unit,
-            new(old.trail_offset, change.trail_offset),
-            new(old.display_qty, change.display_qty),
-            old.min_qty,
-            new(old.expire_time_ns, change.expire_time_ns),
-            old.quote_qty,
-            old.oco_order_id,
+        conditions = old._replace(
+            stop_price=new(old.stop_price, change.stop_price),
+            trail_offset=new(old.trail_offset, change.trail_offset),
+            display_qty=new(old.display_qty, change.display_qty),
+            expire_time_ns=new(old.expire_time_ns, change.expire_time_ns),
         )
         terms = (*order.terms[:5], new(order.order_qty, change.qty), new(order.price, change.price))
         if len(order.terms) > 7:
-            terms = (*terms, tuple(conditions), *order.terms[8:])
+            terms = (*terms, written(conditions), *order.terms[8:])
         if stop_only:
             return TwinOrder(terms, 0, best=order.best).stop
         return terms

@@ -15,6 +15,7 @@ from tests.core.twin.state import (
     BOOK,
     CALL,
     NOWHERE,
+    PENDING,
     STOPS,
     MassCancelJob,
     TwinAccount,
@@ -195,10 +196,25 @@ class Base:
         order.canceled += order.leaves
         order.leaves = 0
         self.hold(order)
-        if not order.sweeps:  # a taker closes when its sweep is over
+        is_taker = order.where == NOWHERE
+        if not is_taker:
             self.close(order)
-        if kind == e.CANCELED and reason != Reject.OCO_DONE:
+        self.end_pending(order)
+        if is_taker and not order.sweeps:  # a taker closes when its sweep is over
+            self.close(order)
+        if kind == e.CANCELED and reason not in (Reject.OCO_DONE, Reject.OTO_FAILED):
             self.end_other_leg(order)
+
+    def pending_of(self, order: TwinOrder) -> list[TwinOrder]:
+        """The orders that wait until this one is filled, by order_id."""
+        pending = [o for o in self.orders if o.where == PENDING and not o.due]
+        mine = [o for o in pending if o.conditions.oto_order_id == order.order_id]
+        return sorted(mine, key=lambda o: o.order_id)
+
+    def end_pending(self, order: TwinOrder) -> None:
+        """An order ended that was not filled: what waits for it ends, too."""
+        for each in self.pending_of(order):
+            self.end(each, e.CANCELED, Reject.OTO_FAILED)
 
     def end_other_leg(self, order: TwinOrder) -> None:
         leg = self.order_of(order.conditions.oco_order_id)

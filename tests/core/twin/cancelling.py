@@ -102,8 +102,15 @@ class Cancelling(Amending):
             if order.tif == Tif.GTD and order.conditions.expire_time_ns <= self.now_ns
         ]
         due.sort(key=lambda o: (o.conditions.expire_time_ns, o.order_id))
-        for order in due[: self.limits.expiries_page]:
-            self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
+        self.expire_page(due)
+
+    def expire_page(self, due: list[TwinOrder]) -> None:
+        """As many as an entry may end, but for those that ended with one before them."""
+        room = self.limits.expiries_page
+        for order in due:
+            if room and not order.closed:
+                room -= 1
+                self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
 
     def roll_day(self) -> None:
         self.day += 1
@@ -116,5 +123,4 @@ class Cancelling(Amending):
         due.sort(key=lambda o: o.order_id)
         if self.auctions():
             return
-        for order in due[: self.limits.expiries_page]:
-            self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
+        self.expire_page(due)

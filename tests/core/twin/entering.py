@@ -1,16 +1,27 @@
 """New orders, alone, in pairs, or instead of another."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
+from raftbook.core.conditions import OrderConditions
 from raftbook.core.types import OrderType as Type
 from raftbook.core.types import PostOnly, Reject
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import price_reject
 from tests.core.twin.judging import Judging
-from tests.core.twin.state import CALL, STOPPED, TwinOrder, TwinSession, Wish
+from tests.core.twin.state import (
+    CALL,
+    NOWHERE,
+    PENDING,
+    STOPPED,
+    TwinOrder,
+    TwinSession,
+    Wish,
+    written,
+)
 
 
 def wish_of(command: Any) -> Wish:
@@ -73,6 +84,19 @@ def legs_of(command: Any) -> tuple[Wish, Wish]:
     return limit, stop
 
 
+def wishes_of(command: Any) -> list[Wish]:
+    """The working order of a PLACE_OTO or PLACE_OTOCO, and what waits for it."""
+    working = Wish(*command[1:17])
+    if command[0] == c.PLACE_OTO:
+        wishes = [working, Wish(command[1], *command[17:])]
+    else:
+        wishes = [working, *legs_of((c.PLACE_OCO, command[1], *command[17:-1]))]
+    for wish in wishes:
+        wish.of_oto = True
+        wish.pending = wish is not working
+    return wishes
+
+
 class Entering(Judging):
     def new_order(self, session: TwinSession, command: Any) -> None:
         wish = wish_of(command)
@@ -86,18 +110,42 @@ class Entering(Judging):
     def place_oco(self, session: TwinSession, command: Any) -> None:
         limit, stop = legs_of(command)
         reason = self.why_not_new(session.account, limit)
-        reason = reason or self.why_not_new(session.account, stop, first_leg=limit)
+        reason = reason or self.why_not_new(session.account, stop, (limit,))
         if reason:
             return self.refuse(command, reason)
         self.take_tokens(session.account, 2)
         first = self.order_ids + 1
+        updates = int(command[0] == c.PLACE_OUO)
         orders = [
-            self.make(session, limit, oco_order_id=first + 1),
-            self.make(session, stop, oco_order_id=first),
+            self.make(session, limit, oco_order_id=first + 1, updates=updates),
+            self.make(session, stop, oco_order_id=first, updates=updates),
         ]
         is_in_place = [self.accept(order) for order in orders]
         if not is_in_place[0]:
             self.go_in(orders[0])
+        return None
+
+    def place_oto(self, session: TwinSession, command: Any) -> None:
+        wishes = wishes_of(command)
+        for place, wish in enumerate(wishes):
+            if reason := self.why_not_new(session.account, wish, tuple(wishes[:place])):
+                return self.refuse(command, reason)
+        self.take_tokens(session.account, len(wishes))
+        working_id = self.order_ids + 1
+        working = self.make(session, wishes[0], oto_order_id=working_id + 1)
+        if len(wishes) == 2:
+            pending = [self.make(session, wishes[1], oto_order_id=working_id)]
+        else:
+            legs = ((wishes[1], working_id + 2), (wishes[2], working_id + 1))
+            pending = [
+                self.make(session, leg, sibling_id, working_id, updates=command[-1])
+                for leg, sibling_id in legs
+            ]
+        is_in_place = self.accept(working)
+        for order in pending:
+            self.private(e.ACCEPTED, order.terms)
+        if not is_in_place:
+            self.go_in(working)
         return None
 
     def cancel_replace(self, session: TwinSession, command: Any) -> None:
@@ -138,21 +186,32 @@ class Entering(Judging):
 
     # --------------------------------------------------------------------------- a good new order
 
-    def make(self, session: TwinSession, wish: Wish, oco_order_id: int = 0) -> TwinOrder:
+    def make(
+        self,
+        session: TwinSession,
+        wish: Wish,
+        oco_order_id: int = 0,
+        oto_order_id: int = 0,
+        updates: int = 0,
+    ) -> TwinOrder:
         """The order with its id, its terms and what it holds; nowhere yet, nothing told."""
         self.order_ids += 1
         qty = wish.qty
         if wish.quote_qty:
             qty = self.lots_of_amount(session.account, wish)
-        conditions = (
-            wish.stop_price,
-            wish.trail_unit,
-            wish.trail_offset,
-            wish.display_qty,
-            wish.min_qty,
-            wish.expire_time_ns,
-            wish.quote_qty,
-            oco_order_id,
+        conditions = written(
+            OrderConditions(
+                wish.stop_price,
+                wish.trail_unit,
+                wish.trail_offset,
+                wish.display_qty,
+                wish.min_qty,
+                wish.expire_time_ns,
+                wish.quote_qty,
+                oco_order_id,
+                oto_order_id,
+                updates,
+            )
         )
         ids = (self.order_ids, session.account, wish.client_order_id, wish.symbol)
         terms = (*ids, wish.kind(), qty, wish.price)
@@ -161,7 +220,9 @@ class Entering(Judging):
         if wish.peg is not None:
             terms = (*terms[:6], None, conditions, (*wish.peg, wish.price))
         order = TwinOrder(terms, qty, session.session_id, self.day)
-        if self.settles(wish.symbol):
+        if wish.pending:
+            order.where, order.wish = PENDING, wish
+        elif self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)
         self.orders.append(order)
         self.hold(order)
@@ -222,6 +283,39 @@ class Entering(Judging):
         else:
             self.run(order)
         return None
+
+    def release(self, order: TwinOrder) -> None:
+        """What an order does that was pending and is nothing any more but due."""
+        assert order.wish is not None
+        order.where, order.due = NOWHERE, 0
+        self.private(e.TRIGGERED, order.terms, None)
+        if reason := self.cannot_hold_now(order, order.wish) or self.post_only_reject(order.wish):
+            return self.end(order, e.EXPIRED, reason)
+        crosses = order.price is not None and self.crossing(order.symbol, order.side, order.price)
+        if order.ord_type in STOPPED:
+            self.wait(order)
+        elif self.can_stay(order) and not order.conditions.min_qty and not crosses:
+            self.rest(order)
+        else:
+            self.go_in(order)
+        return None
+
+    def cannot_hold_now(self, order: TwinOrder, wish: Wish) -> int:
+        """Hold what a new order would, or say why that cannot be."""
+        if not self.settles(order.symbol):
+            return Reject.NONE
+        order.hold_price, order.hold_amount = self.hold_terms(
+            order.account, replace(wish, qty=order.leaves)
+        )
+        currency, need = self.amount_to_hold(
+            order.symbol, order.side, order.leaves, order.hold_price, order.hold_amount
+        )
+        if self.is_funded(order.symbol):
+            account = self.accounts[order.account]
+            if reason := self.cannot_cover(account, order.side, currency, need):
+                return reason
+        self.hold(order)
+        return Reject.NONE
 
     def take_the_best(self, order: TwinOrder) -> None:
         """A market-to-limit order takes at the best price that is there, and rests at it."""

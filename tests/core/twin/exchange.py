@@ -130,7 +130,9 @@ class Twin(Sessions):
             self.cancel_order(own, command)
         elif kind in (c.AMEND_ORDER, c.REPLACE_ORDER):
             self.amend_order(own, command)
-        elif kind == c.PLACE_OCO:
+        elif kind in (c.PLACE_OTO, c.PLACE_OTOCO):
+            self.place_oto(session, command)
+        elif kind in (c.PLACE_OCO, c.PLACE_OUO):
             self.place_oco(session, command)
         elif kind == c.PLACE_PEG:
             self.place_peg(session, command)

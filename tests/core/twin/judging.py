@@ -7,7 +7,15 @@ from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.auction import Auction
 from tests.core.twin.base import price_reject
-from tests.core.twin.state import RESTING, SECOND, STOPPED, WITHOUT_LIMIT, TwinAccount, Wish
+from tests.core.twin.state import (
+    PENDING,
+    RESTING,
+    SECOND,
+    STOPPED,
+    WITHOUT_LIMIT,
+    TwinAccount,
+    Wish,
+)
 
 PLAIN_KINDS = {
     (Type.LIMIT, Tif.GTC, 0),
@@ -35,6 +43,10 @@ def goes_together(wish: Wish) -> bool:
         return False
     if wish.of_oco and not stopped:
         return False
+    if wish.of_oto and wish.quote_qty:
+        return False
+    if wish.pending and wish.tif == Tif.AT_AUCTION:
+        return False
     times = {
         Type.LIMIT: (*RESTING, Tif.IOC, Tif.FOK, Tif.AT_AUCTION),
         Type.MARKET: (Tif.IOC, Tif.FOK, Tif.AT_AUCTION),
@@ -55,11 +67,11 @@ def goes_together(wish: Wish) -> bool:
 
 
 class Judging(Auction):
-    def why_not_new(self, name: str, wish: Wish, first_leg: Wish | None = None) -> int:
+    def why_not_new(self, name: str, wish: Wish, before: tuple[Wish, ...] = ()) -> int:
         """The reason, or NONE.
 
         Args:
-            first_leg: of an OCO, found good and not entered yet, when `wish` is its second.
+            before: orders of the same command, found good and not entered yet.
         """
         reason = self.account_reject(name)
         if reason:
@@ -68,17 +80,20 @@ class Judging(Auction):
             return Reject.UNKNOWN_INSTRUMENT
         return (
             self.phase_reject(wish.symbol)
-            or self.duplicate_reject(name, wish, first_leg)
+            or self.duplicate_reject(name, wish, before)
             or self.kind_reject(wish)
             or self.quantity_reject(wish)
             or self.new_price_reject(wish)
             or self.notional_reject(self.accounts[name], wish.symbol, wish.qty, wish.price)
-            or self.room_reject(name, wish, first_leg)
-            or self.token_reject(name, 1 if first_leg is None else 2)
+            or self.room_reject(name, wish, before)
+            or self.token_reject(name, 1 + len(before))
             or self.expire_reject(wish.tif, wish.expire_time_ns)
-            or self.funds_reject(name, wish, first_leg)
-            or self.post_only_reject(wish)
+            or (Reject.NONE if wish.pending else self.later_reject(name, wish, before))
         )
+
+    def later_reject(self, name: str, wish: Wish, before: tuple[Wish, ...]) -> int:
+        """What a pending order is asked when it is released."""
+        return self.funds_reject(name, wish, before) or self.post_only_reject(wish)
 
     def account_reject(self, name: str) -> int:
         account = self.accounts[name]
@@ -88,10 +103,9 @@ class Judging(Auction):
             return Reject.KILL_SWITCH
         return Reject.NONE
 
-    def duplicate_reject(self, name: str, wish: Wish, first_leg: Wish | None) -> int:
+    def duplicate_reject(self, name: str, wish: Wish, before: tuple[Wish, ...]) -> int:
         taken = [o.client_order_id for o in self.orders if o.account == name]
-        if first_leg is not None:
-            taken.append(first_leg.client_order_id)
+        taken += [each.client_order_id for each in before]
         if wish.client_order_id and wish.client_order_id in taken:
             return Reject.DUPLICATE_CLIENT_ORDER_ID
         return Reject.NONE
@@ -105,6 +119,8 @@ class Judging(Auction):
         if wish.peg is not None and wish.side == Side.BUY and wish.price is None:
             if self.settles(wish.symbol):
                 return Reject.UNSUPPORTED_COMBINATION
+        if wish.pending:
+            return Reject.NONE
         if instrument.in_call() and wish.tif in (Tif.IOC, Tif.FOK):
             return Reject.IOC_IN_AUCTION
         if not instrument.in_call() and wish.tif == Tif.AT_AUCTION:
@@ -131,7 +147,7 @@ class Judging(Auction):
         if wish.ord_type in (Type.MARKET, Type.MARKET_TO_LIMIT):
             in_call = self.instruments[wish.symbol].in_call()
             if not in_call and terms.collar is not None and reference is None:
-                return Reject.NO_REFERENCE_PRICE
+                return Reject.NONE if wish.pending else Reject.NO_REFERENCE_PRICE
         elif wish.price is not None:
             if reason := price_reject(terms, wish.price):
                 return reason
@@ -141,7 +157,7 @@ class Judging(Auction):
         elif wish.ord_type in STOPPED:
             if not trail_fits(wish.trail_unit, wish.trail_offset):
                 return Reject.BAD_STOP_PRICE
-            if reference is None:
+            if reference is None and not wish.pending:
                 return Reject.NO_REFERENCE_PRICE
         return Reject.NONE
 
@@ -162,9 +178,9 @@ class Judging(Auction):
                 return Reject.NOTIONAL_LIMIT
         return Reject.NONE
 
-    def room_reject(self, name: str, wish: Wish, first_leg: Wish | None) -> int:
+    def room_reject(self, name: str, wish: Wish, before: tuple[Wish, ...]) -> int:
         mine = sum(order.account == name for order in self.open_orders())
-        mine += first_leg is not None
+        mine += len(before)
         own_limit = self.accounts[name].open_orders_max
         if mine >= self.limits.open_orders_max or (own_limit and mine >= own_limit):
             return Reject.OPEN_ORDER_LIMIT
@@ -173,8 +189,11 @@ class Judging(Auction):
             resting = self.queue(wish.symbol, Side.BUY) + self.queue(wish.symbol, Side.SELL)
             if len(resting) >= self.limits.book_orders_max:
                 return Reject.BOOK_FULL
-        if wish.ord_type in STOPPED:
-            if len(self.stops_of(wish.symbol)) >= self.limits.stops_max:
+        if waits(wish):
+            ahead = sum(waits(each) for each in before)
+            pending = [o for o in self.orders if o.where == PENDING and o.symbol == wish.symbol]
+            waiting = len(self.stops_of(wish.symbol)) + len(pending)
+            if waiting + ahead >= self.limits.stops_max:
                 return Reject.TOO_MANY
         if wish.peg is not None:
             pegged = [o for o in self.open_orders() if o.is_pegged and o.symbol == wish.symbol]
@@ -204,17 +223,16 @@ class Judging(Auction):
             return Reject.BAD_EXPIRE_TIME
         return Reject.NONE
 
-    def funds_reject(self, name: str, wish: Wish, first_leg: Wish | None) -> int:
+    def funds_reject(self, name: str, wish: Wish, before: tuple[Wish, ...]) -> int:
         if not self.is_funded(wish.symbol):
             return Reject.NONE
         need = 0
-        for each in (wish, first_leg):
-            if each is not None:
-                qty = self.lots_of_amount(name, each) if each.quote_qty else each.qty
-                currency, amount = self.amount_to_hold(
-                    each.symbol, each.side, qty, *self.hold_terms(name, each)
-                )
-                need += amount
+        for each in (wish, *before):
+            qty = self.lots_of_amount(name, each) if each.quote_qty else each.qty
+            currency, amount = self.amount_to_hold(
+                each.symbol, each.side, qty, *self.hold_terms(name, each)
+            )
+            need += amount
         return self.cannot_cover(self.accounts[name], wish.side, currency, need)
 
     def post_only_reject(self, wish: Wish) -> int:
@@ -233,6 +251,11 @@ class Judging(Auction):
         """One tick behind the best price of the other side."""
         best = self.crossing(symbol, side, None)[0].price
         return best - 1 if side == Side.BUY else best + 1
+
+
+def waits(wish: Wish) -> bool:
+    """Whether it counts among the stops of its instrument."""
+    return wish.pending or wish.ord_type in STOPPED
 
 
 def trail_fits(unit: int, offset: int) -> bool:

@@ -7,7 +7,7 @@ from raftbook.core import events as e
 from raftbook.core.types import Phase, Reject, Settlement
 from raftbook.core.types import SelfTradePrevention as Stp
 from tests.core.twin.money import Money
-from tests.core.twin.state import SECOND, TwinOrder, TwinTrade, Wish
+from tests.core.twin.state import SECOND, STOPS, TwinOrder, TwinTrade, Wish
 
 
 class Matching(Money):
@@ -105,7 +105,26 @@ class Matching(Money):
             if order.leaves == 0 and not order.sweeps:
                 self.close(order)
         for order in (maker, taker):
-            self.end_other_leg(order)
+            if order.conditions.updates_other:
+                self.update_other_leg(order, qty)
+            else:
+                self.end_other_leg(order)
+            if order.leaves == 0 and order.cum == order.order_qty:
+                for each in self.pending_of(order):
+                    each.due = self.tick()
+            elif order.leaves == 0:
+                self.end_pending(order)
+
+    def update_other_leg(self, order: TwinOrder, qty: int) -> None:
+        """The stop of a pair shrinks by what the limit order traded."""
+        leg = self.order_of(order.conditions.oco_order_id)
+        if leg is None or leg.closed:
+            return
+        if leg.leaves <= qty:
+            return self.end(leg, e.CANCELED, Reject.OCO_DONE)
+        if leg.where == STOPS and leg.price is None:
+            leg.hold_price = leg.stop
+        return self.shrink(leg, qty)
 
     # ------------------------------------------------------------------------------- what is left
 

@@ -8,7 +8,16 @@ from raftbook.core.types import Reject, Settlement, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import Base
-from tests.core.twin.state import BIG, CALL, FEE_UNIT, TwinAccount, TwinOrder, Wish, ceiling
+from tests.core.twin.state import (
+    BIG,
+    CALL,
+    FEE_UNIT,
+    PENDING,
+    TwinAccount,
+    TwinOrder,
+    Wish,
+    ceiling,
+)
 
 
 class Money(Base):
@@ -79,7 +88,7 @@ class Money(Base):
             self.add(account.held, currency, -held)
             self.add(account.available, currency, held)
         order.held = ("", 0)
-        if order.leaves:
+        if order.leaves and order.where != PENDING:
             currency, held = order.held = self.amount_to_hold(
                 order.symbol,
                 order.side,

@@ -16,8 +16,10 @@ SECOND = 1_000_000_000
 FEE_UNIT = 100_000
 
 NOWHERE, BOOK, STOPS, CALL, PEGS = "nowhere", "book", "stops", "call", "pegs"
+PENDING = "pending"
 """Where an order is: not (yet, or any more) anywhere, resting in the book, waiting for its stop
-price, without limit price in a call, beside the book, or pegged and waiting for a price."""
+price, without limit price in a call, beside the book, pegged and waiting for a price, or pending
+until another order is filled."""
 
 RESTING = (Tif.DAY, Tif.GTC, Tif.GTD)
 STOPPED = (Type.STOP, Type.STOP_LIMIT, Type.IF_TOUCHED, Type.LIMIT_IF_TOUCHED)
@@ -46,6 +48,8 @@ class Wish:
     quote_qty: int = 0
     plain: bool = False  # said by NEW_ORDER, which only knows the kinds of engine version 1
     of_oco: bool = False  # the second leg of an OCO, which must be a stop
+    of_oto: bool = False
+    pending: bool = False  # of an OTO, and not the first
     peg: tuple[int, int] | None = None  # reference and offset; the price is its limit then
 
     def kind(self) -> tuple[int, ...]:
@@ -73,6 +77,8 @@ class TwinOrder:
     fee_sum: int = 0  # hundred-thousandths of minor units of quote, over all its fills
     fees: int = 0  # what was charged of it, minor units
     wanted: int | None = None  # pegged: the price it last moved for
+    wish: Wish | None = None  # of one that was pending: what it was entered as
+    due: int = 0  # pending: when the order it waits for was filled
 
     order_id = property(lambda self: self.terms[0])
     account = property(lambda self: self.terms[1])
@@ -220,6 +226,12 @@ class MassCancelJob:
     reason: int
     fits: Callable[[TwinOrder], bool]
     order_ids: list[int]  # in the order in which they are to go
+
+
+def written(conditions: OrderConditions) -> tuple[Any, ...]:
+    """Conditions as they stand in terms: the last two only where they say something."""
+    last = 10 if conditions.updates_other else 9 if conditions.oto_order_id else 8
+    return tuple(conditions)[:last]
 
 
 def other(side: int) -> int:

@@ -4,7 +4,7 @@ from raftbook.core import events as e
 from raftbook.core.types import OrderType as Type
 from raftbook.core.types import Phase, Reject, Side
 from tests.core.twin.matching import Matching
-from tests.core.twin.state import NOWHERE, STOPS, WITHOUT_LIMIT, TwinOrder, Wish
+from tests.core.twin.state import NOWHERE, PENDING, STOPS, WITHOUT_LIMIT, TwinOrder, Wish
 
 
 class Stops(Matching):
@@ -52,6 +52,16 @@ class Stops(Matching):
         instrument = self.instruments[symbol]
         fired = 0
         while instrument.trades_now():
+            while waiting := self.due_in(symbol):
+                if instrument.phase != Phase.CONTINUOUS:
+                    return
+                if fired == self.limits.triggers_max:
+                    instrument.stops_left = True
+                    return
+                fired += 1
+                self.release(waiting[0])
+            if instrument.phase != Phase.CONTINUOUS:
+                return
             self.trail(symbol)
             due = self.reached(symbol)
             if not due:
@@ -66,6 +76,11 @@ class Stops(Matching):
                     return
                 fired += 1
                 self.fire(order)
+
+    def due_in(self, symbol: str) -> list[TwinOrder]:
+        """Pending orders that wait for nothing any more, in the order of their release."""
+        due = [o for o in self.orders if o.where == PENDING and o.due and o.symbol == symbol]
+        return sorted(due, key=lambda o: o.due)
 
     def look_at_all_stops(self) -> None:
         for symbol in self.symbols_by_creation():
