@@ -12,7 +12,7 @@ from raftbook.client.rejects import explain_reject, reject_name
 from raftbook.client.values import InstrumentSpec
 from raftbook.core import events as e
 from raftbook.core.book import Book
-from raftbook.core.conditions import NO_CONDITIONS, OrderConditions, PegTerms
+from raftbook.core.conditions import NO_CONDITIONS, TRIGGERED_TYPES, OrderConditions, PegTerms
 from raftbook.core.events import Event
 from raftbook.core.types import (
     OrderType,
@@ -186,6 +186,8 @@ class Words:
             reasons = [self._stands(), self._facing(), self._passed()]
         elif book.stops is not None and terms[0] in book.stops.by_id:
             reasons = [self._waits()]
+        elif book.stops is not None and terms[0] in book.stops.pending:
+            reasons = [self._pends(terms[0] in book.stops.due)]
         elif len(terms) > 8:
             reasons = ["there is no price at which it may stand, so it waits"]
         else:
@@ -204,6 +206,9 @@ class Words:
         time = _TIMES[TimeInForce(terms[4][2])]
         text = f"A {kind} to {side} {self._qty(terms[5])}{price}, {time}, was entered."
         text += f" The market then: {market}."
+        working_id = conditions.oto_order_id
+        if 0 < working_id < terms[0]:
+            text += f" It is pending until order {working_id} is filled."
         if conditions.stop_price is not None:
             text += f" It waits until the last price reaches {self._price(conditions.stop_price)}."
         elif conditions.trail_unit:
@@ -295,18 +300,34 @@ class Words:
         return f"Amended, {what}: {place}."
 
     def _restated(self, event: Event, before: str) -> str:
+        if self._told.conditions().updates_other and self._waits_still(event):
+            what = f"{self._qty(event[5])} of it was taken off"
+            return f"{what}, as much as its pair traded; {self._qty(event[4])} left."
         return (
             f"{self._qty(event[5])} of it was taken off instead of trading with an order of its "
             f"own account or group; {self._qty(event[4])} left."
         )
 
     def _triggered(self, event: Event, before: str) -> str:
+        if event[3] is None:
+            working_id = self._told.conditions().oto_order_id
+            return f"Order {working_id}, on which it was pending, was filled: it is released."
         self._was_triggered = True
         self._low = self._high = None
         last = self._queue.last_price
         became = "market" if event[2][6] is None else "limit"
         reached = "" if last is None else f" with the last price at {self._price(last)}"
         return f"Its stop price {self._price(event[3])} was reached{reached}: a {became} order now."
+
+    def _waits_still(self, event: Event) -> bool:
+        """Whether it is a stop that has not fired when an event tells of it."""
+        return event[2][4][1] in TRIGGERED_TYPES and not event[6] and not self._was_triggered
+
+    def _pends(self, is_due: bool) -> str:
+        working_id = self._told.conditions().oto_order_id
+        if is_due:
+            return f"order {working_id} is filled, and it is released once the instrument trades"
+        return f"it is pending until order {working_id} is filled"
 
     def _refilled(self, event: Event, before: str) -> str:
         what = f"its next {self._qty(event[3])} of {self._qty(event[4])} joined the back"

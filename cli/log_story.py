@@ -103,7 +103,7 @@ class _Search:
             if event[0] == e.ACCEPTED and self._is_wanted(event[2]):
                 self.entered = (applied.index, event)
             elif event[0] == e.REJECTED and self._order_id is None:
-                if _client_id_of(event[3]) == self._client_id:
+                if self._client_id in _client_ids_of(event[3]):
                     self.refused = (applied, event)
 
     def _is_wanted(self, terms: tuple[Any, ...]) -> bool:
@@ -112,21 +112,23 @@ class _Search:
         return terms[2] == self._client_id and self._account in (None, terms[1])
 
 
-_CLIENT_ID_AT = {
-    c.NEW_ORDER: 7,
-    c.PLACE_ORDER: 7,
-    c.PLACE_OCO: 8,
-    c.PLACE_PEG: 6,
-    c.CANCEL_REPLACE: 10,
+_CLIENT_IDS_AT = {
+    c.NEW_ORDER: (7,),
+    c.PLACE_ORDER: (7,),
+    c.PLACE_OCO: (8, 16),
+    c.PLACE_OUO: (8, 16),
+    c.PLACE_OTO: (7, 22),
+    c.PLACE_OTOCO: (7, 23, 31),
+    c.PLACE_PEG: (6,),
+    c.CANCEL_REPLACE: (10,),
 }
 
 
-def _client_id_of(command: Any) -> Any:
-    """What a command that enters an order calls it."""
+def _client_ids_of(command: Any) -> list[Any]:
+    """What a command that enters orders calls them."""
     if type(command) is not tuple or not command:
-        return None
-    at = _CLIENT_ID_AT.get(command[0], len(command))
-    return command[at] if at < len(command) else None
+        return []
+    return [command[at] for at in _CLIENT_IDS_AT.get(command[0], ()) if at < len(command)]
 
 
 def _refusal(applied: Applied, event: Event) -> dict[str, Any]:

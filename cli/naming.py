@@ -41,6 +41,9 @@ _COMMAND_NAMES: Final = {
     c.CANCEL_REPLACE: "cancel_replace",
     c.PLACE_OCO: "place_oco",
     c.PLACE_PEG: "place_peg",
+    c.PLACE_OTO: "place_oto",
+    c.PLACE_OTOCO: "place_otoco",
+    c.PLACE_OUO: "place_ouo",
     c.OPEN_SESSION: "open_session",
     c.CLOSE_SESSION: "close_session",
     c.ATTACH_SESSION: "attach_session",
@@ -75,7 +78,17 @@ _AFTER_TERMS: Final[dict[int, tuple[str, ...]]] = {
     e.REPRICED: ("asked_price", "leaves_qty"),
 }
 """What stands behind the terms; shown_qty only where an iceberg has one."""
-_ORDER_COMMANDS: Final = frozenset((c.NEW_ORDER, c.PLACE_ORDER, c.PLACE_OCO, c.PLACE_PEG))
+_ORDER_COMMANDS: Final = frozenset(
+    (
+        c.NEW_ORDER,
+        c.PLACE_ORDER,
+        c.PLACE_OCO,
+        c.PLACE_OUO,
+        c.PLACE_OTO,
+        c.PLACE_OTOCO,
+        c.PLACE_PEG,
+    )
+)
 _TOLD_FIRST: Final = (
     "symbol",
     "side",
@@ -90,12 +103,8 @@ _TOLD_FIRST: Final = (
 """Fields of an order in the order in which its events tell them."""
 _TERMS_COMMANDS: Final = frozenset((c.CREATE_INSTRUMENT, c.LIST_INSTRUMENT, c.AMEND_INSTRUMENT))
 _CHANGES: Final = frozenset((c.AMEND_ORDER, c.REPLACE_ORDER))
-_ABOUT_ONE_INSTRUMENT: Final = frozenset(
+_ABOUT_ONE_INSTRUMENT: Final = _ORDER_COMMANDS | frozenset(
     (
-        c.NEW_ORDER,
-        c.PLACE_ORDER,
-        c.PLACE_OCO,
-        c.PLACE_PEG,
         c.SET_PHASE,
         c.CREATE_INSTRUMENT,
         c.LIST_INSTRUMENT,

@@ -42,7 +42,18 @@ _LOTS: Final = frozenset(("order_qty", "display_qty", "min_qty"))
 _TICKS: Final = frozenset(
     ("price", "stop_price", "stop_limit_price", "price_low", "price_high", "limit_price")
 )
-_YES_OR_NO: Final = frozenset(("or_place", "cancel_on_disconnect", "is_operator", "on", "enabled"))
+_PENDING: Final = "pending_"
+_YES_OR_NO: Final = frozenset(
+    (
+        "or_place",
+        "cancel_on_disconnect",
+        "is_operator",
+        "on",
+        "enabled",
+        "updates",
+        "updates_other",
+    )
+)
 
 
 def name_of(kind: type[IntEnum], number: Any) -> Any:
@@ -133,6 +144,8 @@ def _conditions(conditions: OrderConditions, spec: InstrumentSpec | None) -> Nam
 
 def said_as(name: str, value: Any, spec: InstrumentSpec | None, said: Named) -> Named:
     """One field of a command, in words and decimals."""
+    if name.startswith(_PENDING):
+        return _said_as_pending(name.removeprefix(_PENDING), value, spec, said)
     if name == "post_only":
         return _post_only(value)
     if name in _ENUMERATIONS:
@@ -152,6 +165,12 @@ def said_as(name: str, value: Any, spec: InstrumentSpec | None, said: Named) -> 
     if name in _LOTS or name in _TICKS:
         return amounts(spec, **{name: value})
     return {name: value}
+
+
+def _said_as_pending(name: str, value: Any, spec: InstrumentSpec | None, said: Named) -> Named:
+    """The same of an order that is pending on the one that the command names first."""
+    own = {each.removeprefix(_PENDING): said[each] for each in said if each.startswith(_PENDING)}
+    return {_PENDING + each: told for each, told in said_as(name, value, spec, own).items()}
 
 
 def _trail(unit: int | None, offset: int | None, spec: InstrumentSpec | None) -> Named:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from raftbook.client import Client
-from raftbook.client.values import InstrumentSpec, OrderRequest
+from raftbook.client.values import InstrumentSpec, OrderPair, OrderRequest
 from raftbook.client.views import OrderView
 from raftbook.core.commands import Command
 from raftbook.core.types import ID_CHARS_MAX, Side
@@ -23,7 +23,7 @@ from .groups import VerbGroup
 from .invocation import Invocation, network_options, pass_invocation
 from .lookup import known_spec
 from .order_change import amend, cancel, existing_order_options, replace_order, target_of, view_of
-from .order_lines import checked, new_order_command, pair_order_command
+from .order_lines import checked, new_order_command, oto_order_command, pair_order_command
 from .order_once import Build, submit_once
 from .order_options import (
     NewOrderCommand,
@@ -39,6 +39,7 @@ from .output.printer import say
 
 LIST_DEFAULT: Final = 1000
 _STOP_SUFFIX: Final = "-stop"
+_THEN_SUFFIX: Final = "-then"
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
 
 
@@ -92,6 +93,7 @@ def _submit(
 @click.argument("symbol")
 @click.argument("amount", metavar="QTY@PRICE")
 @click.option("--stop-limit", type=DECIMAL, help="Limit of the stop once it fires.")
+@click.option("--updates", is_flag=True, help="Trades of the first shrink the stop.")
 @click.option("--tif", type=click.Choice(("gtc", "day", "gtd")), help="Of both. [default: gtc]")
 @trigger_options
 @rest_options
@@ -104,6 +106,7 @@ def oco(
     symbol: str,
     amount: str,
     stop_limit: Decimal | None,
+    updates: bool,
     **options: Any,
 ) -> None:
     """A limit order and a stop: one cancels the other.
@@ -118,11 +121,86 @@ def oco(
         raise click.UsageError("a pair needs --stop or --trail, one of them")
 
     def build(name: str, instruments: dict[str, InstrumentSpec]) -> Command:
-        stop_name = name[: ID_CHARS_MAX - len(_STOP_SUFFIX)] + _STOP_SUFFIX
-        named = replace(wanted, client_order_id=name)
-        return checked(pair_order_command(named, stop_limit, stop_name, instruments))
+        stop_name = _suffixed(name, _STOP_SUFFIX)
+        pair = OrderPair(replace(wanted, client_order_id=name), stop_limit, stop_name, updates)
+        return checked(pair_order_command(pair, instruments))
 
     _send(invocation, wanted, options["client_id"], build)
+
+
+@order.command("oto", cls=NewOrderCommand)
+@click.argument("side", type=click.Choice(tuple(_SIDES)))
+@click.argument("symbol")
+@click.argument("amount", metavar="QTY[@PRICE]")
+@click.option("--then-buy", metavar="QTY[@PRICE]", help="Buy that once the first is filled.")
+@click.option("--then-sell", metavar="QTY[@PRICE]", help="Sell that once the first is filled.")
+@click.option("--stop-limit", type=DECIMAL, help="Limit of the stop once it fires.")
+@click.option(
+    "--updates", is_flag=True, help="Of a pair: a trade of its limit order shrinks the stop."
+)
+@click.option("--tif", type=click.Choice(("gtc", "day", "gtd")), help="Of all. [default: gtc]")
+@trigger_options
+@rest_options
+@network_options
+@pass_invocation
+def oto(invocation: Invocation, /, side: str, symbol: str, amount: str, **options: Any) -> None:
+    """An order that triggers another one, or a pair, once it is filled.
+
+    \b
+    raftbook order oto buy BTC-USD 1@100 --then-sell 1@110
+    raftbook order oto buy BTC-USD 1@100 --then-sell 1@110 --stop 90
+    """
+    first = {**options, "stop": None, "trail": None}
+    wanted = order_of_options(symbol, _SIDES[side], amount, **_of_orders(first))
+    pending = _pending_of(symbol, options)
+
+    def build(name: str, instruments: dict[str, InstrumentSpec]) -> Command:
+        then_name, stop_name = _suffixed(name, _THEN_SUFFIX), _suffixed(name, _STOP_SUFFIX)
+        if isinstance(pending, OrderPair):
+            limit = replace(pending.order, client_order_id=then_name)
+            then: OrderRequest | OrderPair = replace(
+                pending, order=limit, stop_client_order_id=stop_name
+            )
+        else:
+            then = replace(pending, client_order_id=then_name)
+        named = replace(wanted, client_order_id=name)
+        return checked(oto_order_command(named, then, instruments))
+
+    _send(invocation, wanted, options["client_id"], build)
+
+
+def _of_orders(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are about an order by itself."""
+    others = ("then_buy", "then_sell", "stop_limit", "updates")
+    return {name: value for name, value in options.items() if name not in others}
+
+
+def _pending_of(symbol: str, options: dict[str, Any]) -> OrderRequest | OrderPair:
+    """What is entered once the first order is filled: a pair where it has a price and a stop."""
+    buys, sells = options["then_buy"], options["then_sell"]
+    if (buys is None) == (sells is None):
+        raise click.UsageError("give --then-buy or --then-sell, one of them")
+    # What the first order shows, and how it is posted, is not meant for the others.
+    given = {**_of_orders(options), "post_only": None, "reprice": False, "display": None}
+    side, amount = (Side.SELL, sells) if buys is None else (Side.BUY, buys)
+    waits = options["stop"] is not None or options["trail"] is not None
+    order = order_of_options(symbol, side, amount, checked=False, **given)
+    limit = options["stop_limit"]
+    if waits and order.price is not None:
+        return OrderPair(order, limit, updates=options["updates"])
+    if options["updates"]:
+        raise click.UsageError("--updates is for a pair: --then-sell QTY@PRICE with --stop")
+    if limit is not None and not waits:
+        raise click.UsageError("--stop-limit needs --stop or --trail")
+    if order.price is None and not waits:
+        given["tif"] = None  # a market order does not stay
+        order = order_of_options(symbol, side, amount, checked=False, **given)
+    return replace(order, price=limit) if waits else order
+
+
+def _suffixed(name: str, suffix: str) -> str:
+    """A name for another order of the same command."""
+    return name[: ID_CHARS_MAX - len(suffix)] + suffix
 
 
 def _send(

@@ -6,6 +6,7 @@ Owns the fields and what is wrong with a line. The same words build the command 
     {"side": "buy", "symbol": "BTC-USD", "qty": "7", "price": "101.50"}
     {"cancel": 12}   {"cancel": "my-id"}   {"amend": 12, "symbol": "BTC-USD", "qty": "3"}
     {"replace": 12, "side": "buy", ...}    {"oco": true, "side": "sell", "stop": "95", ...}
+    {"side": "buy", ..., "then": {"side": "sell", ...}}
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from raftbook.client.prepare import (
 )
 from raftbook.client.rejects import explain_reject
 from raftbook.client.units import decimal, side_name
-from raftbook.client.values import InstrumentSpec, OrderRequest, OrderResult
+from raftbook.client.values import InstrumentSpec, OrderPair, OrderRequest, OrderResult
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.form import form_error
@@ -69,7 +70,7 @@ _ORDER_FIELDS: Final = frozenset(
         "peg_offset",
     }
 )
-_PAIR_FIELDS: Final = _ORDER_FIELDS | {"oco", "stop_limit", "stop_client_order_id"}
+_PAIR_FIELDS: Final = _ORDER_FIELDS | {"oco", "stop_limit", "stop_client_order_id", "updates"}
 _REPLACE_FIELDS: Final = (_ORDER_FIELDS - {"quote"}) | {"replace", "or_place"}
 _CANCEL_FIELDS: Final = frozenset({"cancel", "symbol"})
 _AMEND_FIELDS: Final = frozenset(
@@ -133,21 +134,33 @@ def new_order_command(order: OrderRequest, instruments: Mapping[str, InstrumentS
     return command
 
 
-def pair_order_command(
+def oto_order_command(
     order: OrderRequest,
-    stop_limit: Decimal | None,
-    stop_client_order_id: str,
+    pending: OrderRequest | OrderPair,
     instruments: Mapping[str, InstrumentSpec],
 ) -> Command:
+    """The command for an order and what is entered once it is filled.
+
+    Raises:
+        EdgeReject, ValueError: see `new_order_command`.
+    """
+    working = new_order_command(order, instruments)
+    if isinstance(pending, OrderPair):
+        return c.place_oto(working, pair_order_command(pending, instruments))
+    return c.place_oto(working, new_order_command(pending, instruments))
+
+
+def pair_order_command(pair: OrderPair, instruments: Mapping[str, InstrumentSpec]) -> Command:
     """The command for a limit order and a stop of which one ends the other.
 
     Raises:
         EdgeReject, ValueError: see `new_order_command`.
     """
+    order = pair.order
     if (order.stop_price is None) == (order.trail is None and order.trail_bps is None):
         raise ValueError("a pair needs a stop price or a trail, one of them")
     try:
-        command = pair_command(order, stop_limit, stop_client_order_id, instruments)
+        command = pair_command(pair, instruments)
     except Unfit as error:
         raise EdgeReject(error.code, order) from None
     _check_sizes(order, command[3], command[7])
@@ -257,14 +270,37 @@ def command_of_line(
         target = _target(line["replace"], "replace")
         or_place = _flag(line, "or_place")
         return checked(replace_command(target, order, instruments, or_place=or_place))
-    if _flag(line, "oco"):
-        _refuse_unknown(line, _PAIR_FIELDS)
-        order = _order_of_line(line, default_symbol)
-        stop_name = _text(line, "stop_client_order_id", "")
-        stop_limit = _amount(line, "stop_limit")
-        return checked(pair_order_command(order, stop_limit, stop_name, instruments))
-    _refuse_unknown(line, _ORDER_FIELDS)
-    return checked(new_order_command(_order_of_line(line, default_symbol), instruments))
+    if "then" in line:
+        return checked(_oto_command_of(line, instruments, default_symbol))
+    wanted = _wanted_of_line(line, default_symbol)
+    if isinstance(wanted, OrderPair):
+        return checked(pair_order_command(wanted, instruments))
+    return checked(new_order_command(wanted, instruments))
+
+
+def _oto_command_of(
+    line: Mapping[str, Any], instruments: Mapping[str, InstrumentSpec], default_symbol: str
+) -> Command:
+    first, then = {name: line[name] for name in line if name != "then"}, line["then"]
+    _refuse_unknown(first, _ORDER_FIELDS)
+    if not isinstance(then, dict):
+        raise ValueError("then must be an object: the order that follows")
+    order = _order_of_line(first, default_symbol)
+    return oto_order_command(order, _wanted_of_line(then, order.symbol), instruments)
+
+
+def _wanted_of_line(line: Mapping[str, Any], default_symbol: str) -> OrderRequest | OrderPair:
+    """An order or a pair."""
+    if not _flag(line, "oco"):
+        _refuse_unknown(line, _ORDER_FIELDS)
+        return _order_of_line(line, default_symbol)
+    _refuse_unknown(line, _PAIR_FIELDS)
+    return OrderPair(
+        _order_of_line(line, default_symbol),
+        _amount(line, "stop_limit"),
+        _text(line, "stop_client_order_id", ""),
+        _flag(line, "updates"),
+    )
 
 
 def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:

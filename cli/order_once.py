@@ -22,7 +22,7 @@ from raftbook.client.values import (
 from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command
-from raftbook.core.conditions import NO_CONDITIONS
+from raftbook.core.conditions import NO_CONDITIONS, OrderConditions
 from raftbook.core.types import OrderType
 from raftbook.errors import NotAccepted, OutcomeUnknown, RaftbookError
 
@@ -158,9 +158,16 @@ def wishes(command: Command) -> list[tuple[Any, ...]]:
     kind, *fields = command
     if kind == c.CANCEL_REPLACE:
         fields = fields[3:]
-    if kind == c.PLACE_OCO:
-        limit, stop = pair_fields(command)
-        return [_wish(*limit), _wish(*stop)]
+    if kind in (c.PLACE_OCO, c.PLACE_OUO):
+        updates = int(kind == c.PLACE_OUO)
+        return [(*_wish(*each), updates) for each in pair_fields(command)]
+    if kind == c.PLACE_OTO:
+        symbol = command[1]
+        return [_wish(*command[1:17]), _wish(symbol, *command[17:])]
+    if kind == c.PLACE_OTOCO:
+        pair = (c.PLACE_OCO, command[1], *command[17:-1])
+        legs = [(*_wish(*each), command[-1]) for each in pair_fields(pair)]
+        return [_wish(*command[1:17]), *legs]
     if kind == c.PLACE_PEG:
         symbol, side, tif, qty, limit, name, *peg, _ = fields
         return [(name, symbol, (side, int(OrderType.PEGGED), tif, 0, 0), qty, limit, *peg)]
@@ -196,12 +203,12 @@ def _wish_of_terms(terms: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(rest) > 1:
         reference, offset, limit = rest[1]
         return (name, symbol, tuple(kind), qty, limit, reference, offset)
-    stop_price, unit, offset, display, min_qty, expire_ns, quote_qty, _ = (
-        rest[0] if rest else NO_CONDITIONS
-    )
+    conditions = OrderConditions(*(rest[0] if rest else NO_CONDITIONS))
+    stop_price, unit, offset, display, min_qty, expire_ns, quote_qty, *_ = conditions
     side, ord_type, tif, post_only, mode = kind
     plain = (symbol, side, ord_type, tif, qty, price, name, post_only, mode)
-    return _wish(*plain, stop_price, unit, offset, display, min_qty, expire_ns, quote_qty)
+    wish = _wish(*plain, stop_price, unit, offset, display, min_qty, expire_ns, quote_qty)
+    return (*wish, conditions.updates_other) if conditions.oco_order_id else wish
 
 
 def _close(client: Client, *, forget: bool) -> None:

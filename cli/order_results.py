@@ -66,6 +66,8 @@ def _only_some_have(result: OrderResult) -> dict[str, Any]:
         more["triggered"] = True
     if result.stop_leg is not None:
         more["stop_leg"] = result_document(result.stop_leg)
+    if result.pending:
+        more["pending"] = [result_document(each) for each in result.pending]
     if result.replaced is not None:
         more["replaced"] = result_document(result.replaced)
     return more
@@ -124,7 +126,8 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
         f"  {trade:<{widths[0]}}   {terms:<{widths[1]}}   maker order {maker}"
         for trade, terms, maker in rows
     ]
-    for name, other in (("stop", result.stop_leg), ("instead of", result.replaced)):
+    pending = [("then", each) for each in result.pending]
+    for name, other in (("stop", result.stop_leg), *pending, ("instead of", result.replaced)):
         if other is not None:
             lines.append(f"  {name} {result_text(_beside(other), price=None, tick_size=None)}")
     return "\n".join(lines)
@@ -164,11 +167,19 @@ def view_document(view: OrderView) -> dict[str, Any]:
         "quote_qty": decimal_or_none(view.quote_qty),
         "expire_time": _time(view.expire_time_ns),
         "oco_order_id": view.oco_order_id or None,
+        **_pending(view),
         **_peg(view),
         "entered": _time(view.entered_ns),
         "closed": _time(view.closed_ns),
         "session_id": view.session_id or None,
     }
+
+
+def _pending(view: OrderView) -> dict[str, Any]:
+    """What it triggers, or what triggers it; nothing of another order."""
+    if not view.oto_order_id:
+        return {}
+    return {"oto_order_id": view.oto_order_id, "pending": view.pending}
 
 
 def _trail(view: OrderView) -> str | None:
@@ -189,6 +200,8 @@ def _time(time_ns: int) -> str | None:
 
 def _price_text(view: OrderView) -> str:
     price = "market" if view.price is None else f"{view.price:f}"
+    if view.pending:
+        return f"{price} pending"
     if not view.waiting:
         return price
     return f"{price} at {'?' if view.stop_price is None else f'{view.stop_price:f}'}"

@@ -18,6 +18,7 @@ from raftbook.client.sync import Client
 from raftbook.client.sync_stream import DepthSubscription, Subscription
 from raftbook.client.values import (
     InstrumentSpec,
+    OrderPair,
     OrderRequest,
     OrderResult,
     RequestReply,
@@ -64,6 +65,7 @@ __all__ = [
     "FillsView",
     "InstrumentSpec",
     "MarketTrade",
+    "OrderPair",
     "OrderRequest",
     "OrderResult",
     "OrderView",

@@ -14,6 +14,7 @@ from raftbook.client.values import (
     Changes,
     Conditions,
     InstrumentSpec,
+    OrderPair,
     OrderRequest,
     OrderResult,
 )
@@ -89,6 +90,7 @@ class AsyncTrading(BaseClient):
         *,
         stop_limit_price: Amount | None = None,
         stop_client_order_id: str = "",
+        updates: bool = False,
         request_seq: int | None = None,
     ) -> OrderResult:
         """Send a limit order and a stop of which one ends the other.
@@ -97,18 +99,27 @@ class AsyncTrading(BaseClient):
             order: the limit order, and with its stop_price, trail or trail_bps the stop.
             stop_limit_price: the limit of the stop once it fires; None is the market.
             stop_client_order_id: your own name for the stop.
+            updates: what the limit order trades is taken off the stop, which else ends.
 
         Returns:
             The limit order's result, with the stop's as `stop_leg`.
         """
-        return await self._drive(
-            self._verbs.submit_oco(
-                order,
-                stop_limit_price=stop_limit_price,
-                stop_client_order_id=stop_client_order_id,
-                request_seq=request_seq,
-            )
-        )
+        pair = OrderPair(order, stop_limit_price, stop_client_order_id, updates)
+        return await self._drive(self._verbs.submit_pair(pair, request_seq))
+
+    async def submit_oto(
+        self,
+        order: OrderRequest,
+        pending: OrderRequest | OrderPair,
+        *,
+        request_seq: int | None = None,
+    ) -> OrderResult:
+        """Send an order, and another one or a pair that is entered once it is filled.
+
+        Returns:
+            The first order's result, with those of the others as `pending`.
+        """
+        return await self._drive(self._verbs.submit_oto(order, pending, request_seq))
 
     async def cancel(
         self, *, order_id: int = 0, client_order_id: str = "", request_seq: int | None = None

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from raftbook.client.units import Amount, InstrumentSpec, decimal, side_name
-from raftbook.client.values import OrderRequest
+from raftbook.client.values import OrderPair, OrderRequest
 from raftbook.core import commands as c
 from raftbook.core.commands import Command
 from raftbook.core.types import (
@@ -277,18 +277,29 @@ def change_command(target: Mapping[str, Any], fields: Mapping[str, Any]) -> Comm
     return c.replace_order(**target, **fields)
 
 
-def pair_command(
-    order: OrderRequest,
-    stop_limit_price: Amount | None,
-    stop_client_order_id: str,
-    specs: Mapping[str, InstrumentSpec],
+def oto_command(
+    order: OrderRequest, pending: OrderRequest | OrderPair, specs: Mapping[str, InstrumentSpec]
 ) -> Command:
+    """The command of an order and of what is pending on it.
+
+    Raises:
+        Unfit: no instrument, or amounts between its ticks or lots.
+        ValueError: they are of two instruments, or one of them is pegged, or what a pair cannot be.
+    """
+    working = order_command(order, specs)
+    if isinstance(pending, OrderPair):
+        return c.place_oto(working, pair_command(pending, specs))
+    return c.place_oto(working, order_command(pending, specs))
+
+
+def pair_command(pair: OrderPair, specs: Mapping[str, InstrumentSpec]) -> Command:
     """The command of a pair.
 
     Raises:
         Unfit: no instrument, or amounts between its ticks or lots.
         ValueError: it lacks a quantity or a price, or has what a pair cannot have.
     """
+    order, stop_limit_price = pair.order, pair.stop_limit_price
     spec = known_instrument(order.symbol, specs)
     if order.qty is None or order.price is None:
         raise ValueError("a pair needs a qty and a price")
@@ -297,7 +308,7 @@ def pair_command(
     if order.peg is not None or order.peg_offset is not None:
         raise ValueError("no order of a pair is pegged")
     unit, offset = trail_of(order.trail, order.trail_bps, spec)
-    return c.place_oco(
+    command = c.place_oco(
         order.symbol,
         Side[side_name(order.side)],
         lots_of(order.qty, spec),
@@ -308,9 +319,10 @@ def pair_command(
         expire_time_ns=order.expire_time_ns,
         self_trade_prevention=order.self_trade_prevention,
         client_order_id=order.client_order_id,
-        stop_client_order_id=stop_client_order_id,
+        stop_client_order_id=pair.stop_client_order_id,
         post_only=PostOnly(int(order.post_only)),
         display_qty=0 if order.display_qty is None else lots_of(order.display_qty, spec),
         trail_unit=unit,
         trail_offset=offset,
     )
+    return c.place_ouo(command) if pair.updates else command

@@ -71,6 +71,7 @@ _SENTENCES: Final[dict[Reject, str]] = {
     Reject.TOO_MANY: "There are as many of these as there may be.",
     Reject.BAD_AMOUNT: "The amount is not positive, or no whole number of the smallest unit.",
     Reject.OCO_DONE: "The other order of the pair traded, fired or was cancelled.",
+    Reject.OTO_FAILED: "The order that it was pending on ended before it was filled.",
     Reject.MASS_CANCEL: "It was cancelled together with others.",
     Reject.DISCONNECTED: "Its session was cut off, and had asked for its orders to end then.",
     Reject.TIME_IS_UP: "Its time was over.",

@@ -40,6 +40,8 @@ _NEVER_HEADS: Final = frozenset(
 )
 _AUCTION: Final = int(Phase.AUCTION)
 _MALFORMED: Final = int(Reject.MALFORMED)
+_TOGETHER: Final = {c.PLACE_OCO: 2, c.PLACE_OUO: 2, c.PLACE_OTO: 2, c.PLACE_OTOCO: 3}
+"""How many orders a command enters, of those that enter several."""
 
 
 # -- grouping ---------------------------------------------------------------------------------
@@ -50,11 +52,11 @@ def group_events(events: Sequence[Event], commands: Sequence[Command]) -> list[t
 
     Every command begins with a head: ACCEPTED or REJECTED of an order, CANCELED or CANCEL_REJECTED
     of a cancel, REPLACED, CANCELED or CANCEL_REJECTED of an amend, and the one event of everything
-    else. A pair (PLACE_OCO) begins with two ACCEPTED, a cancel-replace has the head of its cancel
-    and later that of its order. What trading does is never a head. Two kinds are both: CANCELED
-    without a reason is what a cancel or an amend asked for, with one it happened in the middle of
-    something; PHASE_CHANGED is the answer to its command, but also stands last where a volatility
-    call began, and after the creation of an instrument that does not trade at once.
+    else. Orders that are entered together begin with an ACCEPTED of each, a cancel-replace has the
+    head of its cancel and later that of its order. What trading does is never a head. Two kinds are
+    both: CANCELED without a reason is what a cancel or an amend asked for, with one it happened in
+    the middle of something; PHASE_CHANGED is the answer to its command, but also stands last where
+    a volatility call began, and after the creation of an instrument that does not trade at once.
 
     Raises:
         ValueError: they do not fit the commands.
@@ -67,7 +69,7 @@ def group_events(events: Sequence[Event], commands: Sequence[Command]) -> list[t
         if start >= len(events) or not _is_head(events[start]):
             raise ValueError(f"nothing answers command {number + 1} of {len(commands)}")
         at += _tail(events, at, commands[number + 1 :])
-        if _has_second_head(command, events[start]):
+        for _ in range(_further_heads(command, events[start])):
             if at >= len(events) or not _is_head(events[at]):
                 raise ValueError(f"half an answer to command {number + 1} of {len(commands)}")
             at += 1
@@ -84,15 +86,15 @@ def _is_head(event: Event) -> bool:
     return event[0] not in _NEVER_HEADS
 
 
-def _has_second_head(command: Command, head: Event) -> bool:
+def _further_heads(command: Command, head: Event) -> int:
     kind = _kind(command)
-    if kind == c.PLACE_OCO:
-        return bool(head[0] == e.ACCEPTED)
+    if kind in _TOGETHER:
+        return _TOGETHER[kind] - 1 if head[0] == e.ACCEPTED else 0
     if kind != c.CANCEL_REPLACE:
-        return False
+        return 0
     if head[0] == e.CANCEL_REJECTED:
-        return bool(head[2] != _MALFORMED)
-    return bool(head[0] == e.CANCELED)
+        return int(head[2] != _MALFORMED)
+    return int(head[0] == e.CANCELED)
 
 
 def _tail(events: Sequence[Event], at: int, following: Sequence[Command]) -> int:
@@ -191,10 +193,13 @@ def _result(
     if head[0] not in _ORDERS:
         return _with_reply(reply, ord_status=DONE, details=event_details(head))
     result = _order_result(reply, head, group[1:], instruments)
-    if kind != c.PLACE_OCO:
-        return result
-    leg = _order_result(reply, group[1], group[2:], instruments)
-    return replace(result, stop_leg=leg)
+    others = [
+        _order_result(reply, group[at], group[at + 1 :], instruments)
+        for at in range(1, _TOGETHER.get(kind, 1))
+    ]
+    if kind in (c.PLACE_OCO, c.PLACE_OUO):
+        return replace(result, stop_leg=others[0])
+    return replace(result, pending=tuple(others)) if others else result
 
 
 def _cancel_replace_result(
@@ -350,14 +355,14 @@ def _rejected(
 
 def new_order_fields(command: Command) -> tuple[str, int, int, str] | None:
     """(symbol, side, lots, client_order_id) of a well-formed command that brings an order; None for
-    any other. Of a pair it is the limit order's."""
-    if command[0] in (c.NEW_ORDER, c.PLACE_ORDER):
+    any other. Of several it is the first one's."""
+    if command[0] in (c.NEW_ORDER, c.PLACE_ORDER, c.PLACE_OTO, c.PLACE_OTOCO):
         return command[1], command[2], command[5], command[7]
     if command[0] == c.PLACE_PEG:
         return command[1], command[2], command[4], command[6]
     if command[0] == c.CANCEL_REPLACE:
         return command[4], command[5], command[8], command[10]
-    if command[0] == c.PLACE_OCO:
+    if command[0] in (c.PLACE_OCO, c.PLACE_OUO):
         return command[1], command[2], command[3], command[8]
     return None
 

@@ -114,6 +114,23 @@ class OrderRequest:
     peg_offset: Amount | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OrderPair:
+    """A limit order and a stop of the same side and quantity, of which one ends the other.
+
+    Attributes:
+        order: the limit order, and with its stop_price, trail or trail_bps the stop.
+        stop_limit_price: the limit of the stop once it fires; None is the market.
+        stop_client_order_id: your own name for the stop.
+        updates: what the limit order trades is taken off the stop, which else ends.
+    """
+
+    order: OrderRequest
+    stop_limit_price: Amount | None = None
+    stop_client_order_id: str = ""
+    updates: bool = False
+
+
 class Conditions(TypedDict, total=False):
     """What an order may have beside its price, as in `OrderRequest`."""
 
@@ -201,6 +218,7 @@ class OrderResult:
             market-to-limit order its price.
         triggered: it waited for a stop price, which was reached at once.
         stop_leg: of a pair of which one ends the other, the order that waits; this is the other.
+        pending: of an order that triggers others, what became of those.
         replaced: of a cancel-replace, what became of the order it replaces.
         details: what a command says that is about no order: named values of its event.
     """
@@ -229,6 +247,7 @@ class OrderResult:
     repriced: bool = False
     triggered: bool = False
     stop_leg: OrderResult | None = None
+    pending: tuple[OrderResult, ...] = ()
     replaced: OrderResult | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 

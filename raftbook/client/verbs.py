@@ -16,6 +16,7 @@ from raftbook.client.prepare import (
     change_command,
     change_fields,
     order_command,
+    oto_command,
     pair_command,
     ticks_of,
 )
@@ -23,7 +24,7 @@ from raftbook.client.rejects import Refused
 from raftbook.client.results import order_results
 from raftbook.client.steps import Request, rejected
 from raftbook.client.units import Amount, InstrumentSpec, decimal, side_name
-from raftbook.client.values import NOT_ACCEPTED, UNKNOWN, OrderRequest, OrderResult
+from raftbook.client.values import NOT_ACCEPTED, UNKNOWN, OrderPair, OrderRequest, OrderResult
 from raftbook.client.verbs_market import MarketVerbs
 from raftbook.client.verbs_venue import VenueVerbs
 from raftbook.core import commands as c
@@ -122,18 +123,24 @@ class OrderVerbs(MarketVerbs):
         target = {"order_id": order_id, "client_order_id": client_order_id}
         return (yield from self._command(change_command(target, fields), request_seq))
 
-    def submit_oco(
-        self,
-        order: OrderRequest,
-        *,
-        stop_limit_price: Amount | None,
-        stop_client_order_id: str,
-        request_seq: int | None,
+    def submit_pair(
+        self, pair: OrderPair, request_seq: int | None
     ) -> Generator[Any, Any, OrderResult]:
-        """A limit order and a stop of which one ends the other: `order` with a stop or a trail."""
+        """A limit order and a stop of which one ends the other."""
+        yield from self._know([pair.order.symbol])
+        try:
+            command = pair_command(pair, self.specs)
+        except Unfit as error:
+            return rejected(_draft(pair.order), error.code, error.text)
+        return (yield from self._command(command, request_seq))
+
+    def submit_oto(
+        self, order: OrderRequest, pending: OrderRequest | OrderPair, request_seq: int | None
+    ) -> Generator[Any, Any, OrderResult]:
+        """An order, and what is entered once it is filled."""
         yield from self._know([order.symbol])
         try:
-            command = pair_command(order, stop_limit_price, stop_client_order_id, self.specs)
+            command = oto_command(order, pending, self.specs)
         except Unfit as error:
             return rejected(_draft(order), error.code, error.text)
         return (yield from self._command(command, request_seq))

@@ -154,6 +154,7 @@ class OrderView:
         avg_price: None if nothing traded.
         post_only: whether it must not take; `reprice`: whether it would rather move.
         waiting: whether it waits for its stop price, or pegged for a price to stand at.
+        pending: whether it waits until another order is filled.
         stop_price: at which it fires: where it stands now, if it waits; else what was asked for,
             None for a trailing one that no longer waits and for all that never wait.
         trail: distance of a trailing stop in quote; trail_bps: the same in basis points.
@@ -161,6 +162,8 @@ class OrderView:
         display_qty, min_qty, quote_qty: as it was entered; None for what was not asked for.
         expire_time_ns: of a GTD order, else 0.
         oco_order_id: the order that ends with this one, 0 for none.
+        oto_order_id: the first order that is pending on this one and has a higher id, or the one
+            that this one is or was pending on; 0 for none.
         peg: name of the `PegReference` that it follows; peg_offset: what is added to that, in
             quote; limit_price: the limit of such an order.
         entered_ns, closed_ns: logical time; closed_ns is 0 while it is open, both are where they
@@ -196,6 +199,8 @@ class OrderView:
     quote_qty: Decimal | None = None
     expire_time_ns: int = 0
     oco_order_id: int = 0
+    oto_order_id: int = 0
+    pending: bool = False
     entered_ns: int = 0
     closed_ns: int = 0
     held: int = 0
@@ -242,6 +247,7 @@ class OrderView:
                 resting=resting,
                 reprice=kind.post_only == PostOnly.REPRICE,
                 waiting=bool(value.get("waiting", False)),
+                pending=bool(value.get("pending", False)),
                 **_conditions(terms.conditions, value.get("stop_price"), spec),
                 **_peg(terms.peg, spec),
                 shown_qty=spec.qty(value.get("shown_qty", leaves if resting else 0)),
@@ -276,6 +282,7 @@ def _conditions(
         "quote_qty": spec.notional(conditions.quote_qty) if conditions.quote_qty else None,
         "expire_time_ns": conditions.expire_time_ns,
         "oco_order_id": conditions.oco_order_id,
+        "oto_order_id": conditions.oto_order_id,
     }
 
 

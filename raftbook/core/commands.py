@@ -229,14 +229,14 @@ def cancel_replace(
     Raises:
         ValueError: the new order is of another kind.
     """
-    fields = _fields_of(order)
+    fields = _fields_of(order, "a pegged order cannot be entered instead of another one")
     return (CANCEL_REPLACE, order_id, client_order_id, int(or_place), *fields)
 
 
-def _fields_of(order: Command) -> Command:
+def _fields_of(order: Command, otherwise: str) -> Command:
     """What a NEW_ORDER or PLACE_ORDER says, as a PLACE_ORDER would."""
     if order[0] not in (NEW_ORDER, PLACE_ORDER):
-        raise ValueError(f"command kind {order[0]} is no order that stands for itself")
+        raise ValueError(otherwise)
     return order[1:] if order[0] == PLACE_ORDER else (*order[1:], None, 0, 0, 0, 0, 0, 0)
 
 
@@ -297,12 +297,13 @@ def place_oto(working: Command, pending: Command) -> Command:
     Raises:
         ValueError: they are of other kinds, or of two instruments.
     """
-    first = _fields_of(working)
+    otherwise = "a pegged order triggers no other, and none triggers it"
+    first = _fields_of(working, otherwise)
     if pending[1] != first[0]:
         raise ValueError(f"one order is of {first[0]}, the other one of {pending[1]}")
     if pending[0] in (PLACE_OCO, PLACE_OUO):
         return (PLACE_OTOCO, *first, *pending[2:], int(pending[0] == PLACE_OUO))
-    return (PLACE_OTO, *first, *_fields_of(pending)[1:])
+    return (PLACE_OTO, *first, *_fields_of(pending, otherwise)[1:])
 
 
 def place_peg(

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tests.core.ledger import Line
 
 _SIGNS = {int(Side.BUY): -1, int(Side.SELL): 1}
-_MISSED = (Reject.MIN_QTY_NOT_MET, Reject.FILL_LIMIT)
+_UNPAID = (Reject.INSUFFICIENT_FUNDS, Reject.INSUFFICIENT_POSITION)
+_MISSED = (Reject.MIN_QTY_NOT_MET, Reject.FILL_LIMIT, *_UNPAID)
 _PENDING_AT = 8
 """Where conditions name the other order of an OTO."""
 _BEGINS = (e.ACCEPTED, e.REJECTED, e.CANCEL_REJECTED)

@@ -79,8 +79,7 @@ def test_the_runs_of_a_whole_venue_reach_every_event_and_every_reason() -> None:
     due = ENDS_ONLY | {
         Reject.NONE,
         Reject.INSUFFICIENT_FUNDS,
-        Reject.INSUFFICIENT_POSITION,  # of a pending order that is released
-        Reject.POST_ONLY_WOULD_CROSS,
+        Reject.POST_ONLY_WOULD_CROSS,  # of a pending order that is released
     }
     assert due <= ended, f"never ended for: {due - ended}"
     changed = {reason for kind, reason in told if kind == e.CANCEL_REJECTED}

@@ -89,6 +89,7 @@ def test_own_orders_are_told_and_nobody_elses(tmp_path: Path) -> None:
             "resting": True,
             "shown_qty": 2,
             "waiting": False,
+            "pending": False,
             "stop_price": None,
             "entered_ns": listed[0]["entered_ns"],
             "closed_ns": 0,

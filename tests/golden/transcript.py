@@ -24,7 +24,8 @@ currencies: eur in cents, xyz in pieces, a tick is 1 eur and a lot 1 xyz. There,
     buy|sell ID QTY peg primary|market|midpoint OFFSET [limit PRICE]
     ... [day|at-auction|until TIME] [stop PRICE|touch PRICE|trail N|trail Nbps]
         [show QTY] [min QTY] [reprice]   conditions; TIME is since the market began: 10s, 200ms, 5m
-    pair buy|sell ID/ID QTY @ PRICE stop PRICE [limit PRICE] ...   one cancels the other
+    pair buy|sell ID/ID QTY @ PRICE stop PRICE [limit PRICE] ... [updates]   one cancels the other
+    oto buy|sell ... then buy|sell|pair ...                        one triggers other
     swap ID for buy|sell ... [or-place]  cancel-replace
     amend ... [stop PRICE] [trail N] [show QTY] [until TIME]
     cancel-all [of ACCOUNT|*] [in SYMBOL] [buys|sells] [from PRICE] [to PRICE] [session N]
@@ -188,7 +189,10 @@ class _Market:
         """What waits, in order of arrival."""
         waiting = self.pair.engine.books[SYMBOL].stops
         orders = sorted(waiting or (), key=lambda order: order.special.arrival)
-        return [f"{order.terms[2]} at {order.special.stop_price}" for order in orders] or ["none"]
+        told = [f"{order.terms[2]} at {order.special.stop_price}" for order in orders]
+        for order_id, order in () if waiting is None else waiting.pending.items():
+            told.append(f"{order.terms[2]} is {'due' if order_id in waiting.due else 'pending'}")
+        return told or ["none"]
 
     def _balance(self, account: str) -> list[str]:
         balances = self.pair.engine.accounts[account].balances

@@ -62,7 +62,12 @@ def _of_order(event: Any) -> str:
     if kind == e.REPLACED:
         return _replaced(event)
     if kind == e.RESTATED:
-        return f"{name} restated: {event[5]} prevented, open {event[4]}{_shows(event[7:])}"
+        is_update = _is_stop(terms) and len(terms[7]) > 9 and not event[6]
+        what = "less" if is_update else "prevented"
+        return f"{name} restated: {event[5]} {what}, open {event[4]}{_shows(event[7:])}"
+    if kind == e.TRIGGERED and event[3] is None:
+        waits = f", waits{_for(OrderConditions(*terms[7]))}" if _is_stop(terms) else ""
+        return f"{name} is released{waits}"
     if kind == e.TRIGGERED:
         return f"{name} fires at {event[3]}"
     if kind == e.REFILLED:
@@ -86,6 +91,8 @@ def _accepted(event: Any) -> str:
     _, feed_seq, terms = event
     name, kind = terms[2], terms[4]
     conditions = OrderConditions(*terms[7]) if len(terms) > 7 else OrderConditions()
+    if 0 < conditions.oto_order_id < terms[0]:
+        return f"{name} is pending"
     if kind[1] in TRIGGERED_TYPES:
         return f"{name} waits{_for(conditions)}"
     if (kind[1], kind[2]) == (OrderType.MARKET, TimeInForce.AT_AUCTION):
@@ -94,6 +101,10 @@ def _accepted(event: Any) -> str:
         return ""
     shown = (conditions.display_qty,) if conditions.display_qty else ()
     return f"{name} rests {terms[5]} @ {terms[6]}{_shows(shown)}"
+
+
+def _is_stop(terms: Any) -> bool:
+    return terms[4][1] in TRIGGERED_TYPES
 
 
 def _for(conditions: OrderConditions) -> str:

@@ -125,6 +125,8 @@ def command_of(words: list[str], terms: InstrumentTerms | None, now_ns: int) -> 
         command = _order(verb, rest)
     elif verb == "pair":
         command = _pair(rest)
+    elif verb == "oto":
+        command = _oto(rest)
     elif verb == "swap":
         command = _swap(rest)
     elif verb == "amend":
@@ -280,7 +282,8 @@ def _pair(rest: Words) -> Command:
     limit = rest.number("limit")
     options = _conditions(rest, has_limit=True)
     del options["ord_type"], options["min_qty"]
-    return c.place_oco(
+    updates = rest.flag("updates")
+    pair = c.place_oco(
         SYMBOL,
         side,
         qty,
@@ -291,6 +294,20 @@ def _pair(rest: Words) -> Command:
         stop_client_order_id=names[2],
         **options,
     )
+    return c.place_ouo(pair) if updates else pair
+
+
+def _oto(rest: Words) -> Command:
+    """buy|sell ..., then `then` and what is pending on it: buy|sell ... or pair ..."""
+    at = rest.left.index("then")
+    first, second = Words(rest.left[:at]), Words(rest.left[at + 1 :])
+    rest.left.clear()
+    working = _order(first.next(), first)
+    verb = second.next()
+    pending = _pair(second) if verb == "pair" else _order(verb, second)
+    first.end()
+    second.end()
+    return c.place_oto(working, pending)
 
 
 def _swap(rest: Words) -> Command:

@@ -4,7 +4,7 @@ from typing import Any
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import NO_CONDITIONS, OrderConditions, written
 from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import (
     OrderType,
@@ -101,6 +101,17 @@ NEW_COMMANDS = {
         trail_offset=150,
         stop_client_order_id="s1",
     ),
+    "PLACE_OUO": c.place_ouo(
+        c.place_oco("BTC-USD", Side.SELL, 5, price=10_500, stop_price=9_000, stop_limit_price=8_900)
+    ),
+    "PLACE_OTO": c.place_oto(
+        c.new_order("BTC-USD", Side.BUY, 5, 10_000, client_order_id="w1"),
+        c.new_order("BTC-USD", Side.SELL, 5, 10_500, client_order_id="p1"),
+    ),
+    "PLACE_OTOCO": c.place_oto(
+        c.new_order("BTC-USD", Side.BUY, 5, 10_000, client_order_id="w1"),
+        c.place_ouo(c.place_oco("BTC-USD", Side.SELL, 5, price=10_500, stop_price=9_000)),
+    ),
     "PLACE_PEG": c.place_peg(
         "BTC-USD", Side.SELL, 5, PegReference.MIDPOINT, offset=-2, limit_price=10_100
     ),
@@ -122,10 +133,12 @@ NEW_COMMANDS = {
     "SET_DROP_COPY": c.set_drop_copy("bob", on=True),
     "SET_API_KEY": c.set_api_key("carol", "key-1", "s3cret"),
 }
-_ICEBERG = (*_MAKER, tuple(OrderConditions(display_qty=2, oco_order_id=6)))
-_PEGGED = (*_MAKER[:6], None, tuple(OrderConditions()), (3, -2, 10_100))
+_ICEBERG = (*_MAKER, written(tuple(OrderConditions(display_qty=2, oco_order_id=6))))
+_PENDING = (*_MAKER, written(tuple(OrderConditions(oto_order_id=2, updates_other=1))))
+_PEGGED = (*_MAKER[:6], None, NO_CONDITIONS, (3, -2, 10_100))
 NEW_EVENTS = {
     "TRIGGERED": (e.TRIGGERED, 0, _ICEBERG, 10_120),
+    "TRIGGERED pending": (e.TRIGGERED, 0, _PENDING, None),
     "REFILLED": (e.REFILLED, 7, _ICEBERG, 2, 5),
     "REPRICED": (e.REPRICED, 0, _MAKER, 10_130),
     "REPRICED pegged": (e.REPRICED, 7, _PEGGED, 10_131, 5),

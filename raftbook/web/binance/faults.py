@@ -213,6 +213,7 @@ _TABLE: Final[dict[Reject, tuple[int, int, str]]] = {
     Reject.TOO_MANY: (400, -1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
     Reject.BAD_AMOUNT: (400, -1013, "Invalid quantity."),
     Reject.OCO_DONE: (400, -2011, "Unknown order sent."),
+    Reject.OTO_FAILED: (400, -2011, "Unknown order sent."),
     Reject.MASS_CANCEL: (400, -2011, "Unknown order sent."),
     Reject.DISCONNECTED: (400, -2011, "Unknown order sent."),
     Reject.TIME_IS_UP: (400, -2011, "Unknown order sent."),

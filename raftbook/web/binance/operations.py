@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftbook.web.binance import accounts, listing, market_data, pairs, trading
+from raftbook.web.binance import (
+    accounts,
+    listing,
+    market_data,
+    order_lists,
+    pairs,
+    trading,
+    triggers,
+)
 from raftbook.web.binance.door import Operation, Security
 
 _KEY, _SIGNED = Security.KEY, Security.SIGNED
@@ -33,9 +41,11 @@ REPLACE: Final = Operation(trading.replace, _SIGNED, is_read=False)
 AMEND: Final = Operation(trading.amend, _SIGNED, weight=4)
 PLACE_PAIR: Final = Operation(pairs.place_pair, _SIGNED, is_read=False)
 PLACE_OLD_PAIR: Final = Operation(pairs.place_old_pair, _SIGNED, is_read=False)
-CANCEL_PAIR: Final = Operation(pairs.cancel_pair, _SIGNED)
-SHOW_PAIR: Final = Operation(pairs.show_pair, _SIGNED, weight=4)
-OPEN_PAIRS: Final = Operation(pairs.open_pairs, _SIGNED, weight=6)
+PLACE_ONE_BEHIND: Final = Operation(triggers.place_one, _SIGNED, is_read=False)
+PLACE_TWO_BEHIND: Final = Operation(triggers.place_two, _SIGNED, is_read=False)
+CANCEL_LIST: Final = Operation(order_lists.cancel_list, _SIGNED)
+SHOW_LIST: Final = Operation(order_lists.show_list, _SIGNED, weight=4)
+OPEN_LISTS: Final = Operation(order_lists.open_lists, _SIGNED, weight=6)
 
 ORDER: Final = Operation(accounts.order, _SIGNED, weight=4)
 OPEN_ORDERS: Final = Operation(accounts.open_orders, _SIGNED, weight=6)
@@ -56,8 +66,10 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/api/v3/order/amend/keepPriority": {"PUT": AMEND},
     "/api/v3/order/oco": {"POST": PLACE_OLD_PAIR},
     "/api/v3/orderList/oco": {"POST": PLACE_PAIR},
-    "/api/v3/orderList": {"GET": SHOW_PAIR, "DELETE": CANCEL_PAIR},
-    "/api/v3/openOrderList": {"GET": OPEN_PAIRS},
+    "/api/v3/orderList/oto": {"POST": PLACE_ONE_BEHIND},
+    "/api/v3/orderList/otoco": {"POST": PLACE_TWO_BEHIND},
+    "/api/v3/orderList": {"GET": SHOW_LIST, "DELETE": CANCEL_LIST},
+    "/api/v3/openOrderList": {"GET": OPEN_LISTS},
     "/api/v3/openOrders": {"GET": OPEN_ORDERS, "DELETE": CANCEL_ALL},
     "/api/v3/allOrders": {"GET": ALL_ORDERS},
     "/api/v3/myTrades": {"GET": MY_TRADES},
@@ -107,9 +119,11 @@ METHODS: Final[dict[str, Operation]] = {
     "order.amend.keepPriority": AMEND,
     "orderList.place": PLACE_OLD_PAIR,
     "orderList.place.oco": PLACE_PAIR,
-    "orderList.cancel": CANCEL_PAIR,
-    "orderList.status": SHOW_PAIR,
-    "openOrderLists.status": OPEN_PAIRS,
+    "orderList.place.oto": PLACE_ONE_BEHIND,
+    "orderList.place.otoco": PLACE_TWO_BEHIND,
+    "orderList.cancel": CANCEL_LIST,
+    "orderList.status": SHOW_LIST,
+    "openOrderLists.status": OPEN_LISTS,
     "openOrders.status": OPEN_ORDERS,
     "openOrders.cancelAll": CANCEL_ALL,
     "allOrders": ALL_ORDERS,

@@ -1,46 +1,39 @@
 """Pairs of orders of which one ends the other (OCO).
 
 Owns which of Binance's pairs are ours: a LIMIT_MAKER on the one side of the price and a STOP_LOSS
-or STOP_LOSS_LIMIT on the other. Pairs with take-profit orders are refused.
+or STOP_LOSS_LIMIT on the other. Pairs with take-profit orders are refused. What is common to all
+lists of orders is in `order_lists.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from raftbook.core.commands import Command, cancel_order, place_oco
-from raftbook.core.events import ACCEPTED, CANCELED, REJECTED, Event
-from raftbook.core.ladder import Order
+from raftbook.core.commands import Command, place_oco
 from raftbook.core.types import PostOnly, SelfTradePrevention, Side, TrailUnit
 from raftbook.web.binance.door import Call
 from raftbook.web.binance.faults import (
     Fault,
     either_missing,
     filtered,
-    invalid,
     missing,
     not_required,
-    refused,
-    unknown_order,
 )
-from raftbook.web.binance.markets import Json, Market, milliseconds
+from raftbook.web.binance.markets import Json, Market
+from raftbook.web.binance.order_lists import place_list
 from raftbook.web.binance.params import Params
-from raftbook.web.binance.reports import Story, fills_of, placed
 from raftbook.web.binance.tickets import (
     TRAIL_BPS_MAX,
     mode_of,
     name_of,
+    named,
     price_of,
     qty_of,
     side_of,
 )
-from raftbook.web.binance.trading import cancel_answer, own_order, response_type
-from raftbook.web.binance.words import list_id
 
 _STOPS: Final = frozenset(("STOP_LOSS", "STOP_LOSS_LIMIT"))
-ROWS_MAX: Final = 1_000
-"""Pairs in one answer to openOrderList; of more there is none."""
 _KNOWN: Final = _STOPS | {"LIMIT_MAKER", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}
 
 
@@ -48,6 +41,7 @@ _KNOWN: Final = _STOPS | {"LIMIT_MAKER", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}
 class _Names:
     """What the parameters of one half are called: they differ between the two endpoints."""
 
+    quantity: str
     price: str
     stop_price: str
     limit_price: str
@@ -60,6 +54,7 @@ class _Names:
 
 
 _OLD: Final = _Names(
+    quantity="quantity",
     price="price",
     stop_price="stopPrice",
     limit_price="stopLimitPrice",
@@ -72,8 +67,9 @@ _OLD: Final = _Names(
 )
 
 
-def _new_names(limit: str, stop: str) -> _Names:
+def _new_names(limit: str, stop: str, quantity: str) -> _Names:
     return _Names(
+        quantity=quantity,
         price=f"{limit}Price",
         stop_price=f"{stop}StopPrice",
         limit_price=f"{stop}Price",
@@ -88,15 +84,30 @@ def _new_names(limit: str, stop: str) -> _Names:
 
 async def place_pair(call: Call) -> Json:
     """POST /orderList/oco."""
+    market, _ = call.door.markets.find(call.params.symbol())
+    return await place_list(call, market, read_pair(call, market))
+
+
+def read_pair(call: Call, market: Market, prefix: str = "") -> Command:
+    """The pair that is asked for.
+
+    Args:
+        prefix: what the names of its parameters begin with.
+
+    Raises:
+        Fault: its parameters are no pair of this instrument.
+    """
     params = call.params
-    words = {place: params.needed(f"{place}Type") for place in ("above", "below")}
+    above, below = named(prefix, "above"), named(prefix, "below")
+    words = {place: params.needed(f"{place}Type") for place in (above, below)}
     if not _KNOWN.issuperset(words.values()):
         raise Fault(400, -1116, "Invalid orderType.")
-    side = side_of(params)
-    limit, stop = ("above", "below") if side == Side.SELL else ("below", "above")
+    side = side_of(params, prefix)
+    limit, stop = (above, below) if side == Side.SELL else (below, above)
     _check_types(side, words[limit], words[stop])
     has_price = words[stop] == "STOP_LOSS_LIMIT"
-    return await _place(call, side, _new_names(limit, stop), has_limit_price=has_price)
+    names = _new_names(limit, stop, named(prefix, "quantity"))
+    return _command(call, market, side, names, has_limit_price=has_price)
 
 
 def _check_types(side: Side, limit: str, stop: str) -> None:
@@ -117,43 +128,20 @@ def _check_types(side: Side, limit: str, stop: str) -> None:
 
 async def place_old_pair(call: Call) -> Json:
     """POST /order/oco, which Binance has retired and libraries still call."""
+    market, _ = call.door.markets.find(call.params.symbol())
     has_price = call.params.text("stopLimitPrice") is not None
-    return await _place(call, side_of(call.params), _OLD, has_limit_price=has_price)
-
-
-async def _place(call: Call, side: Side, names: _Names, *, has_limit_price: bool) -> Json:
-    params, door = call.params, call.door
-    market, _ = door.markets.find(params.symbol())
-    sort = response_type(call)
-    list_name = name_of(params, "listClientOrderId", door.desk)
-    command = _command(call, market, side, names, has_limit_price=has_limit_price)
-    outcome = await door.desk.submit(call.account.name, (command,))
-    events = outcome.events
-    if events[0][0] == REJECTED:
-        raise refused(events[0][2])
-    pair = [event[2] for event in events[:2]]
-    assert all(event[0] == ACCEPTED for event in events[:2]), f"a pair got {events[:2]}"
-    stories = [Story(terms[0], events) for terms in pair]
-    answer = list_document(market, pair, list_name, outcome.time_ns, is_open=True)
-    reports = []
-    for story in stories:
-        report = placed(market, story, outcome.time_ns)
-        if sort == "FULL" and story.fills:
-            report["fills"] = fills_of(market, story)
-        reports.append(report)
-    if all(report["status"] not in ("NEW", "PARTIALLY_FILLED") for report in reports):
-        answer["listStatusType"], answer["listOrderStatus"] = "ALL_DONE", "ALL_DONE"
-    answer["orderReports"] = [] if sort == "ACK" else reports
-    return answer
+    side = side_of(call.params)
+    command = _command(call, market, side, _OLD, has_limit_price=has_price)
+    return await place_list(call, market, command)
 
 
 def _command(
     call: Call, market: Market, side: Side, names: _Names, *, has_limit_price: bool
 ) -> Command:
     params = call.params
-    qty, price = qty_of(params, "quantity", market), price_of(params, names.price, market)
+    qty, price = qty_of(params, names.quantity, market), price_of(params, names.price, market)
     if qty is None:
-        raise missing("quantity")
+        raise missing(names.quantity)
     if price is None:
         raise missing(names.price)
     stop_price = price_of(params, names.stop_price, market)
@@ -207,97 +195,3 @@ def _check_prices(side: Side, price: int, stop_price: int | None) -> None:
     if not is_right:
         msg = "The relationship of the prices for the orders is not correct."
         raise Fault(400, -2010, msg)
-
-
-def list_document(
-    market: Market,
-    pair: list[tuple[Any, ...]],
-    name: str,
-    time_ns: int,
-    *,
-    is_open: bool,
-) -> Json:
-    """A pair; its number is that of its limit order."""
-    return {
-        "orderListId": list_id(pair[0]),
-        "contingencyType": "OCO",
-        "listStatusType": "EXEC_STARTED" if is_open else "ALL_DONE",
-        "listOrderStatus": "EXECUTING" if is_open else "ALL_DONE",
-        "listClientOrderId": name,
-        "transactionTime": milliseconds(time_ns),
-        "symbol": market.name,
-        "orders": [
-            {"symbol": market.name, "orderId": terms[0], "clientOrderId": terms[2]}
-            for terms in pair
-        ],
-    }
-
-
-async def cancel_pair(call: Call) -> Json:
-    """DELETE /orderList: by orderListId; its own name is not kept."""
-    params, door = call.params, call.door
-    market, _ = door.markets.find(params.symbol())
-    orders = await _pair_asked_for(call)
-    if not orders or orders[0].terms[3] != market.symbol:
-        raise unknown_order()
-    open_order = next((order for order in orders if order.leaves_qty), orders[0])
-    pair = [order.terms for order in orders]
-    command = cancel_order(order_id=open_order.terms[0])
-    outcome = await door.desk.submit(call.account.name, (command,))
-    time_ns, events = outcome.time_ns, outcome.events
-    reports = [cancel_answer(call, market, events, time_ns, None)]
-    reports += [
-        cancel_answer(call, market, [event], time_ns, None)
-        for event in events[1:]
-        if _is_own_cancel(event, call.account.name)
-    ]
-    answer = list_document(market, pair, pair[0][2], time_ns, is_open=False)
-    answer["orderReports"] = reports
-    return answer
-
-
-def _is_own_cancel(event: Event, account: str) -> bool:
-    return bool(event[0] == CANCELED and event[2][1] == account)
-
-
-async def show_pair(call: Call) -> Json:
-    """GET /orderList."""
-    orders = await _pair_asked_for(call)
-    market = call.door.markets.of_symbol(orders[0].terms[3]) if orders else None
-    if market is None:
-        raise Fault(400, -2018, "Order list does not exist.")
-    pair = [order.terms for order in orders]
-    is_open = any(order.leaves_qty for order in orders)
-    name = pair[0][2]
-    return list_document(market, pair, name, orders[0].entered_ns, is_open=is_open)
-
-
-async def _pair_asked_for(call: Call) -> list[Order]:
-    """Both orders of a pair, or what is remembered of them; none where there is no such pair."""
-    number = call.params.integer("orderListId")
-    if number is None:
-        raise missing("orderListId")
-    if not number:
-        raise invalid("orderListId")
-    first = await own_order(call, number, "")
-    if first is None or list_id(first.terms) != number:
-        return []
-    second = call.account.orders.get(first.terms[7][7])
-    return [first] if second is None else [first, second]
-
-
-async def open_pairs(call: Call) -> list[Json]:
-    """GET /openOrderList."""
-    account, rows = call.account, []
-    for order in account.orders.values():
-        terms = order.terms
-        if not order.leaves_qty or list_id(terms) != terms[0]:
-            continue
-        sibling = account.orders.get(terms[7][7])
-        market = call.door.markets.of_symbol(terms[3])
-        if sibling is not None and market is not None:
-            pair = [terms, sibling.terms]
-            rows.append(list_document(market, pair, terms[2], order.entered_ns, is_open=True))
-        if len(rows) > ROWS_MAX:
-            raise Fault(400, -1130, f"More than {ROWS_MAX} open order lists; ask by orderListId.")
-    return rows

@@ -32,8 +32,10 @@ from raftbook.web.binance.words import (
     list_id,
     time_word,
     type_word,
+    was_pending,
 )
 
+PENDING: Final = "PENDING_NEW"
 _SELF_TRADE: Final = int(Reject.SELF_TRADE)
 _TRADES: Final = frozenset((TRADE, AUCTION_TRADE))
 _ENDS: Final = frozenset((CANCELED, EXPIRED))
@@ -48,18 +50,19 @@ class Story:
         fills: its trades as (event, whether it was the taker).
         prevented_qty: what would have traded with an own order.
         triggered: whether it waited for a price that came.
+        released: whether it waited for another order that was filled.
     """
 
     __slots__ = (
         *("_ending", "cum_notional", "cum_qty", "fills", "leaves_qty", "prevented_qty", "terms"),
-        "triggered",
+        *("released", "triggered"),
     )
 
     def __init__(self, order_id: int, events: Iterable[Event]) -> None:
         self.terms: tuple[Any, ...] = ()
         self.fills: list[tuple[Event, bool]] = []
         self.cum_qty = self.cum_notional = self.leaves_qty = self.prevented_qty = 0
-        self.triggered = False
+        self.triggered = self.released = False
         self._ending: str | None = None
         for event in events:
             kind = event[0]
@@ -87,7 +90,8 @@ class Story:
             elif kind == REPRICED and event[2][0] == order_id:
                 self.terms = event[2]
             elif kind == TRIGGERED and event[2][0] == order_id:
-                self.triggered = True
+                self.released = self.released or event[3] is None
+                self.triggered = self.triggered or event[3] is not None
 
     def _filled(self, event: Event, place: int, *, is_taker: bool) -> None:
         self.fills.append((event, is_taker))
@@ -95,10 +99,17 @@ class Story:
         self.cum_qty, self.leaves_qty, self.cum_notional = event[place + 1 : place + 4]
 
     @property
+    def is_pending(self) -> bool:
+        """Whether it still waited for another one to be filled."""
+        return was_pending(self.terms) and not self.released
+
+    @property
     def status(self) -> str:
         """Binance's word for where it stands."""
         if self._ending is not None:
             return self._ending
+        if self.is_pending:
+            return PENDING
         return open_status(self.cum_qty, self.leaves_qty)
 
 
@@ -123,6 +134,8 @@ def status_of(order: Order) -> str:
     cancel or by its time, what passes by itself.
     """
     terms = order.terms
+    if order.book.pends(order):
+        return PENDING
     if order.leaves_qty:
         return open_status(order.cum_qty, order.leaves_qty)
     if order.cum_qty and order.cum_qty >= terms[5]:
@@ -173,7 +186,7 @@ def placed(market: Market, story: Story, time_ns: int) -> Json:
         if conditions.display_qty:
             document["icebergQty"] = market.qty.text(conditions.display_qty)
         waits = conditions.stop_price is not None or conditions.trail_offset
-        if waits and not story.triggered:
+        if (waits and not story.triggered) or story.is_pending:
             document["workingTime"] = -1
     return document
 
@@ -224,7 +237,7 @@ def order_document(market: Market, order: Order) -> Json:
     kind = terms[4]
     conditions = conditions_of(terms)
     entered_ms = milliseconds(order.entered_ns)
-    is_waiting = bool(order.leaves_qty) and order.book.waits(order)
+    is_waiting = bool(order.leaves_qty) and (order.book.waits(order) or order.book.pends(order))
     document = {
         "symbol": market.name,
         "orderId": terms[0],

@@ -54,9 +54,14 @@ class Ticket:
     type: str
 
 
-def side_of(params: Params) -> Side:
+def named(prefix: str, name: str) -> str:
+    """What a parameter is called for one order of several."""
+    return prefix + name[0].upper() + name[1:] if prefix else name
+
+
+def side_of(params: Params, prefix: str = "") -> Side:
     """BUY or SELL."""
-    side = SIDES.get(params.needed("side"))
+    side = SIDES.get(params.needed(named(prefix, "side")))
     if side is None:
         raise Fault(400, -1117, "Invalid side.")
     return side
@@ -92,25 +97,27 @@ def qty_of(params: Params, parameter: str, market: Market) -> int | None:
     return qty
 
 
-def read_ticket(
-    params: Params, market: Market, desk: Desk, *, name_parameter: str = "newClientOrderId"
-) -> Ticket:
+def read_ticket(params: Params, market: Market, desk: Desk, *, prefix: str = "") -> Ticket:
     """The order that is asked for.
+
+    Args:
+        prefix: what its parameters begin with, where a request has those of several orders.
 
     Raises:
         Fault: its parameters are no order of this instrument.
     """
-    side, word = side_of(params), params.needed("type")
+    side, word = side_of(params, prefix), params.needed(named(prefix, "type"))
     ord_type = TYPES.get(word)
     if ord_type is None:
         raise Fault(400, -1116, "Invalid orderType.")
-    time_in_force = _time_of(params, word)
-    qty, quote_qty = _amounts(params, market, word)
-    price = _limit_price(params, market, word)
-    stop_price, trail_bps = _trigger(params, market, word)
-    display_qty = _display_qty(params, market, word, time_in_force)
+    time_in_force = _time_of(params, word, named(prefix, "timeInForce"))
+    qty, quote_qty = _amounts(params, market, word, prefix)
+    price = _limit_price(params, market, word, named(prefix, "price"))
+    stop_price, trail_bps = _trigger(params, market, word, prefix)
+    iceberg = named(prefix, "icebergQty")
+    display_qty = _display_qty(params, market, word, time_in_force, iceberg)
     mode = mode_of(params)
-    name = name_of(params, name_parameter, desk)
+    name = name_of(params, f"{prefix or 'new'}ClientOrderId", desk)
     is_maker = word == "LIMIT_MAKER"
     if quote_qty or display_qty or word in _STOPS:
         command = place_order(
@@ -144,15 +151,15 @@ def read_ticket(
     return Ticket(command, name, word)
 
 
-def _time_of(params: Params, word: str) -> TimeInForce:
-    text = params.text("timeInForce")
+def _time_of(params: Params, word: str, parameter: str) -> TimeInForce:
+    text = params.text(parameter)
     if word not in _WITH_TIME:
         # ccxt and others say GTC of a maker order, which is what it is.
         if text is not None and not (word == "LIMIT_MAKER" and text == "GTC"):
-            raise not_required("timeInForce")
+            raise not_required(parameter)
         return TimeInForce.IOC if word == "MARKET" else TimeInForce.GTC
     if text is None:
-        raise missing("timeInForce")
+        raise missing(parameter)
     time = TIMES.get(text)
     if time is None:
         raise Fault(400, -1115, "Invalid timeInForce.")
@@ -161,15 +168,16 @@ def _time_of(params: Params, word: str) -> TimeInForce:
     return time
 
 
-def _amounts(params: Params, market: Market, word: str) -> tuple[int, int]:
+def _amounts(params: Params, market: Market, word: str, prefix: str) -> tuple[int, int]:
     """(lots, tick-lots to spend), of which one is 0."""
-    qty = qty_of(params, "quantity", market)
-    quote = params.number("quoteOrderQty")
-    if word != "MARKET":
+    quantity, amount_name = named(prefix, "quantity"), named(prefix, "quoteOrderQty")
+    qty = qty_of(params, quantity, market)
+    quote = params.number(amount_name)
+    if word != "MARKET" or prefix:
         if quote is not None:
-            raise not_required("quoteOrderQty")
+            raise not_required(amount_name)
         if qty is None:
-            raise missing("quantity")
+            raise missing(quantity)
         return qty, 0
     if qty is not None and quote is not None:
         raise Fault(
@@ -185,44 +193,47 @@ def _amounts(params: Params, market: Market, word: str) -> tuple[int, int]:
     return 0, amount
 
 
-def _limit_price(params: Params, market: Market, word: str) -> int | None:
-    price = price_of(params, "price", market)
+def _limit_price(params: Params, market: Market, word: str, parameter: str) -> int | None:
+    price = price_of(params, parameter, market)
     if word in _WITH_PRICE:
         if price is None:
-            raise missing("price")
+            raise missing(parameter)
     elif price is not None:
-        raise not_required("price")
+        raise not_required(parameter)
     return price
 
 
-def _trigger(params: Params, market: Market, word: str) -> tuple[int | None, int]:
+def _trigger(params: Params, market: Market, word: str, prefix: str) -> tuple[int | None, int]:
     """(stop price, basis points of a trailing stop)."""
-    stop_price = price_of(params, "stopPrice", market)
-    trail_bps = params.integer("trailingDelta")
+    stop, trail = named(prefix, "stopPrice"), named(prefix, "trailingDelta")
+    stop_price = price_of(params, stop, market)
+    trail_bps = params.integer(trail)
     if word not in _STOPS:
-        for name, value in (("stopPrice", stop_price), ("trailingDelta", trail_bps)):
+        for name, value in ((stop, stop_price), (trail, trail_bps)):
             if value is not None:
                 raise not_required(name)
         return None, 0
     if trail_bps is None:
         if stop_price is None:
-            raise either_missing("stopPrice", "trailingDelta")
+            raise either_missing(stop, trail)
         return stop_price, 0
     if word not in _TRAILING or stop_price is not None:
         # Ours trails from the moment it is entered, and downwards only from a price it has seen.
-        raise not_required("trailingDelta")
+        raise not_required(trail)
     if not 0 < trail_bps <= TRAIL_BPS_MAX:
         raise filtered("TRAILING_DELTA")
     return None, trail_bps
 
 
-def _display_qty(params: Params, market: Market, word: str, time: TimeInForce) -> int:
-    text = params.values.get("icebergQty")
+def _display_qty(
+    params: Params, market: Market, word: str, time: TimeInForce, parameter: str
+) -> int:
+    text = params.values.get(parameter)
     if text is None:
         return 0
-    display_qty = params.count("icebergQty", market.qty, "ICEBERG_PARTS")
+    display_qty = params.count(parameter, market.qty, "ICEBERG_PARTS")
     if not display_qty:
         return 0
     if word not in _ICEBERGS or time != TimeInForce.GTC:
-        raise not_required("icebergQty")
+        raise not_required(parameter)
     return display_qty

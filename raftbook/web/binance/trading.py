@@ -1,7 +1,7 @@
 """Orders: placed, tried, cancelled, replaced, amended.
 
-Owns the operations that change something, but for pairs (`pairs.py`). Each becomes one request in
-the log; its answer is made of that request's own events.
+Owns the operations that change something, but for lists of orders (`order_lists.py`). Each becomes
+one request in the log; its answer is made of that request's own events.
 """
 
 from __future__ import annotations

@@ -17,20 +17,24 @@ from typing import Any, Final, NamedTuple
 from raftbook.core import events as e
 from raftbook.core.accounts import Account
 from raftbook.core.commands import CANCEL_REPLACE
+from raftbook.core.conditions import OrderConditions
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
 from raftbook.core.types import Reject
 from raftbook.replica.machine import Applied
 from raftbook.web.binance.figures import UNKNOWN_AMOUNT, ZERO
 from raftbook.web.binance.markets import Json, Market, balance_scale, milliseconds
-from raftbook.web.binance.reports import commission, ending, open_status
+from raftbook.web.binance.order_lists import orders_of_list
+from raftbook.web.binance.reports import PENDING, commission, ending, open_status
 from raftbook.web.binance.words import (
     MODE_WORDS,
     SIDE_WORDS,
     conditions_of,
+    contingency,
     list_id,
     time_word,
     type_word,
+    was_pending,
 )
 
 _TRADES: Final = frozenset((e.TRADE, e.AUCTION_TRADE))
@@ -97,17 +101,27 @@ class Telling:
         self._notional: dict[int, int] = {}  # of orders, as of the event that is told
         self._accepted: dict[int, tuple[Any, ...]] = {}  # terms of orders that this entry entered
         self._triggered: set[int] = set()  # here, and so they were in the book before their end
-        self._pairs: dict[int, tuple[Market, tuple[Any, ...]]] = {}  # ended here, by list id
+        self._released: set[int] = set()  # here, so they were pending no longer
+        self._lists: dict[int, list[int]] = {}  # the orders of lists that are told of
+        self._ended: dict[int, tuple[Market, tuple[Any, ...]]] = {}  # in which one ended here
         self._then: dict[int, _Then] = {}
         self._balances: dict[str, tuple[int, int]] = {}
         for _, event, market in places:
             for terms in _own_terms(event, account.name):
                 self._note(account, terms[0])
-                self._note(account, _sibling(terms))
+                self._note_list(account, list_id(terms))
             for currency in _currencies(event, market):
                 held = account.balances.get(currency)
                 free = (0, 0) if held is None else (held.available, held.held)
                 self._balances[currency] = free
+
+    def _note_list(self, account: Account, number: int) -> None:
+        """The orders that were entered together, as far as they are open or remembered."""
+        if number > 0 and number not in self._lists:
+            orders = orders_of_list(account, number)
+            self._lists[number] = [order.terms[0] for order in orders]
+            for order in orders:
+                self._note(account, order.terms[0])
 
     def _note(self, account: Account, order_id: int) -> None:
         order = account.orders.get(order_id)
@@ -125,8 +139,8 @@ class Telling:
         for at, (place, event, market) in enumerate(self._places):
             for told in self._told(at, place, event, market):
                 yield json.dumps(told, separators=(",", ":"))
-        for market, terms in self._pairs.values():
-            if not self._is_open(terms[0]) and not self._is_open(_sibling(terms)):
+        for market, terms in self._ended.values():
+            if not any(self._is_open(each) for each in self._members(terms)):
                 told = self._list_status(market, terms, is_open=False)
                 yield json.dumps(told, separators=(",", ":"))
         if self._balances:
@@ -159,13 +173,19 @@ class Telling:
         report = self._report(market, terms, place)
         if kind == e.ACCEPTED:
             self._accepted[terms[0]] = terms
-            yield _working(report, is_working=not waits) | {"x": "NEW", "X": "NEW"}
-            if conditions is not None and 0 < conditions.oco_order_id < terms[0]:
+            is_pending = was_pending(terms)
+            report = _working(report, is_working=not waits and not is_pending)
+            yield report | {"x": "NEW", "X": PENDING if is_pending else "NEW"}
+            if conditions is not None and _is_last(conditions, terms[0]):
                 yield self._list_status(market, terms, is_open=True)
             return
         if kind == e.TRIGGERED:
-            self._triggered.add(terms[0])
-            yield report | {"x": "NEW", "X": open_status(0, 1), "w": True}
+            is_waiting = waits and event[3] is None  # released, it waits for its price
+            self._released.add(terms[0])
+            if not is_waiting:
+                self._triggered.add(terms[0])
+            report = _working(report, is_working=not is_waiting)
+            yield report | {"x": "NEW", "X": open_status(0, 1)}
             return
         cum = event[4] if kind == e.REPLACED else event[3]
         report["z"] = market.qty.text(cum)
@@ -175,15 +195,30 @@ class Telling:
             report = _working(report, is_working=not is_waiting)
             yield report | {"x": "REPLACED", "X": open_status(cum, event[5])}
             return
+        if kind == e.RESTATED and waits and not event[6] and terms[0] not in self._triggered:
+            report = _working(report, is_working=False)  # a stop that its pair shrinks
+            yield report | {"x": "REPLACED", "X": open_status(cum, event[4])}
+            return
         if kind == e.RESTATED:
             report |= {"x": "TRADE_PREVENTION", "X": open_status(cum, event[4]), "w": True}
             yield report | self._prevented(market, terms[5] - cum - event[4], event[5])
             return
-        if waits and not event[5] and terms[0] not in self._triggered:
+        never_stood = (waits and terms[0] not in self._triggered) or self._was_pending(event)
+        if never_stood and not event[5]:
             del report["W"]
         yield self._end(market, report, event)
-        if conditions is not None and conditions.oco_order_id:
-            self._pairs[list_id(terms)] = (market, terms)
+        self._note_end(market, terms)
+
+    def _was_pending(self, event: Event) -> bool:
+        """Whether an order ended before another one released it."""
+        terms, reason = event[2], event[6]
+        if not was_pending(terms) or terms[0] in self._released:
+            return False
+        return reason == Reject.OTO_FAILED or self._is_open(list_id(terms))
+
+    def _note_end(self, market: Market, terms: tuple[Any, ...]) -> None:
+        if list_id(terms) > 0:
+            self._ended[list_id(terms)] = (market, terms)
 
     def _end(self, market: Market, report: Json, event: Event) -> Json:
         kind, _, terms, cum, qty, _, reason = event[:7]
@@ -202,9 +237,8 @@ class Telling:
         terms, cum, leaves, notional = event[side : side + 4]
         self._notional[terms[0]] = notional
         report = self._report(market, terms, place, is_taker=is_taker)
-        conditions = conditions_of(terms)
-        if not leaves and conditions is not None and conditions.oco_order_id:
-            self._pairs[list_id(terms)] = (market, terms)
+        if not leaves:
+            self._note_end(market, terms)
         return report | {
             "x": "TRADE",
             "X": open_status(cum, leaves),
@@ -326,24 +360,34 @@ class Telling:
     # -- pairs and money ----------------------------------------------------------------------
 
     def _list_status(self, market: Market, terms: tuple[Any, ...], *, is_open: bool) -> Json:
-        """`listStatus` of the pair of an order."""
-        pair = sorted((terms[0], _sibling(terms)))
+        """`listStatus` of the list of an order."""
+        number = list_id(terms)
         return {
             "e": "listStatus",
             "E": self._time_ms,
             "s": market.name,
-            "g": pair[0],
-            "c": "OCO",
+            "g": number,
+            "c": contingency(terms),
             "l": "EXEC_STARTED" if is_open else "ALL_DONE",
             "L": "EXECUTING" if is_open else "ALL_DONE",
             "r": "NONE",
-            "C": str(pair[0]),
+            "C": str(number),
             "T": self._time_ms,
-            "O": [{"s": market.name, "i": each, "c": self._name(each, terms)} for each in pair],
+            "O": [
+                {"s": market.name, "i": each, "c": self._name(each, terms)}
+                for each in self._members(terms)
+            ],
         }
 
+    def _members(self, terms: tuple[Any, ...]) -> list[int]:
+        """The orders of a list, as far as anything tells of them still."""
+        number = list_id(terms)
+        known = {terms[0], *self._lists.get(number, ())}
+        known |= {each for each, of in self._accepted.items() if list_id(of) == number}
+        return sorted(known | ({_sibling(terms)} - {0}))
+
     def _name(self, order_id: int, terms: tuple[Any, ...]) -> str:
-        """A half's client_order_id."""
+        """An order's client_order_id."""
         if order_id == terms[0]:
             return str(terms[2])
         then, accepted = self._then.get(order_id), self._accepted.get(order_id)
@@ -412,6 +456,12 @@ def symbol_of(event: Event) -> str:
     if event[0] == e.REJECTED:
         return str(event[3][4])
     return str(event[2][3])
+
+
+def _is_last(conditions: OrderConditions, order_id: int) -> bool:
+    """Whether an order is the last one of those that were entered together."""
+    other = conditions.oco_order_id or conditions.oto_order_id
+    return 0 < other < order_id
 
 
 def _sibling(terms: tuple[Any, ...]) -> int:

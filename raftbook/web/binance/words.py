@@ -68,9 +68,22 @@ def conditions_of(terms: tuple[Any, ...]) -> OrderConditions | None:
 
 
 def list_id(terms: tuple[Any, ...]) -> int:
-    """The number of the pair an order was entered with: the limit order's, which is the lower one;
-    -1 for an order alone."""
+    """The number of the list an order was entered with, which is that of its first order; -1 for an
+    order alone."""
     conditions = conditions_of(terms)
-    if conditions is None or not conditions.oco_order_id:
+    if conditions is None:
         return -1
-    return int(min(terms[0], conditions.oco_order_id))
+    other = conditions.oto_order_id or conditions.oco_order_id
+    return int(min(terms[0], other)) if other else -1
+
+
+def contingency(terms: tuple[Any, ...]) -> str:
+    """The sort of list that an order belongs to."""
+    conditions = conditions_of(terms)
+    return "OTO" if conditions is not None and conditions.oto_order_id else "OCO"
+
+
+def was_pending(terms: tuple[Any, ...]) -> bool:
+    """Whether an order was entered to be released by another one."""
+    conditions = conditions_of(terms)
+    return conditions is not None and 0 < conditions.oto_order_id < terms[0]

@@ -219,7 +219,8 @@ class Entering(Judging):
             terms = (*terms, conditions)
         if wish.peg is not None:
             terms = (*terms[:6], None, conditions, (*wish.peg, wish.price))
-        order = TwinOrder(terms, qty, session.session_id, self.day)
+        of_session = session.session_id if self.version >= 2 else 0  # older orders are of none
+        order = TwinOrder(terms, qty, of_session, self.day)
         if wish.pending:
             order.where, order.wish = PENDING, wish
         elif self.settles(wish.symbol):

@@ -105,7 +105,7 @@ def test_more_open_orders_than_one_answer_holds(tmp_path: Path) -> None:
 def test_more_open_pairs_than_one_answer_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raftbook.web.binance.pairs.ROWS_MAX", 2)
+    monkeypatch.setattr("raftbook.web.binance.order_lists.ROWS_MAX", 2)
     pair = {"side": "BUY", "quantity": "1", "price": "90", "stopPrice": "110", "symbol": "BTCUSD"}
 
     async def scene(house: House) -> None:
