@@ -62,6 +62,8 @@ def _only_some_have(result: OrderResult) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if result.repriced:
         more["price"] = decimal_or_none(result.price)
+    if result.released:
+        more["released"] = True
     if result.triggered:
         more["triggered"] = True
     if result.stop_leg is not None:
@@ -106,6 +108,8 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
         parts.append(f"filled {_plain(result.cum_qty)}")
     if result.leaves_qty and result.cum_qty:
         parts.append(f"open {_plain(result.leaves_qty)}")
+    if result.released:
+        parts.append("released")
     if result.triggered:
         parts.append("triggered at once")
     if result.avg_price is not None:

@@ -286,6 +286,9 @@ def oto_command(
         Unfit: no instrument, or amounts between its ticks or lots.
         ValueError: they are of two instruments, or one of them is pegged, or what a pair cannot be.
     """
+    symbol = pending.order.symbol if isinstance(pending, OrderPair) else pending.symbol
+    if symbol != order.symbol:
+        raise ValueError(f"one order is of {order.symbol}, what it triggers of {symbol}")
     working = order_command(order, specs)
     if isinstance(pending, OrderPair):
         return c.place_oto(working, pair_command(pending, specs))

@@ -257,6 +257,7 @@ def _order_result(
         price=None if price is None else spec.price(price),
         repriced=progress.repriced,
         triggered=progress.triggered,
+        released=progress.released,
     )
 
 
@@ -289,7 +290,7 @@ class _Progress:
         self.reason = 0
         self.cum = 0
         self.leaves = terms[5]
-        self.repriced = self.triggered = False
+        self.repriced = self.triggered = self.released = False
         self.trades: list[Event] = []
         if kind == e.REPLACED:
             self.cum, self.leaves = head[4], head[5]
@@ -321,6 +322,8 @@ class _Progress:
             self.terms, self.repriced = about, True
         elif kind == e.RESTED:
             self.terms = about  # a pegged order stands somewhere now
+        elif kind == e.TRIGGERED and event[3] is None:
+            self.released = True
         elif kind == e.TRIGGERED:
             self.triggered = True
 

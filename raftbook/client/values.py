@@ -217,6 +217,7 @@ class OrderResult:
         repriced: a post-only order got another price than the one that was asked for, or a
             market-to-limit order its price.
         triggered: it waited for a stop price, which was reached at once.
+        released: it was pending until another order was filled, which was at once.
         stop_leg: of a pair of which one ends the other, the order that waits; this is the other.
         pending: of an order that triggers others, what became of those.
         replaced: of a cancel-replace, what became of the order it replaces.
@@ -246,6 +247,7 @@ class OrderResult:
     price: Decimal | None = None
     repriced: bool = False
     triggered: bool = False
+    released: bool = False
     stop_leg: OrderResult | None = None
     pending: tuple[OrderResult, ...] = ()
     replaced: OrderResult | None = None

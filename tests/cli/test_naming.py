@@ -81,6 +81,12 @@ def test_conditions_are_told_in_decimals() -> None:
     trail = c.place_oco("X", Side.SELL, 4, price=9, stop_price=None, trail_unit=1, trail_offset=2)
     document = command_document(trail, SPEC)
     assert (document["trail_unit"], document["trail_offset"]) == ("TICKS", "0.02")
+    pending = c.place_oto(c.new_order("X", Side.BUY, 4, 3), c.place_ouo(trail))
+    document = command_document(pending, SPEC)
+    assert (document["command"], document["updates"]) == ("place_otoco", True)
+    assert (document["price"], document["pending_price"]) == ("0.03", "0.09")
+    assert (document["pending_side"], document["pending_trail_offset"]) == ("SELL", "0.02")
+    assert document["pending_stop_ord_type"] == "STOP"
     spend = c.place_order("X", Side.BUY, 0, None, ord_type=1, time_in_force=3, quote_qty=30)
     assert command_document(spend, SPEC)["quote_qty"] == "0.150"
 

@@ -135,6 +135,29 @@ def test_a_pair_is_two_orders_in_one_result() -> None:
     assert [event[0] for event in venue.last.events] == [e.ACCEPTED, e.TRADE]
 
 
+def test_an_order_and_what_it_triggers_are_one_result() -> None:
+    venue = _Venue()
+    working = c.new_order("A", Side.BUY, 2, 1, client_order_id="w")
+    pair = c.place_ouo(c.place_oco("A", Side.SELL, 2, price=3, stop_price=-1))
+    alone, both, after = venue.results(
+        "a",
+        c.place_oto(c.new_order("A", Side.BUY, 1, 2), c.new_order("A", Side.SELL, 1, 4)),
+        c.place_oto(working, pair),
+        c.new_order("A", Side.BUY, 1, 1),
+    )
+    assert [each.ord_status for each in (alone, *alone.pending, after)] == ["NEW"] * 3
+    assert (both.client_order_id, [each.order_id for each in both.pending]) == ("w", [4, 5])
+    (sold,) = venue.results("a", c.place_order("A", Side.SELL, 1, 2))
+    assert sold.ord_status == "FILLED", "what it released is no answer of its own"
+    (refused, next_one) = venue.results(
+        "a", c.place_oto(working, pair), c.new_order("A", Side.BUY, 1, 1)
+    )
+    assert (refused.reject_name, refused.client_order_id, refused.pending) == (
+        "DUPLICATE_CLIENT_ORDER_ID", "w", (),
+    )  # fmt: skip
+    assert next_one.ord_status == "NEW"
+
+
 def test_a_cancel_replace_tells_of_both_orders() -> None:
     venue = _Venue()
     (old,) = venue.results("a", c.new_order("A", Side.BUY, 1, 1))

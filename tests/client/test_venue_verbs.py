@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raftbook.client import AsyncClient, Client, OrderRequest, Refused
+from raftbook.client import AsyncClient, Client, OrderPair, OrderRequest, Refused
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import OrderType, Phase, PostOnly, Reject, Settlement, TimeInForce
 from tests.client.cluster import START_NS, Cluster, client_of, in_loop
@@ -129,6 +129,41 @@ async def test_what_a_program_cannot_mean_is_an_error_of_the_program(
     async with Cluster(1) as cluster, client_of(kind, cluster) as client:
         with pytest.raises(ValueError, match=r"qty|trail"):
             await client.submit("ETH-USD", "buy", **fields)
+
+
+@both
+@in_loop
+async def test_orders_that_trigger_others(kind: str) -> None:
+    async with Cluster(1) as cluster, client_of(kind, cluster) as client:
+        working = OrderRequest("ETH-USD", "buy", 2, "9", client_order_id="w")
+        then = OrderRequest("ETH-USD", "sell", 1, "11", client_order_id="p")
+        result = await client.submit_oto(working, then)
+        assert (result.ord_status, [each.client_order_id for each in result.pending]) == (
+            "NEW",
+            ["p"],
+        )
+        view = await client.order(client_order_id="p")
+        assert (view.pending, view.waiting, view.resting) == (True, False, False)
+        assert view.oto_order_id == result.order_id
+        await client.submit("ETH-USD", "sell", 2, "9")
+        view = await client.order(client_order_id="p")
+        assert (view.pending, view.resting, view.oto_order_id) == (False, True, result.order_id)
+        limit = OrderRequest("ETH-USD", "sell", 2, "12", stop_price="8", client_order_id="limit")
+        pair = OrderPair(limit, stop_client_order_id="stop", updates=True)
+        both = await client.submit_oto(OrderRequest("ETH-USD", "buy", 1, "9"), pair)
+        assert [each.client_order_id for each in both.pending] == ["limit", "stop"]
+        gone = await client.cancel(order_id=both.order_id)
+        assert gone.ord_status == "CANCELED"
+        view = await client.order(client_order_id="stop")
+        assert (view.ord_status, view.pending, str(view.stop_price)) == ("CANCELED", False, "8.00")
+        coarse = OrderRequest("ETH-USD", "sell", "0.0000001", "12")
+        assert (await client.submit_oto(working, coarse)).reject_name == "LOT_SIZE"
+        elsewhere = OrderRequest("BTC-USD", "sell", 1)
+        for wrong in (elsewhere, OrderRequest("ETH-USD", "buy", 1, peg="market")):
+            with pytest.raises(ValueError, match=r"one order is of|pegged"):
+                await client.submit_oto(working, wrong)
+        updated = await client.submit_oco(limit, stop_client_order_id="z", updates=True)
+        assert updated.reject_name == "DUPLICATE_CLIENT_ORDER_ID"
 
 
 @both

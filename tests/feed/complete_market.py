@@ -87,7 +87,10 @@ class CompleteMarket:
             return [c.mass_cancel(symbol=symbol, side=rng.choice((Side.BUY, None)))]
         if sort < 0.42:
             low, *_, high = PRICES[symbol]
-            return [c.place_oco(symbol, Side.SELL, 3, price=high, stop_price=low)]
+            pair = c.place_oco(symbol, Side.SELL, 3, price=high, stop_price=low)
+            first = self._order(symbol)
+            pending = rng.choice((pair, c.place_ouo(pair), c.new_order(symbol, Side.SELL, 2, low)))
+            return [rng.choice((pair, c.place_ouo(pair), c.place_oto(first, pending)))]
         if sort < 0.46:
             return [c.cancel_replace(self._order(symbol), order_id=order_id, or_place=True)]
         if sort < 0.55:

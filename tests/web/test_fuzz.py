@@ -63,6 +63,11 @@ PAIR = {
     **{"side": "SELL", "quantity": "1", "aboveType": "LIMIT_MAKER", "abovePrice": "150"},
     **{"belowType": "STOP_LOSS", "belowStopPrice": "50"},
 }
+WORKING = {
+    **{"workingType": "LIMIT", "workingSide": "BUY", "workingPrice": "90"},
+    **{"workingQuantity": "1", "workingTimeInForce": "GTC"},
+    **{"pendingSide": "SELL", "pendingQuantity": "1"},
+}
 BTC = {"symbol": "BTCUSD"}
 GOOD: dict[tuple[str, str], dict[str, str]] = {
     ("/api/v3/order", "POST"): BTC | LIMIT,
@@ -76,6 +81,13 @@ GOOD: dict[tuple[str, str], dict[str, str]] = {
     ("/api/v3/order/oco", "POST"): BTC
     | {"side": "SELL", "quantity": "1", "price": "150", "stopPrice": "50"},
     ("/api/v3/orderList/oco", "POST"): BTC | PAIR,
+    ("/api/v3/orderList/oto", "POST"): BTC
+    | WORKING
+    | {"pendingType": "LIMIT_MAKER", "pendingPrice": "150"},
+    ("/api/v3/orderList/otoco", "POST"): BTC
+    | WORKING
+    | {"pendingAboveType": "LIMIT_MAKER", "pendingAbovePrice": "150"}
+    | {"pendingBelowType": "STOP_LOSS", "pendingBelowStopPrice": "50"},
     ("/api/v3/orderList", "GET"): {"orderListId": "PAIR"},
     ("/api/v3/orderList", "DELETE"): BTC | {"orderListId": "PAIR"},
     ("/api/v3/klines", "GET"): BTC | {"interval": "1m"},

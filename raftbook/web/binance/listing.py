@@ -69,7 +69,7 @@ def symbol_document(market: Market, book: Book) -> Json:
         "orderTypes": list(TYPES),
         "icebergAllowed": True,
         "ocoAllowed": True,
-        "otoAllowed": False,
+        "otoAllowed": True,
         "opoAllowed": False,
         "quoteOrderQtyMarketAllowed": terms.price_min >= 1,
         "allowTrailingStop": True,

@@ -140,6 +140,26 @@ class Scene:
         ended = await self.ask("DELETE /orderList", **BTC, **number)
         self._reports("DELETE /orderList", ended)
         await self.ask("POST /order/oco", **terms, price="130", stopPrice="80")
+        working = BTC | {
+            **{"workingType": "LIMIT", "workingSide": "BUY", "workingTimeInForce": "GTC"},
+            **{"workingPrice": "70", "workingQuantity": "1"},
+            **{"pendingSide": "SELL", "pendingQuantity": "1"},
+        }
+        last = {"pendingType": "LIMIT_MAKER", "pendingPrice": "130"}
+        oto = await self.ask("POST /orderList/oto", **working, **last)
+        await self.ask("DELETE /orderList", "triggering", **BTC, orderListId=oto["orderListId"])
+        pair = {
+            **{"pendingAboveType": "LIMIT_MAKER", "pendingAbovePrice": "130"},
+            **{"pendingBelowType": "STOP_LOSS", "pendingBelowStopPrice": "60"},
+        }
+        otoco = await self.ask("POST /orderList/otoco", **working, **pair)
+        for call, told, names in (
+            ("POST /orderList/oto", oto, ("working", "pending")),
+            ("POST /orderList/otoco", otoco, ("working", "limit", "stop")),
+        ):
+            self.note(f"{call} orders", told["orders"])
+            for name, report in zip(names, told["orderReports"], strict=True):
+                self.note(f"{call} {name}", report)
 
     def _reports(self, call: str, pair: Any) -> None:
         for report in pair["orderReports"]:
@@ -217,7 +237,7 @@ def _kind(event: Any) -> str:
     cases = {"NEW": "", "TRADE": " trade", "EXPIRED": " expired", "TRADE_PREVENTION": " prevented"}
     if event["x"] in cases:
         return f"executionReport{cases[event['x']]}"
-    waited = event["o"] not in ("LIMIT", "LIMIT_MAKER")
+    waited = event["o"] not in ("LIMIT", "LIMIT_MAKER") or event["r"] == "OTO_FAILED"
     trails = " trailing" if "d" in event else ""
     return f"executionReport{trails} {'of what waited' if waited else 'canceled'}"
 

@@ -555,6 +555,106 @@ def test_a_pair_of_which_one_ends_the_other(tmp_path: Path) -> None:
     in_the_house(tmp_path, scene)
 
 
+WORKING = {
+    **{"workingType": "LIMIT", "workingSide": "BUY", "workingPrice": "100"},
+    **{"workingQuantity": "1", "workingTimeInForce": "GTC", "workingClientOrderId": "w"},
+    **{"pendingSide": "SELL", "pendingQuantity": "2"},
+}
+PENDING = WORKING | {
+    **{"pendingType": "LIMIT", "pendingPrice": "110", "pendingTimeInForce": "GTC"},
+    **{"pendingClientOrderId": "p"},
+}
+
+
+def test_an_order_that_triggers_another_one(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        answer = await house.signed("POST", "/orderList/oto", **BTC, **PENDING)
+        assert (answer.body["contingencyType"], answer.body["orderListId"]) == ("OTO", 1)
+        assert [
+            (report["clientOrderId"], report["status"], report["workingTime"] > 0)
+            for report in answer.body["orderReports"]
+        ] == [("w", "NEW", True), ("p", "PENDING_NEW", False)]
+        pending = await house.signed("GET", "/order", origClientOrderId="p", **BTC)
+        assert (pending.body["status"], pending.body["isWorking"]) == ("PENDING_NEW", False)
+        assert pending.body["workingTime"] == -1
+        await house.sell("1", "100", "bob")
+        pending = await house.signed("GET", "/order", origClientOrderId="p", **BTC)
+        assert (pending.body["status"], pending.body["isWorking"]) == ("NEW", True)
+        (shown,) = (await house.signed("GET", "/openOrderList")).body
+        assert [each["orderId"] for each in shown["orders"]] == [1, 2]
+        gone = await house.signed("DELETE", "/orderList", orderListId=1, **BTC)
+        assert [report["clientOrderId"] for report in gone.body["orderReports"]] == ["p"]
+        shown = await house.signed("GET", "/orderList", orderListId=1)
+        assert (shown.body["listOrderStatus"], shown.body["contingencyType"]) == ("ALL_DONE", "OTO")
+
+    in_the_house(tmp_path, scene)
+
+
+def test_an_order_that_triggers_a_pair(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        pair = {
+            **{"pendingAboveType": "LIMIT_MAKER", "pendingAbovePrice": "110"},
+            **{"pendingBelowType": "STOP_LOSS_LIMIT", "pendingBelowStopPrice": "90"},
+            **{"pendingBelowPrice": "89", "pendingBelowTimeInForce": "GTC"},
+        }
+        answer = await house.signed("POST", "/orderList/otoco", **BTC, **WORKING, **pair)
+        assert answer.body["contingencyType"] == "OTO"
+        assert [
+            (report["type"], report["side"], report["status"], report["origQty"])
+            for report in answer.body["orderReports"]
+        ] == [
+            ("LIMIT", "BUY", "NEW", "1.00000000"),
+            ("LIMIT_MAKER", "SELL", "PENDING_NEW", "2.00000000"),
+            ("STOP_LOSS_LIMIT", "SELL", "PENDING_NEW", "2.00000000"),
+        ]
+        gone = await house.signed("DELETE", "/orderList", orderListId=1, **BTC)
+        assert [report["orderId"] for report in gone.body["orderReports"]] == [1, 2, 3]
+        assert {report["status"] for report in gone.body["orderReports"]} == {"CANCELED"}
+        assert (await house.signed("GET", "/openOrderList")).body == []
+
+    in_the_house(tmp_path, scene)
+
+
+def test_a_list_whose_first_order_passes_is_over_at_once(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        terms = PENDING | {"workingTimeInForce": "IOC"}
+        answer = await house.signed("POST", "/orderList/oto", **BTC, **terms)
+        assert answer.body["listOrderStatus"] == "ALL_DONE"
+        statuses = [report["status"] for report in answer.body["orderReports"]]
+        assert statuses == ["EXPIRED", "CANCELED"]
+
+    in_the_house(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "name"),
+    [
+        ({"workingType": "MARKET"}, -1116, "orderType"),
+        ({"workingType": None}, -1102, "workingType"),
+        ({"workingPrice": None}, -1102, "workingPrice"),
+        ({"workingSide": "UP"}, -1117, "side"),
+        ({"pendingType": "WHAT"}, -1116, "orderType"),
+        ({"pendingPrice": None}, -1102, "pendingPrice"),
+        ({"pendingStopPrice": "90"}, -1106, "pendingStopPrice"),
+        ({"pendingTrailingDelta": "90"}, -1106, "pendingTrailingDelta"),
+        ({"pendingQuantity": None}, -1102, "pendingQuantity"),
+        ({"pendingQuoteOrderQty": "9"}, -1106, "pendingQuoteOrderQty"),
+        ({"pendingIcebergQty": "x"}, -1100, "pendingIcebergQty"),
+        ({"pendingTimeInForce": None}, -1102, "pendingTimeInForce"),
+        ({"pendingClientOrderId": "w"}, -2010, "Duplicate"),
+    ],
+)
+def test_lists_that_are_none_of_ours(tmp_path: Path, changes: Any, code: int, name: str) -> None:
+    async def scene(house: House) -> None:
+        terms = {key: value for key, value in (PENDING | changes).items() if value is not None}
+        answer = await house.signed("POST", "/orderList/oto", **BTC, **terms)
+        assert (answer.status, answer.code) == (400, code), answer.body
+        assert name in answer.body["msg"]
+        assert not house.exchange.accounts["alice"].orders
+
+    in_the_house(tmp_path, scene)
+
+
 def test_the_old_way_to_say_a_pair(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         answer = await house.signed(

@@ -195,6 +195,61 @@ def test_a_pair_begins_and_ends_with_its_status() -> None:
     ]  # fmt: skip
 
 
+def test_an_order_is_pending_until_another_one_is_filled() -> None:
+    market = Market()
+    oto = c.place_oto(_limit(Side.BUY, 3, 2, "w"), _limit(Side.SELL, 3, 8, "p"))
+    working, pending, begun = market.do(oto)
+    assert [(each["X"], each["w"], "W" in each, each["g"]) for each in (working, pending)] == [
+        ("NEW", True, True, 1), ("PENDING_NEW", False, False, 1),
+    ]  # fmt: skip
+    assert (begun["c"], begun["l"], begun["L"]) == ("OTO", "EXEC_STARTED", "EXECUTING")
+    assert begun["O"] == [{"s": "GASUSD", "i": 1, "c": "w"}, {"s": "GASUSD", "i": 2, "c": "p"}]
+    filled, released = market.do(_limit(Side.SELL, 3, 2), by="b")
+    assert (filled["X"], released["x"], released["X"], released["w"]) == (
+        "FILLED", "NEW", "NEW", True,
+    )  # fmt: skip
+    ended, done = market.do(c.cancel_order(order_id=2))
+    assert (ended["x"], "W" in ended, done["l"], done["g"]) == ("CANCELED", True, "ALL_DONE", 1)
+
+
+def test_a_pair_that_is_pending_ends_with_what_it_waits_for() -> None:
+    market = Market()
+    pair = c.place_oco("B", Side.SELL, 3, price=8, stop_price=1)
+    *orders, begun = market.do(c.place_oto(_limit(Side.BUY, 3, 2), pair))
+    assert [each["X"] for each in orders] == ["NEW", "PENDING_NEW", "PENDING_NEW"]
+    assert [each["i"] for each in begun["O"]] == [1, 2, 3]
+    *ended, done = market.do(c.cancel_order(order_id=1))
+    assert [(each["i"], each["r"], "W" in each) for each in ended] == [
+        (1, "NONE", True), (2, "OTO_FAILED", False), (3, "OTO_FAILED", False),
+    ]  # fmt: skip
+    assert (done["c"], done["l"]) == ("OTO", "ALL_DONE")
+    assert [each["i"] for each in done["O"]] == [1, 2, 3]
+
+
+def test_a_pending_order_that_is_cancelled_alone_leaves_the_list_open() -> None:
+    market = Market()
+    oto = c.place_oto(_limit(Side.BUY, 3, 2), _limit(Side.SELL, 3, 8))
+    market.do(oto)
+    (ended,) = market.do(c.cancel_order(order_id=2))
+    assert (ended["x"], ended["w"], "W" in ended) == ("CANCELED", False, False)
+    _, done = market.do(c.cancel_order(order_id=1))
+    assert done["l"] == "ALL_DONE"
+
+
+def test_a_stop_that_its_pair_shrinks_is_replaced_and_waits_on() -> None:
+    market = Market()
+    pair = c.place_oco("B", Side.SELL, 3, price=8, stop_price=1)
+    market.do(c.place_oto(_limit(Side.BUY, 3, 2), c.place_ouo(pair)))
+    events = market.do(_limit(Side.SELL, 3, 2), by="b")
+    assert [(each["i"], each["x"], each["X"], each["w"]) for each in events] == [
+        (1, "TRADE", "FILLED", False), (2, "NEW", "NEW", True), (3, "NEW", "NEW", False),
+    ]  # fmt: skip
+    events = market.do(_limit(Side.BUY, 1, 8), by="b")
+    assert [(each["i"], each["x"], each["w"], "W" in each) for each in events] == [
+        (2, "TRADE", True, True), (3, "REPLACED", False, False),
+    ]  # fmt: skip
+
+
 def test_money_that_comes_and_goes_is_told_once() -> None:
     market = Market()
     update, position = market.do(c.deposit("a", "usd", 12_345, "t1"), by="op")
