@@ -247,7 +247,8 @@ class Book(Matcher):
             self.end_sibling(special, events)
         side, price = order.terms[4][0], order.terms[6]
         makers = self.asks if side == _BUY else self.bids
-        if self.ledger is not None and price is None:
+        if self.ledger is not None and (price is None or special.holds_later):
+            special.holds_later = False
             reason = self._fund_fired(order, self.ledger)
             if reason:
                 self.end_rest(order, reason, events)
@@ -264,9 +265,13 @@ class Book(Matcher):
             order.account.close(order)
 
     def _fund_fired(self, order: Order, ledger: Ledger) -> int:
-        """Hold what a stop without limit price needs now that it is a market order."""
-        side = order.terms[4][0]
-        amount = self.market_need(order.account, order.terms[4], order.leaves_qty)
+        """Hold what a stop needs now that it has fired: one without limit price, or any that held
+        nothing before."""
+        side, price, leaves = order.terms[4][0], order.terms[6], order.leaves_qty
+        if price is None:
+            amount = self.market_need(order.account, order.terms[4], leaves)
+        else:
+            amount = ledger.need(side, price * leaves, leaves)
         reason = int(ledger.reject(order.account, side, amount - order.held))
         if not reason:
             ledger.hold(order, amount)

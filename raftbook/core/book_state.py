@@ -249,6 +249,8 @@ class BookState:
         """What an order must hold, minor units, once it has these terms and this open quantity."""
         ledger = self.ledger
         assert ledger is not None, f"{self.symbol} does not settle"
+        if order.special is not None and order.special.holds_later:
+            return 0
         side, price = terms[4][0], limit_of(terms)
         if price is None and len(terms) > 7:
             conditions = OrderConditions(*terms[7])

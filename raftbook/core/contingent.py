@@ -67,7 +67,7 @@ def _trade_sibling(
         book.end_sibling(special, events)
         return
     sibling.leaves_qty -= qty
-    if book.ledger is not None and not book.pends(sibling):
+    if book.ledger is not None:
         need = book.need_of(sibling, sibling.terms, sibling.leaves_qty)
         book.ledger.hold(sibling, need)
     leaves = sibling.leaves_qty

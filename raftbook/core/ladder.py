@@ -27,6 +27,7 @@ class Special:
         best_price: of a trailing stop: the last price most in its favour so far.
         arrival: counts the instrument's stops; who came first fires first.
         sibling: the other order of an OCO pair while both are open.
+        holds_later: whether it is a stop that holds no money before it fires.
         pending: the orders that are released when this one is filled; some of them may be closed.
         is_pegged: whether its price follows others.
         wanted: of a pegged order: the price it last moved for, None if it then had to wait.
@@ -36,6 +37,7 @@ class Special:
         "arrival",
         "best_price",
         "display_qty",
+        "holds_later",
         "is_pegged",
         "pending",
         "shown_qty",
@@ -52,6 +54,7 @@ class Special:
         self.arrival = 0
         self.sibling: Order | None = None
         self.pending: tuple[Order, ...] = ()
+        self.holds_later = False
         self.is_pegged = False
         self.wanted: int | None = None
 

@@ -71,6 +71,8 @@ def place_oto(exchange: Exchange, session: Session, command: Command, events: li
         others = [pending[0].make(exchange, session, (0, working_id, 0))]
     else:
         others = _make_pair(exchange, session, pending, working_id, rest[-1])
+        assert others[1].special is not None, f"order {working_id + 2} has no trigger"
+        others[1].special.holds_later = True
     stops = working.book.waiting_room()
     for order in others:
         stops.pending[order.terms[0]] = order

@@ -17,6 +17,7 @@ from raftbook.core.auction import Clearing, Uncrossing
 from raftbook.core.book import Book
 from raftbook.core.call import CALLS, left_at_auction
 from raftbook.core.candles import WIDTHS_NS
+from raftbook.core.conditions import TRIGGERED_TYPES
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Order, Special
 from raftbook.core.pegs import Pegs
@@ -180,7 +181,7 @@ def restore_book(
     waiting, arrivals, seen, market, limit, owes, until_ns, then, busted, candles, *more = value
     book.owes_auction = bool(owes)
     book.is_call = book.phase in CALLS
-    if waiting or arrivals:
+    if waiting or arrivals or seen is not None:
         book.stops = stops = Stops()
         stops.arrivals, stops.seen_price = arrivals, seen
         for order_value in waiting:
@@ -341,6 +342,10 @@ def _restore_links(exchange: Exchange, order: Order, *, is_past: bool) -> None:
     if sibling is not None and sibling.leaves_qty and order.special is not None:
         order.special.sibling = sibling
     book = order.book
+    if len(conditions) > 8 and conditions[8] and conditions[7] and order.special is not None:
+        order.special.holds_later = terms[4][1] in TRIGGERED_TYPES and (
+            book.pends(order) or book.waits(order)
+        )
     if book.pends(order) and book.stops is not None and terms[0] not in book.stops.due:
         working = order.account.orders[conditions[8]].special
         assert working is not None, f"order {conditions[8]} triggers nothing"

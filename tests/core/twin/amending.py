@@ -129,7 +129,7 @@ class Amending(Entering):
         return Reject.NONE
 
     def amended_funds_reject(self, order: TwinOrder, change: Change) -> int:
-        if not self.is_funded(order.symbol):
+        if not self.is_funded(order.symbol) or order.holds_later():
             return Reject.NONE
         leaves = order.leaves if change.qty is None else change.qty - order.cum
         price, amount = self.amended_hold(order, change)

@@ -303,7 +303,8 @@ class Entering(Judging):
 
     def cannot_hold_now(self, order: TwinOrder, wish: Wish) -> int:
         """Hold what a new order would, or say why that cannot be."""
-        if not self.settles(order.symbol):
+        is_stop_of_pair = order.ord_type in STOPPED and order.conditions.oco_order_id > 0
+        if not self.settles(order.symbol) or is_stop_of_pair:
             return Reject.NONE
         order.hold_price, order.hold_amount = self.hold_terms(
             order.account, replace(wish, qty=order.leaves)

@@ -88,7 +88,7 @@ class Money(Base):
             self.add(account.held, currency, -held)
             self.add(account.available, currency, held)
         order.held = ("", 0)
-        if order.leaves and order.where != PENDING:
+        if order.leaves and order.where != PENDING and not order.holds_later():
             currency, held = order.held = self.amount_to_hold(
                 order.symbol,
                 order.side,

@@ -123,6 +123,11 @@ class TwinOrder:
             offset = ceiling(abs(self.best) * offset, 10_000)
         return self.best + offset if self.side == Side.BUY else self.best - offset
 
+    def holds_later(self) -> bool:
+        """Whether it is the stop of a pair that was pending, and has not fired."""
+        was_pending = self.conditions.oto_order_id > 0 and self.conditions.oco_order_id > 0
+        return was_pending and self.where in (PENDING, STOPS)
+
     def rests(self) -> bool:
         return self.where == BOOK
 

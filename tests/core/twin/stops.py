@@ -4,7 +4,7 @@ from raftbook.core import events as e
 from raftbook.core.types import OrderType as Type
 from raftbook.core.types import Phase, Reject, Side
 from tests.core.twin.matching import Matching
-from tests.core.twin.state import NOWHERE, PENDING, STOPS, WITHOUT_LIMIT, TwinOrder, Wish
+from tests.core.twin.state import NOWHERE, PENDING, STOPS, TwinOrder, Wish
 
 
 class Stops(Matching):
@@ -110,11 +110,13 @@ class Stops(Matching):
         return None
 
     def cannot_pay_now(self, order: TwinOrder) -> int:
-        """A stop without limit price that fires holds what a market order would hold now."""
-        if not self.settles(order.symbol) or order.ord_type not in WITHOUT_LIMIT:
+        """A stop that fires holds what a market order would hold now, or one with its limit price;
+        most of these hold that already."""
+        if not self.settles(order.symbol):
             return Reject.NONE
+        sort = Type.MARKET if order.price is None else Type.LIMIT
         market = Wish(
-            order.symbol, order.side, Type.MARKET, 0, order.leaves, None, "", 0, order.stp
+            order.symbol, order.side, sort, 0, order.leaves, order.price, "", 0, order.stp
         )
         price, amount = self.hold_terms(order.account, market)
         currency, need = self.amount_to_hold(order.symbol, order.side, order.leaves, price, amount)
