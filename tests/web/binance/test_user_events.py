@@ -431,7 +431,9 @@ def _follow(orders: dict[int, Any], event: Any) -> None:
         assert event["x"] == "REJECTED"
         return
     if known is None:
-        assert (event["x"], event["X"]) == ("NEW", "NEW")
+        assert event["x"] == "NEW" and event["X"] in ("NEW", "PENDING_NEW")
+    elif known["X"] == "PENDING_NEW":  # released, or over
+        assert (event["x"], event["X"]) == ("NEW", "NEW") or event["X"] in ENDED
     else:
         assert known["X"] not in ENDED
         assert event["x"] != "NEW" or (not known["w"] and event["w"])
