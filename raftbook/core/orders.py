@@ -1,9 +1,9 @@
 """Commands about orders: each is validated whole, then it changes state.
 
 Owns what NEW_ORDER, PLACE_ORDER, PLACE_PEG, CANCEL_ORDER, AMEND_ORDER, REPLACE_ORDER,
-CANCEL_REPLACE and MASS_CANCEL do; `linked.py` has those of several orders. The matching itself is
-the book's. Every function takes
-(exchange, session, command, events) and tells what happened in `events`.
+CANCEL_REPLACE and MASS_CANCEL do; `linked.py` has those that enter several orders. The matching
+itself is the book's. Every function takes (exchange, session, command, events) and tells what
+happened in `events`.
 """
 
 from __future__ import annotations

@@ -166,6 +166,9 @@ def test_a_lease_lasts_a_day_at_most() -> None:
     [
         (c.PLACE_ORDER, e.REJECTED),
         (c.PLACE_OCO, e.REJECTED),
+        (c.PLACE_OUO, e.REJECTED),
+        (c.PLACE_OTO, e.REJECTED),
+        (c.PLACE_OTOCO, e.REJECTED),
         (c.PLACE_PEG, e.REJECTED),
         (c.MASS_CANCEL, e.REJECTED),
         (c.CANCEL_REPLACE, e.CANCEL_REJECTED),

@@ -60,8 +60,12 @@ ORDERS = (
     ),
     c.place_oco("F", Side.SELL, 2, price=5, stop_price=1, client_order_id="v"),
 )
+PAIR = c.place_oco("F", Side.SELL, 2, price=5, stop_price=1)
 GOOD = (
     *ORDERS,
+    c.place_ouo(PAIR),
+    c.place_oto(c.new_order("F", Side.BUY, 2, 3), c.new_order("F", Side.SELL, 2, 4)),
+    c.place_oto(c.new_order("F", Side.BUY, 2, 3), c.place_ouo(PAIR)),
     c.place_peg("A", Side.BUY, 2, PegReference.MIDPOINT, offset=-1, limit_price=2),
     c.place_peg("F", Side.SELL, 2, PegReference.PRIMARY),
     c.place_order("A", Side.SELL, 3, None, ord_type=OrderType.MARKET_TO_LIMIT),

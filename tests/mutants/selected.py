@@ -13,13 +13,16 @@ _VENUE: Final = tuple(
     for seed in (0,)
     for profile in (
         *("everything", "settling", "slicing", "calling", "uncrossing"),
-        *("pegging", "stopping", "ending", "listing"),
+        *("pegging", "stopping", "ending", "listing", "linking"),
     )
 )
 _LONG: Final = tuple(f"{_RUN}[0-{profile}]" for profile in ("mixed", "amending", "self_trading"))
 _SNAPSHOT: Final = "tests/core/test_determinism.py::test_so_does_a_snapshot_of_a_whole_venue"
 _STATE: Final = (
-    *(f"{_SNAPSHOT}[{profile}]" for profile in ("ending", "listing", "everything", "pegging")),
+    *(
+        f"{_SNAPSHOT}[{profile}]"
+        for profile in ("ending", "listing", "everything", "pegging", "linking")
+    ),
     "tests/core/test_determinism.py::test_a_snapshot_is_plain_values_only",
     "tests/core/test_determinism.py::test_what_time_brings_about_is_in_the_digest_though_no_time_is",
     "tests/core/test_call.py::test_in_pages_it_does_what_it_does_at_once[A-1]",
