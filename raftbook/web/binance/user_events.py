@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 
 from raftbook.core import events as e
 from raftbook.core.accounts import Account
-from raftbook.core.commands import CANCEL_REPLACE
 from raftbook.core.conditions import OrderConditions
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
@@ -26,6 +25,7 @@ from raftbook.web.binance.figures import UNKNOWN_AMOUNT, ZERO
 from raftbook.web.binance.markets import Json, Market, balance_scale, milliseconds
 from raftbook.web.binance.order_lists import orders_of_list
 from raftbook.web.binance.reports import PENDING, commission, ending, open_status
+from raftbook.web.binance.user_audience import currencies_of, own_terms
 from raftbook.web.binance.words import (
     MODE_WORDS,
     SIDE_WORDS,
@@ -38,8 +38,6 @@ from raftbook.web.binance.words import (
 )
 
 _TRADES: Final = frozenset((e.TRADE, e.AUCTION_TRADE))
-_ENDS: Final = frozenset((e.CANCELED, e.EXPIRED))
-_OF_AN_ORDER: Final = frozenset((e.ACCEPTED, e.TRIGGERED, e.REPLACED, e.RESTATED, *_ENDS))
 _SELF_TRADE: Final = int(Reject.SELF_TRADE)
 _UNKNOWN: Final = -1
 _PLACES: Final = 1_000_000
@@ -48,29 +46,6 @@ _NO_ORDER: Final = -1
 
 Place = tuple[int, Event, Market | None]
 """An event of an entry, how many came before it, and what its instrument was called then."""
-
-
-def accounts_of(events: list[Event], at: int) -> tuple[str, ...]:
-    """Whom an event is told to; most events are asked."""
-    event = events[at]
-    kind = event[0]
-    if kind in _OF_AN_ORDER:
-        return (event[2][1],)
-    if kind in _TRADES:
-        maker, taker = event[5][1], event[9][1]
-        return (maker,) if maker == taker else (maker, taker)
-    if kind == e.BALANCE_CHANGED:
-        return (event[2],)
-    if kind == e.TRADE_BUSTED:
-        return tuple({event[6][1]: None, event[7][1]: None})
-    if kind == e.REJECTED and at and _is_half_done(event, events[at - 1]):
-        return (events[at - 1][2][1],)
-    return ()
-
-
-def _is_half_done(event: Event, before: Event) -> bool:
-    """Whether the cancel of a cancel-replace took effect and its new order was refused."""
-    return before[0] == e.CANCELED and type(event[3]) is tuple and event[3][:1] == (CANCEL_REPLACE,)
 
 
 class _Then(NamedTuple):
@@ -107,10 +82,10 @@ class Telling:
         self._then: dict[int, _Then] = {}
         self._balances: dict[str, tuple[int, int]] = {}
         for _, event, market in places:
-            for terms in _own_terms(event, account.name):
+            for terms in own_terms(event, account.name):
                 self._note(account, terms[0])
                 self._note_list(account, list_id(terms))
-            for currency in _currencies(event, market):
+            for currency in currencies_of(event, market):
                 held = account.balances.get(currency)
                 free = (0, 0) if held is None else (held.available, held.held)
                 self._balances[currency] = free
@@ -418,44 +393,12 @@ class Telling:
         return {"e": "outboundAccountPosition", "E": time_ms, "u": time_ms, "B": balances}
 
 
-def _own_terms(event: Event, account: str) -> Iterator[tuple[Any, ...]]:
-    """The account's orders in an event."""
-    if event[0] in _OF_AN_ORDER:
-        yield event[2]
-    elif event[0] in _TRADES:
-        for side in (5, 9):
-            if event[side][1] == account:
-                yield event[side]
-
-
-def _currencies(event: Event, market: Market | None) -> tuple[str, ...]:
-    """Whose balances an event may have changed."""
-    if event[0] == e.BALANCE_CHANGED:
-        return () if event[7] else (event[3],)
-    if market is None or not market.terms.settlement or event[0] == e.REJECTED:
-        return ()
-    return (market.terms.base, market.terms.quote)
-
-
 def _working(report: Json, *, is_working: bool) -> Json:
     """Whether it is in the book, or would be: only then it has a time since when."""
     report["w"] = is_working
     if not is_working:
         del report["W"]
     return report
-
-
-def symbol_of(event: Event) -> str:
-    """The instrument of an event that is told to an account; "" of money."""
-    if event[0] == e.BALANCE_CHANGED:
-        return ""
-    if event[0] in _TRADES:
-        return str(event[5][3])
-    if event[0] == e.TRADE_BUSTED:
-        return str(event[2])
-    if event[0] == e.REJECTED:
-        return str(event[3][4])
-    return str(event[2][3])
 
 
 def _is_last(conditions: OrderConditions, order_id: int) -> bool:

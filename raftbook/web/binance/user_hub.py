@@ -25,7 +25,8 @@ from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
 from raftbook.web.binance.markets import Market, Markets
 from raftbook.web.binance.pacing import Pacer, Work
-from raftbook.web.binance.user_events import Place, Telling, accounts_of, symbol_of
+from raftbook.web.binance.user_audience import accounts_of, symbol_of
+from raftbook.web.binance.user_events import Place, Telling
 from raftbook.web.websocket import RESTART
 
 _LISTINGS: Final = frozenset((INSTRUMENT_CREATED, INSTRUMENT_AMENDED, INSTRUMENT_DELETED))
