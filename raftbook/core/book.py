@@ -58,7 +58,8 @@ class Book(Matcher):
     def enter(self, order: Order, events: list[Event]) -> None:
         """Accept a new order: match it, then let the rest join the queue or expire."""
         terms = order.terms
-        kind, price = terms[4], terms[6]
+        kind: tuple[int, ...] = terms[4]
+        price = terms[6]
         if kind[0] == _BUY:
             own, makers = self.bids, self.asks
             bound = self._market_bound(_BUY) if price is None else -price

@@ -227,6 +227,7 @@ class Exchange:
         index = entry.index
         assert index > moment.index, f"entry {index} after {moment.index}"
         moment.index = index
+        entry_index: Any = index  # compiled: made an object once, not for every reply
         now_ns = moment.time_ns
         step_ns = entry.time_ns - now_ns
         if step_ns > 0:
@@ -242,9 +243,12 @@ class Exchange:
         offset = 0
         if self.agenda.next_ns <= now_ns:
             offset = self._do_chores(replies)
-        for session_id, request_seq, commands in entry.requests:
+        reply: Any
+        requests: Sequence[tuple[Any, ...]] = entry.requests
+        for session_id, request_seq, commands in requests:
             session = sessions.get(session_id)
-            if session is None or request_seq <= session.highest_seq:
+            seq: int = request_seq
+            if session is None or seq <= session.highest_seq:
                 reply = self._out_of_line(session, session_id, request_seq, commands, offset)
                 if reply is not None:
                     replies.append(reply)
@@ -255,7 +259,7 @@ class Exchange:
                     continue
                 assert session is not None, "only a gap of a session's window is let through"
             else:
-                session.highest_seq = request_seq
+                session.highest_seq = seq
             session.last_time_ns = now_ns
             events: list[Event] = []
             for command in commands:
@@ -265,8 +269,8 @@ class Exchange:
                     events.append((REJECTED, 0, _MALFORMED, command))
                 else:
                     handler(self, session, command, events)
-            reply = (session_id, request_seq, index, offset, events, 0)
-            session.replies[request_seq % self._window] = reply
+            reply = (session_id, request_seq, entry_index, offset, events, 0)
+            session.replies[seq % self._window] = reply
             replies.append(reply)
             told.append(events)
             offset += len(events)

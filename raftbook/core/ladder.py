@@ -170,7 +170,8 @@ class Ladder:
         """Let `order` join the back of the queue at `price` (O(log levels) for a new price)."""
         key = price * self.sign
         levels = self.levels
-        if key not in levels:
+        level = levels.get(key)
+        if level is None:
             order.level = level = levels[key] = Level(key, price, order)
             self._keys.add(key)
             if self.best is None or key > self.best.key:
@@ -178,7 +179,6 @@ class Ladder:
             if order.special is not None:
                 self._count_special(level, order, order.special)
             return
-        level = levels[key]
         newest = level.newest
         assert newest is not None, f"level {price} stands empty"
         order.older, newest.newer, level.newest = newest, order, order

@@ -67,9 +67,17 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
         return
     assert book is not None and kind is not None, f"{command} was let through"
     exchange.last_order_id = order_id = exchange.last_order_id + 1
-    terms = (order_id, account.name, client_order_id, book.symbol, kind, qty, price)
+    terms: tuple[Any, ...] = (
+        order_id,
+        account.name,
+        client_order_id,
+        book.symbol,
+        kind,
+        qty,
+        price,
+    )
     order = Order(account, book, terms, qty, session.order_tag, exchange.moment.stamp_ns)
-    account.orders[order_id] = order
+    account.orders[terms[0]] = order
     account.open_count += 1
     if client_order_id:
         account.by_client_order_id[client_order_id] = order
