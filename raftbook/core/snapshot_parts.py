@@ -183,6 +183,7 @@ def restore_book(
             order.account.open_count += 1
             assert order.special is not None, f"order {order.terms[0]} waits without a trigger"
             stops.put(order, order.special)
+        exchange.agenda.is_quoted = exchange.agenda.is_quoted or bool(stops.by_quotes)
     for order_value in market:
         order = order_of(exchange, order_value)
         order.account.open_count += 1

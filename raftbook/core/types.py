@@ -64,6 +64,18 @@ class TrailUnit(IntEnum):
     BASIS_POINTS = 2
 
 
+class TriggerBy(IntEnum):
+    """The price that a stop looks at."""
+
+    LAST = 0
+    """Of the last trade."""
+    BID = 1
+    ASK = 2
+    """The best prices of orders that show themselves and are not pegged."""
+    MID = 3
+    """The half of their sum."""
+
+
 class PegReference(IntEnum):
     """What the price of a pegged order is counted from."""
 

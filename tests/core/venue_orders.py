@@ -17,6 +17,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 from tests.core.flow import Choose
 from tests.core.venue_market import MS, PRICES, START_NS
@@ -24,6 +25,7 @@ from tests.core.venue_profiles import STOPS, Profile
 
 PLAIN = ("gtc", "ioc", "fok", "post", "market", "market_fok")
 """Sorts of orders that NEW_ORDER can say too."""
+_TRIGGERS = (TriggerBy.LAST, TriggerBy.LAST, TriggerBy.BID, TriggerBy.ASK, TriggerBy.MID)
 _RESTING = (TimeInForce.GTC, TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 
 
@@ -173,6 +175,8 @@ class OrderTalk:
             self._trail(choose, order)
         else:
             order["stop_price"] = choose(PRICES[symbol])
+        if "stop_price" in order or choose((False,) * 8 + (True,)):
+            order["trigger_by"] = choose(_TRIGGERS)
         return price if sort.endswith("limit") else None
 
     def _trail(self, choose: Choose, order: dict[str, Any]) -> None:
@@ -233,6 +237,7 @@ class OrderTalk:
             post_only=choose((PostOnly.NO,) * 4 + (PostOnly.REJECT, PostOnly.REPRICE)),
             display_qty=choose((0, 0, 0, 1, 2)),
             self_trade_prevention=SelfTradePrevention(choose(self.profile.modes)),
+            trigger_by=TriggerBy.LAST if stop_price is None else choose(_TRIGGERS),
             **order,
         )
 

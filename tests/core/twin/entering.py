@@ -40,6 +40,7 @@ def legs_of(command: Any) -> tuple[Wish, Wish]:
         trail_unit,
         trail_offset,
         stop_client_id,
+        *more,
     ) = command
     limit = Wish(
         symbol,
@@ -70,6 +71,8 @@ def legs_of(command: Any) -> tuple[Wish, Wish]:
         expire_time_ns=expire_time_ns,
         of_oco=True,
     )
+    for trigger_by in more:
+        stop.trigger_by = trigger_by
     return limit, stop
 
 
@@ -156,6 +159,8 @@ class Entering(Judging):
         )
         ids = (self.order_ids, session.account, wish.client_order_id, wish.symbol)
         terms = (*ids, wish.kind(), qty, wish.price)
+        if wish.trigger_by != 0:
+            conditions = (*conditions, wish.trigger_by)
         if conditions != (None, 0, 0, 0, 0, 0, 0, 0):
             terms = (*terms, conditions)
         if wish.peg is not None:

@@ -5,6 +5,7 @@ from raftbook.core.types import PegReference as Peg
 from raftbook.core.types import Phase, PostOnly, Reject, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
+from raftbook.core.types import TriggerBy as By
 from tests.core.twin.auction import Auction
 from tests.core.twin.base import price_reject
 from tests.core.twin.state import RESTING, SECOND, STOPPED, WITHOUT_LIMIT, TwinAccount, Wish
@@ -34,6 +35,8 @@ def goes_together(wish: Wish) -> bool:
     if wish.plain and (wish.ord_type, wish.tif, wish.post_only) not in PLAIN_KINDS:
         return False
     if wish.of_oco and not stopped:
+        return False
+    if wish.trigger_by not in list(By) or (wish.trigger_by != By.LAST and not (stopped and waits)):
         return False
     times = {
         Type.LIMIT: (*RESTING, Tif.IOC, Tif.FOK, Tif.AT_AUCTION),

@@ -44,6 +44,7 @@ class Wish:
     min_qty: int = 0
     expire_time_ns: int = 0
     quote_qty: int = 0
+    trigger_by: int = 0
     plain: bool = False  # said by NEW_ORDER, which only knows the kinds of engine version 1
     of_oco: bool = False  # the second leg of an OCO, which must be a stop
     peg: tuple[int, int] | None = None  # reference and offset; the price is its limit then
@@ -102,6 +103,10 @@ class TwinOrder:
     @property
     def is_iceberg(self) -> bool:
         return self.conditions.display_qty > 0
+
+    @property
+    def trigger_by(self) -> int:
+        return self.conditions.trigger_by
 
     @property
     def trails(self) -> bool:
