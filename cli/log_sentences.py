@@ -24,6 +24,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 from .log_queue import Queue, is_better
@@ -51,6 +52,12 @@ _PEGS: Final = {
     PegReference.PRIMARY: "the best price of its own side",
     PegReference.MARKET: "the best price of the other side",
     PegReference.MIDPOINT: "the middle of the best prices",
+}
+_TRIGGERS: Final = {
+    TriggerBy.LAST: "the last price",
+    TriggerBy.BID: "the best bid",
+    TriggerBy.ASK: "the best ask",
+    TriggerBy.MID: "the middle of the best prices",
 }
 _PHASES: Final = {
     Phase.PRE_OPEN: "Orders gather before the opening; nothing trades.",
@@ -205,7 +212,8 @@ class Words:
         text = f"A {kind} to {side} {self._qty(terms[5])}{price}, {time}, was entered."
         text += f" The market then: {market}."
         if conditions.stop_price is not None:
-            text += f" It waits until the last price reaches {self._price(conditions.stop_price)}."
+            which = _TRIGGERS[TriggerBy(conditions.trigger_by)]
+            text += f" It waits until {which} reaches {self._price(conditions.stop_price)}."
         elif conditions.trail_unit:
             unit = "basis points" if conditions.trail_unit == TrailUnit.BASIS_POINTS else "ticks"
             text += f" It waits, trailing the last price by {conditions.trail_offset} {unit}."

@@ -157,6 +157,7 @@ def view_document(view: OrderView) -> dict[str, Any]:
         "waiting": view.waiting,
         "reprice": view.reprice,
         "stop_price": decimal_or_none(view.stop_price),
+        "trigger_by": view.trigger_by,
         "trail": _trail(view),
         "display_qty": decimal_or_none(view.display_qty),
         "shown_qty": decimal_or_none(view.shown_qty),
