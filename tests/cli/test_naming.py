@@ -45,7 +45,7 @@ def test_whatever_a_venue_hears_and_says_can_be_written_down(profile: str) -> No
                 document = command_document(command, specs)
                 if document["command"] != "malformed":
                     due = {
-                        "secret" if name == "secret" else name for name in field_names(command[0])
+                        "secret" if name == "secret" else name for name in field_names(command)
                     }
                     assert due - set(_plain(document)) <= {"phase", "post_only"}, document
                 _written(document)

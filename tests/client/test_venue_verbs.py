@@ -89,6 +89,9 @@ async def test_every_condition_of_an_order_is_sent_in_its_units(kind: str) -> No
             "ETH-USD", "buy", 1, ord_type=OrderType.IF_TOUCHED, stop_price="9.20"
         )
         assert touched.ord_status == "NEW"
+        by_bid = await client.submit("ETH-USD", "sell", 1, stop_price="8.50", trigger_by="bid")
+        view = await client.order(order_id=by_bid.order_id)
+        assert (view.ord_type, view.trigger_by, view.waiting) == ("STOP", "BID", True)
         minimum = await client.submit("ETH-USD", "buy", 60, "10", min_qty=55)
         assert (minimum.ord_status, minimum.reject_name) == ("EXPIRED", "MIN_QTY_NOT_MET")
         moved = await client.submit("ETH-USD", "buy", 1, "11", post_only=PostOnly.REPRICE)
@@ -120,14 +123,20 @@ async def test_a_condition_between_units_is_not_sent(
 
 @both
 @pytest.mark.parametrize(
-    "fields", [{}, {"qty": 1, "quote_qty": 1}, {"qty": 1, "trail": 1, "trail_bps": 1}]
+    "fields",
+    [
+        {},
+        {"qty": 1, "quote_qty": 1},
+        {"qty": 1, "trail": 1, "trail_bps": 1},
+        {"qty": 1, "stop_price": 9, "trigger_by": "index"},
+    ],
 )
 @in_loop
 async def test_what_a_program_cannot_mean_is_an_error_of_the_program(
     kind: str, fields: dict[str, Any]
 ) -> None:
     async with Cluster(1) as cluster, client_of(kind, cluster) as client:
-        with pytest.raises(ValueError, match=r"qty|trail"):
+        with pytest.raises(ValueError, match=r"qty|trail|one of last, bid, ask, mid"):
             await client.submit("ETH-USD", "buy", **fields)
 
 
