@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from raftbook.core.conditions import STAYING_TIMES, OrderConditions
+from raftbook.core.conditions import STAYING_TIMES, OrderConditions, is_hidden
 from raftbook.core.events import (
     ACCEPTED,
     REPLACED,
@@ -124,6 +124,9 @@ class Book(Matcher):
             elif conditions.quote_qty and not order.leaves_qty:
                 events.append((ACCEPTED, 0, terms))
                 self._expire(order, makers, events)
+            elif conditions.hidden:
+                events.append((ACCEPTED, 0, terms))
+                self._rejoin(order, terms, events)
             else:
                 self.enter(order, events)
                 if kind[2] == _AT_AUCTION:
@@ -318,9 +321,10 @@ class Book(Matcher):
             self._amend_apart(order, terms, leaves, events)
             return
         keeps = terms[6] == old[6] and leaves <= was_leaves
+        seen = int(not is_hidden(old))
         event: Event = (
             REPLACED,
-            self.feed_seq + 1,
+            (self.feed_seq + 1) * seen,
             terms,
             old,
             order.cum_qty,
@@ -339,7 +343,7 @@ class Book(Matcher):
             self.resting_count -= 1
         elif special is None or not special.display_qty:
             assert order.level is not None, f"order {old[0]} does not rest"
-            order.level.qty += leaves - was_leaves
+            order.level.qty += (leaves - was_leaves) * seen
         else:
             assert order.level is not None, f"order {old[0]} does not rest"
             order.level.qty += shown - was_shown
@@ -350,13 +354,13 @@ class Book(Matcher):
         order.leaves_qty = leaves
         if self.ledger is not None:
             self._hold_anew(order)
-        self.feed_seq += 1
+        self.feed_seq += seen
         events.append(event)
         if not keeps:
             self._rejoin(order, terms, events)
 
     def _rejoin(self, order: Order, terms: tuple[Any, ...], events: list[Event]) -> None:
-        """Let an amended order in again: as a taker where it crosses, then at the back."""
+        """Let an amended or a hidden order in: as a taker where it crosses, then at the back."""
         is_buy, price = terms[4][0] == _BUY, terms[6]
         if not self.is_call and self.crosses(is_buy=is_buy, price=price):
             makers, bound = (self.asks, -price) if is_buy else (self.bids, price)

@@ -145,6 +145,7 @@ def place_order(
     expire_time_ns: int = 0,
     quote_qty: int = 0,
     trigger_by: TriggerBy = TriggerBy.LAST,
+    hidden: bool = False,
 ) -> Command:
     """An order with conditions; see `conditions.OrderConditions` for what stands behind the mode.
 
@@ -168,13 +169,13 @@ def place_order(
         min_qty,
         expire_time_ns,
         quote_qty,
-        *_unusual(trigger_by),
+        *_unusual(trigger_by, hidden=hidden),
     )
 
 
-def _unusual(trigger_by: TriggerBy) -> tuple[int, ...]:
-    """The last fields of an order, which are only there where they say something."""
-    return (int(trigger_by),) if trigger_by else ()
+def _unusual(trigger_by: TriggerBy, *, hidden: bool) -> tuple[int, ...]:
+    """The last fields of an order, which are only there where one of them says something."""
+    return (int(trigger_by), int(hidden)) if trigger_by or hidden else ()
 
 
 def replace_order(
@@ -258,6 +259,7 @@ def place_oco(
     trail_unit: TrailUnit = TrailUnit.NONE,
     trail_offset: int = 0,
     trigger_by: TriggerBy = TriggerBy.LAST,
+    hidden: bool = False,
 ) -> Command:
     """A limit order and a stop order of which one ends the other. The limit order enters first."""
     return (
@@ -278,7 +280,7 @@ def place_oco(
         int(trail_unit),
         trail_offset,
         stop_client_order_id,
-        *_unusual(trigger_by),
+        *_unusual(trigger_by, hidden=hidden),
     )
 
 

@@ -32,7 +32,9 @@ class OrderConditions(NamedTuple):
         quote_qty: what a market order may spend (buy) or wants (sell), in tick-lots; 0 for
             an order that names its quantity.
         oco_order_id: the order that ends when this one trades, fires or is cancelled; 0 is none.
-        trigger_by: a `types.TriggerBy`. Terms and commands have it only where it says something.
+        trigger_by: a `types.TriggerBy`. Terms and commands have this and what follows only where
+            one of it says something.
+        hidden: 1 for an order that rests and shows nothing.
     """
 
     stop_price: int | None = None
@@ -44,6 +46,7 @@ class OrderConditions(NamedTuple):
     quote_qty: int = 0
     oco_order_id: int = 0
     trigger_by: int = 0
+    hidden: int = 0
 
 
 class PegTerms(NamedTuple):
@@ -150,6 +153,11 @@ def trigger_by(terms: tuple[Any, ...]) -> int:
     return by
 
 
+def is_hidden(terms: tuple[Any, ...]) -> bool:
+    """Whether an order shows nothing while it rests."""
+    return len(terms) > 7 and len(terms[7]) > USUAL and terms[7][USUAL + 1] > 0
+
+
 def limit_of(terms: tuple[Any, ...]) -> int | None:
     """The worst price at which an order may trade, None without one: its price, or that limit of a
     pegged order which it never leaves."""
@@ -177,6 +185,8 @@ def go_together(kind: tuple[int, ...], price: Any, conditions: OrderConditions) 
         return False
     rests = ord_type == _LIMIT and time_in_force in RESTING_TIMES
     if conditions.display_qty and not rests:
+        return False
+    if conditions.hidden and (conditions.display_qty or not rests):
         return False
     if conditions.min_qty and not (
         ord_type == _LIMIT and not kind[3] and (rests or time_in_force == _IOC)

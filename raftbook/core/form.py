@@ -125,7 +125,7 @@ _PLACE_ORDER_FIELDS: Final[_Fields] = (
     ("expire_time_ns", _is_int),
     ("quote_qty", _is_int),
 )
-_UNUSUAL_FIELDS: Final[_Fields] = (("trigger_by", _is_int),)
+_UNUSUAL_FIELDS: Final[_Fields] = (("trigger_by", _is_int), ("hidden", _is_flag))
 """What an order may say beyond that: a command has all of them or none."""
 _PLAIN_TERMS_FIELDS: Final[_Fields] = (
     ("symbol", is_id),

@@ -175,13 +175,14 @@ def place_oco(exchange: Exchange, session: Session, command: Command, events: li
         trail_unit,
         trail_offset,
         stop_name,
-        *more,
+        *unusual,
     ) = command
+    by, hidden = unusual or (0, 0)
     plain = (symbol, side, _LIMIT, tif, qty, price, name, post_only, mode)
-    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0))
+    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0, 0, hidden))
     plain = (symbol, side, stop_type, tif, qty, stop_limit_price, stop_name, 0, mode)
     trigger = (stop_price, trail_unit, trail_offset)
-    stop = Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0, *more))
+    stop = Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0, by, 0))
     code = _pair_reject(session.account, limit, stop)
     if code:
         events.append((REJECTED, 0, int(code), command))

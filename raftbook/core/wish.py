@@ -128,10 +128,11 @@ class Wish:
         conditions = self.conditions
         is_stop = terms[4][1] in TRIGGERED_TYPES
         is_pegged = self.peg is not None
-        if conditions.display_qty or is_stop or sibling_id or is_pegged:
+        if conditions.display_qty or is_stop or sibling_id or is_pegged or conditions.hidden:
             order.special = special = Special(conditions.display_qty)
             special.shown_qty = min(conditions.display_qty, self.qty)
             special.is_pegged = is_pegged
+            special.is_hidden = conditions.hidden > 0
         if conditions.expire_time_ns:
             exchange.agenda.expire_at(order, conditions.expire_time_ns)
         if terms[4][2] == _DAY:

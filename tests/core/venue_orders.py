@@ -123,6 +123,14 @@ class OrderTalk:
             if sort == "quote":
                 qty = 0
                 order["quote_qty"] = choose((6, 3, 10, 1, 20, 2, 100))
+        elif sort == "hidden":
+            order["hidden"] = True
+            self._times(choose, order)
+            extra = choose(("", "", "", "post", "reprice", "min"))
+            if extra == "min":
+                order["min_qty"] = choose((1, 2))
+            elif extra:
+                order["post_only"] = PostOnly.REJECT if extra == "post" else PostOnly.REPRICE
         elif sort == "iceberg":
             qty = choose((3, 4, 5, 6, 2))
             order["display_qty"] = choose((1, 1, 2, 2, 3))
@@ -236,6 +244,7 @@ class OrderTalk:
             stop_client_order_id=choose(("",) * 6 + ("z", "v", "x")),
             post_only=choose((PostOnly.NO,) * 4 + (PostOnly.REJECT, PostOnly.REPRICE)),
             display_qty=choose((0, 0, 0, 1, 2)),
+            hidden=choose((False, False, False, False, True)),
             self_trade_prevention=SelfTradePrevention(choose(self.profile.modes)),
             trigger_by=TriggerBy.LAST if stop_price is None else choose(_TRIGGERS),
             **order,

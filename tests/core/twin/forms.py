@@ -9,7 +9,7 @@ from tests.core.twin.state import BIG, FEE_UNIT
 
 _NEW = "siiiiosii"
 _PLACE = _NEW + "oiiiiii"
-_MORE = "i"  # what an order may say beyond that, all of it or nothing
+_MORE = "if"  # what an order may say beyond that, all of it or nothing
 _PLAIN_TERMS = "sssssiiiooooo"
 _TERMS = _PLAIN_TERMS + "iiiiioi"
 

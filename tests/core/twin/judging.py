@@ -36,6 +36,8 @@ def goes_together(wish: Wish) -> bool:
         return False
     if wish.of_oco and not stopped:
         return False
+    if wish.hidden and (wish.display_qty or not rests):
+        return False
     if wish.trigger_by not in list(By) or (wish.trigger_by != By.LAST and not (stopped and waits)):
         return False
     times = {

@@ -39,8 +39,8 @@ class Stops(Matching):
         return bid if order.trigger_by == By.BID else ask
 
     def best_of_others(self, symbol: str, side: int) -> int | None:
-        """The best price of a side among the orders that are not pegged."""
-        prices = [o.price for o in self.queue(symbol, side) if not o.is_pegged]
+        """The best price of a side among the orders that are displayed and not pegged."""
+        prices = [o.price for o in self.queue(symbol, side) if o.is_seen() and not o.is_pegged]
         return prices[0] if prices else None
 
     def is_reached(self, order: TwinOrder) -> bool:
