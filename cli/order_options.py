@@ -131,6 +131,7 @@ def rest_options(verb: Verb) -> Verb:
                 help="What happens when it meets an order of the same account. [default: none]",
             ),
             click.option("--display", type=DECIMAL, help="What the market sees of it (iceberg)."),
+            click.option("--hidden", is_flag=True, help="The market sees nothing of it."),
             click.option(
                 "--expires",
                 type=MOMENT,
@@ -237,6 +238,7 @@ def order_of_options(
             quote_qty=quote,
             peg=PEGS[options["peg"]] if options.get("peg") else None,
             peg_offset=options.get("peg_offset"),
+            hidden=options["hidden"],
             trigger_by=TRIGGERS[options["trigger_by"]] if options["trigger_by"] else None,
             **trail_fields(options["trail"]),
         )

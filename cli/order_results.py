@@ -161,6 +161,7 @@ def view_document(view: OrderView) -> dict[str, Any]:
         "trail": _trail(view),
         "display_qty": decimal_or_none(view.display_qty),
         "shown_qty": decimal_or_none(view.shown_qty),
+        "hidden": view.hidden,
         "min_qty": decimal_or_none(view.min_qty),
         "quote_qty": decimal_or_none(view.quote_qty),
         "expire_time": _time(view.expire_time_ns),

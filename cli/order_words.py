@@ -128,6 +128,8 @@ def check_order(order: OrderRequest) -> None:
         raise ValueError(f"a {name} order needs a price")
     _check_trigger(order, ord_type, name)
     _check_expiry(order)
+    if order.hidden and (ord_type != OrderType.LIMIT or order.display_qty is not None):
+        raise ValueError("a hidden order is a limit order that displays nothing")
     if order.quote_qty is not None and ord_type != OrderType.MARKET:
         raise ValueError("an amount to spend is for market orders")
 

@@ -186,6 +186,7 @@ def check_peg(order: OrderRequest) -> None:
         "displayed quantity": order.display_qty,
         "minimum quantity": order.min_qty,
         "amount to spend": order.quote_qty,
+        "hiding": order.hidden or None,
         "post-only": order.post_only or None,
         "self-trade mode": order.self_trade_prevention or None,
     }
@@ -224,6 +225,8 @@ def _conditions(order: OrderRequest, spec: InstrumentSpec) -> dict[str, Any]:
         conditions["quote_qty"] = tick_lots_of(decimal(order.quote_qty), spec)
     if trigger_of(order.trigger_by):
         conditions["trigger_by"] = trigger_of(order.trigger_by)
+    if order.hidden:
+        conditions["hidden"] = True
     return conditions
 
 
@@ -332,4 +335,5 @@ def pair_command(
         trail_unit=unit,
         trail_offset=offset,
         trigger_by=trigger_of(order.trigger_by),
+        hidden=order.hidden,
     )

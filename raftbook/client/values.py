@@ -88,6 +88,7 @@ class OrderRequest:
         trail: how far a trailing stop stays from the best price since, in quote.
         trail_bps: the same in hundredths of a percent of that price.
         display_qty: what the market sees of an iceberg, in base.
+        hidden: whether it shows nothing while it rests, and trades after all that does.
         min_qty: what must trade at once, else nothing does, in base.
         expire_time_ns: when a GTD order ends, nanoseconds since 1970 UTC.
         quote_qty: what a market order spends (buy) or brings in (sell), in quote; counts in whole
@@ -116,6 +117,7 @@ class OrderRequest:
     peg: PegReference | str | None = None
     peg_offset: Amount | None = None
     trigger_by: TriggerBy | str | None = None
+    hidden: bool = False
 
 
 class Conditions(TypedDict, total=False):
@@ -131,6 +133,7 @@ class Conditions(TypedDict, total=False):
     peg: PegReference | str | None
     peg_offset: Amount | None
     trigger_by: TriggerBy | str | None
+    hidden: bool
 
 
 class Changes(TypedDict, total=False):

@@ -161,6 +161,7 @@ class OrderView:
         trail: distance of a trailing stop in quote; trail_bps: the same in basis points.
         shown_qty: what the market sees of it now.
         display_qty, min_qty, quote_qty: as it was entered; None for what was not asked for.
+        hidden: whether it shows nothing while it rests.
         expire_time_ns: of a GTD order, else 0.
         oco_order_id: the order that ends with this one, 0 for none.
         peg: name of the `PegReference` that it follows; peg_offset: what is added to that, in
@@ -206,6 +207,7 @@ class OrderView:
     peg_offset: Decimal | None = None
     limit_price: Decimal | None = None
     trigger_by: str | None = None
+    hidden: bool = False
 
     @classmethod
     def from_wire(
@@ -277,6 +279,7 @@ def _conditions(
         "trail": spec.price(offset) if in_ticks else None,
         "trail_bps": offset if in_bps else None,
         "display_qty": spec.qty(conditions.display_qty) if conditions.display_qty else None,
+        "hidden": conditions.hidden > 0,
         "min_qty": spec.qty(conditions.min_qty) if conditions.min_qty else None,
         "quote_qty": spec.notional(conditions.quote_qty) if conditions.quote_qty else None,
         "expire_time_ns": conditions.expire_time_ns,

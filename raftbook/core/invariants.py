@@ -118,6 +118,8 @@ def _check_ladder(book: Book, ladder: Ladder, side: Side) -> list[Order]:
     orders: list[Order] = []
     for level in ladder:
         orders += _check_level(level)
+    hidden = sum(level.hidden for level in ladder)
+    assert ladder.hidden == hidden, f"{book.symbol}: {ladder.hidden} hidden counted, {hidden} stand"
     for order in orders:
         terms = order.terms
         assert terms[4][0] == side, f"order {terms[0]} rests on the wrong side"

@@ -165,15 +165,17 @@ class Level:
 
 
 class Ladder:
-    """The levels of one side. `best` is the level that trades next, None on an empty side."""
+    """The levels of one side. `best` is the level that trades next, None on an empty side; `hidden`
+    counts the orders that show nothing."""
 
-    __slots__ = ("_keys", "best", "levels", "sign")
+    __slots__ = ("_keys", "best", "hidden", "levels", "sign")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign  # +1: bids, -1: asks
         self.levels: dict[int, Level] = {}  # by key
         self._keys = SortedKeys()
         self.best: Level | None = None
+        self.hidden = 0
 
     def __iter__(self) -> Iterator[Level]:
         """Levels from best to worst; lazy, so a short look costs little on a deep book."""
@@ -222,6 +224,7 @@ class Ladder:
             level.qty -= order.leaves_qty - special.shown_qty
         elif special.is_hidden:
             level.hidden += 1
+            self.hidden += 1
             level.qty -= order.leaves_qty
             if level.first_hidden is order.newer:
                 level.first_hidden = order
@@ -246,6 +249,8 @@ class Ladder:
         order.level = None
         if level.count == 1:
             del self.levels[level.key]
+            if level.hidden:
+                self.hidden -= 1
             if level is not self.best:
                 self._keys.remove(level.key)
             else:
@@ -269,9 +274,11 @@ class Ladder:
             level.qty -= order.shown_qty()
             level.icebergs -= bool(order.special.display_qty)
             level.pegs -= order.special.is_pegged
-            level.hidden -= order.special.is_hidden
-            if level.first_hidden is order:
-                level.first_hidden = newer
+            if order.special.is_hidden:
+                level.hidden -= 1
+                self.hidden -= 1
+                if level.first_hidden is order:
+                    level.first_hidden = newer
 
     def check(self) -> None:
         """Assert that levels, keys and best agree."""

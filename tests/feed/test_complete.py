@@ -16,6 +16,7 @@ from raftbook.feed.stream import FeedHistory
 from raftbook.wire.book_checksum import book_checksum
 from tests.feed.complete_market import GENESIS, OPENING, CompleteMarket
 from tests.feed.feed_book import FeedBook
+from tests.feed.seen import seen_orders, seen_rows
 
 
 class Listener:
@@ -60,15 +61,10 @@ class Listener:
             depth = self.depths.get(symbol)
             is_followed = depth is not None and not depth.is_over
             for side, ladder in ((Side.BUY, book.bids), (Side.SELL, book.asks)):
-                orders = [
-                    (order.terms[0], level.price, order.shown_qty())
-                    for level in ladder
-                    for order in level
-                ]
-                assert reader.side(side) == orders, f"{symbol} {side.name}"
+                assert reader.side(side) == seen_orders(ladder), f"{symbol} {side.name}"
                 if is_followed and depth is not None:
-                    rows = [(level.price, level.qty, level.count) for level in ladder]
-                    assert depth.book.sides[side].rows(10**6) == rows, f"{symbol} {side.name}"
+                    rows = depth.book.sides[side].rows(10**6)
+                    assert rows == seen_rows(ladder), f"{symbol} {side.name}"
                     assert depth.book.feed_seq == book.feed_seq
 
 
@@ -269,7 +265,7 @@ def test_a_reader_of_deltas_has_the_nodes_levels_and_checksum() -> None:
             at += 1
             assert book.take(step.delta)
         for ours, ladder in ((book.bids, engine.bids), (book.asks, engine.asks)):
-            assert ours(99) == [(level.price, level.qty, level.count) for level in ladder]
+            assert ours(99) == seen_rows(ladder)
         assert (book.phase, book.last_price) == (engine.phase, engine.last_price)
 
 
