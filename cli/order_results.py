@@ -115,14 +115,13 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
         (
             f"trade {trade.trade_id}",
             f"{_plain(trade.qty)} @ {trade.price:f}",
-            str(trade.maker_order_id),
+            f"maker order {trade.maker_order_id}" if trade.maker_order_id else "a hidden order",
         )
         for trade in result.trades
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines += [
-        f"  {trade:<{widths[0]}}   {terms:<{widths[1]}}   maker order {maker}"
-        for trade, terms, maker in rows
+        f"  {trade:<{widths[0]}}   {terms:<{widths[1]}}   {maker}" for trade, terms, maker in rows
     ]
     for name, other in (("stop", result.stop_leg), ("instead of", result.replaced)):
         if other is not None:

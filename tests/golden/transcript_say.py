@@ -58,7 +58,8 @@ def _of_order(event: Any) -> str:
     if kind == e.ACCEPTED:
         return _accepted(event)
     if kind == e.RESTED:
-        return f"{name} rests {event[3]} @ {price}{_shows(event[4:])}"
+        unseen = "" if event[1] else ", hidden"
+        return f"{name} rests {event[3]} @ {price}{_shows(event[4:])}{unseen}"
     if kind == e.REPLACED:
         return _replaced(event)
     if kind == e.RESTATED:

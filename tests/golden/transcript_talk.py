@@ -260,6 +260,7 @@ def _conditions(rest: Words, *, has_limit: bool) -> dict[str, Any]:
         "time_in_force": time_in_force,
         "post_only": PostOnly.REPRICE if rest.flag("reprice") else post_only,
         "display_qty": rest.number("show") or 0,
+        "hidden": rest.flag("hidden"),
         "min_qty": rest.number("min") or 0,
         "self_trade_prevention": _mode(rest),
     }
