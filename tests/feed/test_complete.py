@@ -136,6 +136,42 @@ def test_an_iceberg_shows_a_slice_and_is_added_again_at_the_back() -> None:
     ]
 
 
+def test_of_a_hidden_order_only_its_trades_are_told() -> None:
+    told = _told(
+        c.place_order("A", Side.SELL, 7, 10, hidden=True),
+        c.place_order("A", Side.SELL, 2, 10),
+        c.place_order("A", Side.BUY, 4, 10, hidden=True),
+        c.replace_order(order_id=1, order_qty=4),
+        c.replace_order(order_id=1, price=11),
+        c.cancel_order(order_id=1),
+    )
+    assert told == [
+        ("add", 2, 2, 10, 2),
+        ("trade", 2, 10, 2, 1, 1, 0),
+        ("trade", 0, 10, 2, 2, 1, 0),
+    ]
+
+
+def test_a_cross_of_a_hidden_order_tells_neither_its_id_nor_its_price() -> None:
+    exchange, history = Exchange(GENESIS), FeedHistory(100)
+    history.add(1, 10**18, exchange.apply(Entry(1, 10**18, OPENING)))
+    requests = [
+        (1, 1, (c.set_phase("A", Phase.AUCTION),)),
+        (2, 1, (c.place_order("A", Side.BUY, 7, 12, hidden=True),)),
+        (3, 1, (c.place_order("A", Side.SELL, 3, 10),)),
+        (1, 2, (c.set_phase("A", Phase.CONTINUOUS),)),
+    ]
+    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, requests)))
+    told = [message[3:] for message in history.since("A", 0) or ()]
+    assert told == [
+        ("phase", 2),
+        ("add", 2, 2, 10, 3),
+        ("phase", 3),
+        ("cross", 12, 3, 1, 0, None, None, 2, 10, 0),
+        ("uncross", 12, 3, 4),
+    ]
+
+
 def test_an_amended_iceberg_moves_what_it_shows() -> None:
     told = _told(
         c.place_order("A", Side.SELL, 7, 10, display_qty=3),

@@ -96,6 +96,10 @@ NEW_COMMANDS = {
         stop_price=10_050,
         trigger_by=TriggerBy.BID,
     ),
+    "PLACE_ORDER hidden": c.place_order("BTC-USD", Side.SELL, 3, 10_050, hidden=True),
+    "PLACE_OCO hidden": c.place_oco(
+        "BTC-USD", Side.SELL, 5, price=10_500, stop_price=9_900, hidden=True
+    ),
     "REPLACE_ORDER": c.replace_order(order_id=7, order_qty=5, display_qty=2),
     "MASS_CANCEL": c.mass_cancel(symbol="BTC-USD", side=Side.SELL, price_low=-3, price_high=9),
     "CANCEL_REPLACE": c.cancel_replace(
@@ -133,9 +137,11 @@ NEW_COMMANDS = {
     "SET_API_KEY": c.set_api_key("carol", "key-1", "s3cret"),
 }
 _ICEBERG = (*_MAKER, as_terms(OrderConditions(display_qty=2, oco_order_id=6)))
+_HIDDEN = (*_MAKER, as_terms(OrderConditions(hidden=1)))
 _PEGGED = (*_MAKER[:6], None, as_terms(OrderConditions()), (3, -2, 10_100))
 NEW_EVENTS = {
     "TRIGGERED": (e.TRIGGERED, 0, _ICEBERG, 10_120),
+    "RESTED hidden": (e.RESTED, 0, _HIDDEN, 5),
     "REFILLED": (e.REFILLED, 7, _ICEBERG, 2, 5),
     "REPRICED": (e.REPRICED, 0, _MAKER, 10_130),
     "REPRICED pegged": (e.REPRICED, 7, _PEGGED, 10_131, 5),
