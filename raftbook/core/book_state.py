@@ -204,7 +204,11 @@ class BookState:
 
     def shown_count(self) -> int:
         """How many orders rest that the market sees."""
-        return self.resting_count - self.bids.hidden - self.asks.hidden
+        return self.resting_count - self.hidden_count()
+
+    def hidden_count(self) -> int:
+        """How many orders rest that show nothing."""
+        return self.bids.hidden + self.asks.hidden
 
     def is_empty(self) -> bool:
         """Whether no order is open here, whether it rests, waits or gathers."""

@@ -191,6 +191,7 @@ drop_copies_max = 1
 auction_page = 3
 pegs_max = 4
 pegs_page = 3
+hidden_max = 4
 """
 
 

@@ -185,6 +185,10 @@ class Judging(Auction):
             pegged = [o for o in self.open_orders() if o.is_pegged and o.symbol == wish.symbol]
             if len(pegged) >= self.limits.pegs_max:
                 return Reject.TOO_MANY
+        if wish.hidden:
+            resting = self.queue(wish.symbol, Side.BUY) + self.queue(wish.symbol, Side.SELL)
+            if sum(order.is_hidden for order in resting) >= self.limits.hidden_max:
+                return Reject.TOO_MANY
         return Reject.NONE
 
     def tokens_of(self, account: TwinAccount) -> int:
