@@ -19,7 +19,7 @@ class Side(IntEnum):
 
 
 class OrderType(IntEnum):
-    """What an order is; those above LIMIT sleep until the last price reaches their stop price."""
+    """What an order is; those above LIMIT sleep until a price reaches their stop price."""
 
     MARKET = 1
     LIMIT = 2
