@@ -165,7 +165,8 @@ class Entering(Judging):
             terms = (*terms, conditions)
         if wish.peg is not None:
             terms = (*terms[:6], None, conditions, (*wish.peg, wish.price))
-        order = TwinOrder(terms, qty, session.session_id, self.day)
+        of_session = session.session_id if self.version >= 2 else 0
+        order = TwinOrder(terms, qty, of_session, self.day)
         if self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)
         self.orders.append(order)
