@@ -25,7 +25,9 @@ def insert(level: Level, order: Order, before: Order) -> None:
 
 def shown_levels(ladder: Ladder) -> Iterator[Level]:
     """The levels that the market sees, from best to worst; lazy."""
-    return (level for level in ladder if level.hidden < level.count)
+    for level in ladder:
+        if level.hidden < level.count:
+            yield level
 
 
 def shown_orders(level: Level) -> Iterator[Order]:
