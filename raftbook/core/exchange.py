@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from raftbook.core import admin, listing, orders
 from raftbook.core import commands as c
 from raftbook.core.accounts import Account
+from raftbook.core.aftermath import look_all
 from raftbook.core.agenda import Agenda
 from raftbook.core.book import Book
 from raftbook.core.chores import do_chores, lapse
@@ -41,7 +42,6 @@ from raftbook.core.instrument import InstrumentTerms, terms_error
 from raftbook.core.ledger import Money
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
-from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session, SessionTable
 from raftbook.core.types import Reject
 from raftbook.core.versions import FIRST_ENGINE_VERSION, refuse_engine_version
@@ -378,7 +378,7 @@ class Exchange:
             session.renewed_ns = self.moment.time_ns
         elif session.cancels:
             lapse(self, session, events)
-            follow_all(self, events)
+            look_all(self, events)
 
 
 def _close_session(
