@@ -117,8 +117,8 @@ _CLIENT_IDS_AT = {
     c.PLACE_ORDER: (7,),
     c.PLACE_OCO: (8, 16),
     c.PLACE_OUO: (8, 16),
-    c.PLACE_OTO: (7, 22),
-    c.PLACE_OTOCO: (7, 23, 31),
+    c.PLACE_OTO: (7, 24),
+    c.PLACE_OTOCO: (7, 25, 33),
     c.PLACE_PEG: (6,),
     c.CANCEL_REPLACE: (10,),
 }

@@ -24,6 +24,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 Named = dict[str, Any]
@@ -36,6 +37,7 @@ _ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
     "time_in_force": TimeInForce,
     "self_trade_prevention": SelfTradePrevention,
     "phase": Phase,
+    "trigger_by": TriggerBy,
     "then": Phase,
 }
 _LOTS: Final = frozenset(("order_qty", "display_qty", "min_qty"))
@@ -50,6 +52,7 @@ _YES_OR_NO: Final = frozenset(
         "is_operator",
         "on",
         "enabled",
+        "hidden",
         "updates",
         "updates_other",
     )

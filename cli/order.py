@@ -31,6 +31,7 @@ from .order_options import (
     order_options,
     rest_options,
     show_result,
+    trigger_by_option,
     trigger_options,
 )
 from .order_results import view_document, views_table
@@ -96,6 +97,7 @@ def _submit(
 @click.option("--updates", is_flag=True, help="Trades of the first shrink the stop.")
 @click.option("--tif", type=click.Choice(("gtc", "day", "gtd")), help="Of both. [default: gtc]")
 @trigger_options
+@trigger_by_option
 @rest_options
 @network_options
 @pass_invocation
@@ -140,6 +142,7 @@ def oco(
 )
 @click.option("--tif", type=click.Choice(("gtc", "day", "gtd")), help="Of all. [default: gtc]")
 @trigger_options
+@trigger_by_option
 @rest_options
 @network_options
 @pass_invocation
@@ -150,7 +153,7 @@ def oto(invocation: Invocation, /, side: str, symbol: str, amount: str, **option
     raftbook order oto buy BTC-USD 1@100 --then-sell 1@110
     raftbook order oto buy BTC-USD 1@100 --then-sell 1@110 --stop 90
     """
-    first = {**options, "stop": None, "trail": None}
+    first = {**options, "stop": None, "trail": None, "trigger_by": None}
     wanted = order_of_options(symbol, _SIDES[side], amount, **_of_orders(first))
     pending = _pending_of(symbol, options)
 
@@ -181,7 +184,8 @@ def _pending_of(symbol: str, options: dict[str, Any]) -> OrderRequest | OrderPai
     if (buys is None) == (sells is None):
         raise click.UsageError("give --then-buy or --then-sell, one of them")
     # What the first order shows, and how it is posted, is not meant for the others.
-    given = {**_of_orders(options), "post_only": None, "reprice": False, "display": None}
+    others = {"post_only": None, "reprice": False, "display": None, "hidden": False}
+    given = _of_orders(options) | others
     side, amount = (Side.SELL, sells) if buys is None else (Side.BUY, buys)
     waits = options["stop"] is not None or options["trail"] is not None
     order = order_of_options(symbol, side, amount, checked=False, **given)

@@ -37,6 +37,8 @@ from .output.printer import say
 
 SESSION_KEY_PREFIX: Final = "cli-"
 REQUEST_SEQ: Final = 1
+_PLACED: Final = 19
+"""Where the fields of a working order end in a PLACE_OTO."""
 
 
 Build = Callable[[str, dict[str, InstrumentSpec]], Command]
@@ -163,11 +165,11 @@ def wishes(command: Command) -> list[tuple[Any, ...]]:
         return [(*_wish(*each), updates) for each in pair_fields(command)]
     if kind == c.PLACE_OTO:
         symbol = command[1]
-        return [_wish(*command[1:17]), _wish(symbol, *command[17:])]
+        return [_wish(*command[1:_PLACED]), _wish(symbol, *command[_PLACED:])]
     if kind == c.PLACE_OTOCO:
-        pair = (c.PLACE_OCO, command[1], *command[17:-1])
+        pair = (c.PLACE_OCO, command[1], *command[_PLACED:-1])
         legs = [(*_wish(*each), command[-1]) for each in pair_fields(pair)]
-        return [_wish(*command[1:17]), *legs]
+        return [_wish(*command[1:_PLACED]), *legs]
     if kind == c.PLACE_PEG:
         symbol, side, tif, qty, limit, name, *peg, _ = fields
         return [(name, symbol, (side, int(OrderType.PEGGED), tif, 0, 0), qty, limit, *peg)]
@@ -179,22 +181,25 @@ def wishes(command: Command) -> list[tuple[Any, ...]]:
 def pair_fields(command: Command) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The two orders of a pair, each as PLACE_ORDER would say it."""
     _, symbol, side, qty, tif, expire_ns, mode, price, name, post_only, display, *stop = command
-    ord_type, stop_price, limit, unit, offset, stop_name = stop
+    ord_type, stop_price, limit, unit, offset, stop_name, *unusual = stop
+    by, hidden = unusual or (0, 0)
     first = (symbol, side, int(OrderType.LIMIT), tif, qty, price, name, post_only, mode)
     second = (symbol, side, ord_type, tif, qty, limit, stop_name, 0, mode)
     return (
-        (*first, None, 0, 0, display, 0, expire_ns, 0),
-        (*second, stop_price, unit, offset, 0, 0, expire_ns, 0),
+        (*first, None, 0, 0, display, 0, expire_ns, 0, 0, hidden),
+        (*second, stop_price, unit, offset, 0, 0, expire_ns, 0, by, 0),
     )
 
 
 def _wish(*fields: Any) -> tuple[Any, ...]:
     symbol, side, ord_type, tif, qty, price, name, post_only, mode, *conditions = fields
-    stop_price, unit, offset, display, min_qty, _, quote_qty = conditions
+    stop_price, unit, offset, display, min_qty, _, quote_qty, *unusual = conditions
+    by, hidden = unusual or (0, 0)
     kind = (side, ord_type, tif, post_only, mode)
     # Of an amount to spend it is not known beforehand how many lots it will be.
     lots = None if quote_qty else qty
-    return (name, symbol, kind, lots, price, stop_price, unit, offset, display, min_qty, quote_qty)
+    rest = (stop_price, unit, offset, display, min_qty, quote_qty, by, hidden)
+    return (name, symbol, kind, lots, price, *rest)
 
 
 def _wish_of_terms(terms: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -204,10 +209,9 @@ def _wish_of_terms(terms: tuple[Any, ...]) -> tuple[Any, ...]:
         reference, offset, limit = rest[1]
         return (name, symbol, tuple(kind), qty, limit, reference, offset)
     conditions = OrderConditions(*(rest[0] if rest else NO_CONDITIONS))
-    stop_price, unit, offset, display, min_qty, expire_ns, quote_qty, *_ = conditions
     side, ord_type, tif, post_only, mode = kind
     plain = (symbol, side, ord_type, tif, qty, price, name, post_only, mode)
-    wish = _wish(*plain, stop_price, unit, offset, display, min_qty, expire_ns, quote_qty)
+    wish = _wish(*plain, *conditions[:7], conditions.trigger_by, conditions.hidden)
     return (*wish, conditions.updates_other) if conditions.oco_order_id else wish
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from raftbook.core.conditions import STAYING_TIMES, OrderConditions
+from raftbook.core.conditions import STAYING_TIMES, OrderConditions, is_hidden
 from raftbook.core.contingent import release_due
 from raftbook.core.events import (
     ACCEPTED,
@@ -20,9 +20,8 @@ from raftbook.core.events import (
     Event,
 )
 from raftbook.core.ladder import Ladder, Order
-from raftbook.core.ledger import Ledger
 from raftbook.core.matching import Matcher
-from raftbook.core.pegs import Pegs
+from raftbook.core.pegs import Pegs, reference
 from raftbook.core.stops import Stops
 from raftbook.core.types import (
     OrderType,
@@ -46,6 +45,7 @@ _FOK_CANNOT_FILL: Final = int(Reject.FOK_CANNOT_FILL)
 _MIN_QTY_NOT_MET: Final = int(Reject.MIN_QTY_NOT_MET)
 _FILL_LIMIT: Final = int(Reject.FILL_LIMIT)
 _NO_LIQUIDITY: Final = int(Reject.NO_LIQUIDITY)
+_NO_REFERENCE_PRICE: Final = int(Reject.NO_REFERENCE_PRICE)
 _PRICE_COLLAR: Final = int(Reject.PRICE_COLLAR)
 _PRICE_BAND: Final = int(Reject.PRICE_BAND)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
@@ -59,7 +59,8 @@ class Book(Matcher):
     def enter(self, order: Order, events: list[Event]) -> None:
         """Accept a new order: match it, then let the rest join the queue or expire."""
         terms = order.terms
-        kind, price = terms[4], terms[6]
+        kind: tuple[int, ...] = terms[4]
+        price = terms[6]
         if kind[0] == _BUY:
             own, makers = self.bids, self.asks
             bound = self._market_bound(_BUY) if price is None else -price
@@ -125,6 +126,9 @@ class Book(Matcher):
             elif conditions.quote_qty and not order.leaves_qty:
                 events.append((ACCEPTED, 0, terms))
                 self._expire(order, makers, events)
+            elif conditions.hidden:
+                events.append((ACCEPTED, 0, terms))
+                self._rejoin(order, terms, events)
             else:
                 self.enter(order, events)
                 if kind[2] == _AT_AUCTION:
@@ -197,7 +201,10 @@ class Book(Matcher):
         """Let an accepted stop wait."""
         special = order.special
         assert special is not None, f"order {order.terms[0]} has no trigger"
-        self.waiting_room().arrive(order, special, self.reference_price())
+        stops = self.waiting_room()
+        stops.arrive(order, special, self.reference_price())
+        if stops.by_quotes:
+            self.agenda.is_quoted = True
 
     def waiting_room(self) -> Stops:
         """Where orders wait, from now on there if it was not."""
@@ -207,18 +214,21 @@ class Book(Matcher):
         return self.stops
 
     def fire_stops(self, events: list[Event]) -> None:
-        """Let the stops fire that the last price has reached, round after round."""
+        """Let the stops fire whose price was reached, round after round."""
         stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
         left = self.limits.triggers_max
-        while self.is_trading and self.last_price is not None:
-            if self.symbol in self.agenda.stopped:
-                return
+        bid: int | None = None
+        ask: int | None = None
+        while self.is_trading and self.symbol not in self.agenda.stopped:
             if stops.due:
                 left = release_due(self, stops, left, events)
                 continue
-            stops.trail(self.last_price)
-            due = stops.reached(self.last_price)
+            if self.last_price is not None:
+                stops.trail(self.last_price)
+            if stops.by_quotes:
+                bid, ask = reference(self.bids), reference(self.asks)
+            due = stops.reached(self.last_price, bid, ask)
             if not due:
                 return
             for order in due:
@@ -247,9 +257,9 @@ class Book(Matcher):
             self.end_sibling(special, events)
         side, price = order.terms[4][0], order.terms[6]
         makers = self.asks if side == _BUY else self.bids
-        if self.ledger is not None and (price is None or special.holds_later):
+        if price is None or special.holds_later:
             special.holds_later = False
-            reason = self._fund_fired(order, self.ledger)
+            reason = self._fired_reject(order)
             if reason:
                 self.end_rest(order, reason, events)
                 order.account.close(order)
@@ -264,10 +274,15 @@ class Book(Matcher):
         if not order.leaves_qty:
             order.account.close(order)
 
-    def _fund_fired(self, order: Order, ledger: Ledger) -> int:
-        """Hold what a stop needs now that it has fired: one without limit price, or any that held
-        nothing before."""
+    def _fired_reject(self, order: Order) -> int:
+        """Why a stop cannot be the order that it is now, 0 for nothing: asked of one without limit
+        price, and of any that held nothing before; then it holds what it needs."""
+        ledger = self.ledger
         side, price, leaves = order.terms[4][0], order.terms[6], order.leaves_qty
+        if price is None and self.terms.collar is not None and self.reference_price() is None:
+            return _NO_REFERENCE_PRICE
+        if ledger is None:
+            return 0
         if price is None:
             amount = self.market_need(order.account, order.terms[4], leaves)
         else:
@@ -324,9 +339,10 @@ class Book(Matcher):
             self._amend_apart(order, terms, leaves, events)
             return
         keeps = terms[6] == old[6] and leaves <= was_leaves
+        seen = int(not is_hidden(old))
         event: Event = (
             REPLACED,
-            self.feed_seq + 1,
+            (self.feed_seq + 1) * seen,
             terms,
             old,
             order.cum_qty,
@@ -345,7 +361,7 @@ class Book(Matcher):
             self.resting_count -= 1
         elif special is None or not special.display_qty:
             assert order.level is not None, f"order {old[0]} does not rest"
-            order.level.qty += leaves - was_leaves
+            order.level.qty += (leaves - was_leaves) * seen
         else:
             assert order.level is not None, f"order {old[0]} does not rest"
             order.level.qty += shown - was_shown
@@ -356,13 +372,13 @@ class Book(Matcher):
         order.leaves_qty = leaves
         if self.ledger is not None:
             self._hold_anew(order)
-        self.feed_seq += 1
+        self.feed_seq += seen
         events.append(event)
         if not keeps:
             self._rejoin(order, terms, events)
 
     def _rejoin(self, order: Order, terms: tuple[Any, ...], events: list[Event]) -> None:
-        """Let an amended order in again: as a taker where it crosses, then at the back."""
+        """Let an amended or a hidden order in: as a taker where it crosses, then at the back."""
         is_buy, price = terms[4][0] == _BUY, terms[6]
         if not self.is_call and self.crosses(is_buy=is_buy, price=price):
             makers, bound = (self.asks, -price) if is_buy else (self.bids, price)

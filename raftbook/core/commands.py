@@ -20,6 +20,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 Command = tuple[Any, ...]
@@ -63,6 +64,9 @@ BUST_TRADE: Final = 33
 ROLL_DAY: Final = 34
 SET_DROP_COPY: Final = 35
 SET_API_KEY: Final = 36
+
+_PLACED, _PAIRED = 16, 16
+"""Fields of an order and of a pair without those that are only there where they say something."""
 
 NO_SESSION: Final = 0
 """session_id of a request that opens a session; such a request is not deduplicated by seq."""
@@ -146,6 +150,8 @@ def place_order(
     min_qty: int = 0,
     expire_time_ns: int = 0,
     quote_qty: int = 0,
+    trigger_by: TriggerBy = TriggerBy.LAST,
+    hidden: bool = False,
 ) -> Command:
     """An order with conditions; see `conditions.OrderConditions` for what stands behind the mode.
 
@@ -169,7 +175,13 @@ def place_order(
         min_qty,
         expire_time_ns,
         quote_qty,
+        *_unusual(trigger_by, hidden=hidden),
     )
+
+
+def _unusual(trigger_by: TriggerBy, *, hidden: bool) -> tuple[int, ...]:
+    """The last fields of an order, which are only there where one of them says something."""
+    return (int(trigger_by), int(hidden)) if trigger_by or hidden else ()
 
 
 def replace_order(
@@ -257,6 +269,8 @@ def place_oco(
     display_qty: int = 0,
     trail_unit: TrailUnit = TrailUnit.NONE,
     trail_offset: int = 0,
+    trigger_by: TriggerBy = TriggerBy.LAST,
+    hidden: bool = False,
 ) -> Command:
     """A limit order and a stop order of which one ends the other. The limit order enters first."""
     return (
@@ -277,6 +291,7 @@ def place_oco(
         int(trail_unit),
         trail_offset,
         stop_client_order_id,
+        *_unusual(trigger_by, hidden=hidden),
     )
 
 
@@ -298,12 +313,18 @@ def place_oto(working: Command, pending: Command) -> Command:
         ValueError: they are of other kinds, or of two instruments.
     """
     otherwise = "a pegged order triggers no other, and none triggers it"
-    first = _fields_of(working, otherwise)
+    first = _whole(_fields_of(working, otherwise), _PLACED)
     if pending[1] != first[0]:
         raise ValueError(f"one order is of {first[0]}, the other one of {pending[1]}")
     if pending[0] in (PLACE_OCO, PLACE_OUO):
-        return (PLACE_OTOCO, *first, *pending[2:], int(pending[0] == PLACE_OUO))
-    return (PLACE_OTO, *first, *_fields_of(pending, otherwise)[1:])
+        pair = _whole(pending[1:], _PAIRED)
+        return (PLACE_OTOCO, *first, *pair[1:], int(pending[0] == PLACE_OUO))
+    return (PLACE_OTO, *first, *_whole(_fields_of(pending, otherwise), _PLACED)[1:])
+
+
+def _whole(fields: Command, count: int) -> Command:
+    """The same with those of the last fields that may be left out."""
+    return fields if len(fields) > count else (*fields, 0, 0)
 
 
 def place_peg(

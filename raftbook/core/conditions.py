@@ -15,6 +15,7 @@ from raftbook.core.types import (
     SelfTradePrevention,
     Side,
     TimeInForce,
+    TriggerBy,
 )
 
 
@@ -31,6 +32,9 @@ class OrderConditions(NamedTuple):
         quote_qty: what a market order may spend (buy) or wants (sell), in tick-lots; 0 for
             an order that names its quantity.
         oco_order_id: the order that ends when this one trades, fires or is cancelled; 0 is none.
+        trigger_by: a `types.TriggerBy`. Terms have this and the next only where one of what follows
+            says something, and the last two only where one of them does.
+        hidden: 1 for an order that rests and shows nothing.
         oto_order_id: of a working order: the first one that is released when it is filled, which
             has a higher id; of such a pending order: the working one; 0 for every other.
         updates_other: 1 in a pair whose limit order shrinks the stop by what it trades.
@@ -44,12 +48,10 @@ class OrderConditions(NamedTuple):
     expire_time_ns: int = 0
     quote_qty: int = 0
     oco_order_id: int = 0
+    trigger_by: int = 0
+    hidden: int = 0
     oto_order_id: int = 0
     updates_other: int = 0
-
-
-CONDITIONS_MIN: Final = 8
-"""Fields that conditions in terms always have; the last two only where they say something."""
 
 
 class PegTerms(NamedTuple):
@@ -67,7 +69,11 @@ class PegTerms(NamedTuple):
     limit_price: int | None
 
 
-NO_CONDITIONS: Final = tuple(OrderConditions())[:CONDITIONS_MIN]
+USUAL: Final = 8
+"""Fields of `OrderConditions` that all terms with conditions have."""
+LINKS: Final = 10
+"""Where those begin that say what an order is to others which are entered with it."""
+NO_CONDITIONS: Final = tuple(OrderConditions())[:USUAL]
 
 _MARKET: Final = int(OrderType.MARKET)
 _LIMIT: Final = int(OrderType.LIMIT)
@@ -75,6 +81,8 @@ _TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _PEGGED: Final = int(OrderType.PEGGED)
 _GTD: Final = int(TimeInForce.GTD)
 _IOC: Final = int(TimeInForce.IOC)
+_LAST: Final = int(TriggerBy.LAST)
+_TRIGGERS: Final = frozenset(map(int, TriggerBy))
 TRIGGERED_TYPES: Final = frozenset(
     map(
         int,
@@ -140,11 +148,33 @@ PEGGABLE: Final = _peggable()
 REFERENCES: Final = frozenset(map(int, PegReference))
 
 
-def written(conditions: tuple[Any, ...]) -> tuple[Any, ...]:
-    """All conditions of an order as they stand in its terms."""
-    if conditions[9]:
-        return conditions
-    return conditions[:9] if conditions[8] else conditions[:CONDITIONS_MIN]
+def as_terms(conditions: OrderConditions) -> tuple[Any, ...]:
+    """Conditions as they stand in terms: what is unusual stands there only if it says something."""
+    if conditions.oto_order_id or conditions.updates_other:
+        return tuple(conditions)
+    return tuple(conditions[:LINKS] if any(conditions[USUAL:]) else conditions[:USUAL])
+
+
+def trigger_by(terms: tuple[Any, ...]) -> int:
+    """The price that a stop looks at."""
+    by: int = terms[7][USUAL] if len(terms[7]) > USUAL else _LAST
+    return by
+
+
+def is_hidden(terms: tuple[Any, ...]) -> bool:
+    """Whether an order shows nothing while it rests."""
+    return len(terms) > 7 and len(terms[7]) > USUAL and terms[7][USUAL + 1] > 0
+
+
+def working_order_id(terms: tuple[Any, ...]) -> int:
+    """The order that an order is or was pending on; 0 for every order that never was."""
+    other: int = terms[7][LINKS] if len(terms) > 7 and len(terms[7]) > LINKS else 0
+    return other if other < terms[0] else 0
+
+
+def updates_other(terms: tuple[Any, ...]) -> bool:
+    """Whether an order is of a pair whose limit order shrinks the stop."""
+    return len(terms) > 7 and len(terms[7]) > LINKS and terms[7][LINKS + 1] > 0
 
 
 def limit_of(terms: tuple[Any, ...]) -> int | None:
@@ -170,8 +200,12 @@ def go_together(kind: tuple[int, ...], price: Any, conditions: OrderConditions) 
             return False
     elif waits:
         return False
+    if conditions.trigger_by != _LAST and not (waits and conditions.trigger_by in _TRIGGERS):
+        return False
     rests = ord_type == _LIMIT and time_in_force in RESTING_TIMES
     if conditions.display_qty and not rests:
+        return False
+    if conditions.hidden and (conditions.display_qty or not rests):
         return False
     if conditions.min_qty and not (
         ord_type == _LIMIT and not kind[3] and (rests or time_in_force == _IOC)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from raftbook.core.conditions import CONDITIONS_MIN, OrderConditions
+from raftbook.core.conditions import OrderConditions, updates_other
 from raftbook.core.events import RESTATED, RESTED, TRIGGERED, Event
 from raftbook.core.ladder import Order, Special
 from raftbook.core.types import PostOnly, Reject, Side
@@ -63,7 +63,7 @@ def part(special: Special) -> None:
 def _trade_sibling(
     book: Matcher, order: Order, special: Special, sibling: Order, qty: int, events: list[Event]
 ) -> None:
-    if len(order.terms[7]) <= CONDITIONS_MIN + 1 or sibling.leaves_qty <= qty:
+    if not updates_other(order.terms) or sibling.leaves_qty <= qty:
         book.end_sibling(special, events)
         return
     sibling.leaves_qty -= qty

@@ -128,6 +128,8 @@ _PLACE_ORDER_FIELDS: Final[_Fields] = (
     ("expire_time_ns", _is_int),
     ("quote_qty", _is_int),
 )
+_UNUSUAL_FIELDS: Final[_Fields] = (("trigger_by", _is_int), ("hidden", _is_flag))
+"""What an order may say beyond that: a command has all of them or none."""
 _PAIR_FIELDS: Final[_Fields] = (
     ("symbol", is_id),
     ("side", _is_int),
@@ -146,6 +148,10 @@ _PAIR_FIELDS: Final[_Fields] = (
     ("trail_offset", _is_int),
     ("stop_client_order_id", is_id),
 )
+
+
+_WHOLE_ORDER_FIELDS: Final[_Fields] = (*_PLACE_ORDER_FIELDS, *_UNUSUAL_FIELDS)
+_WHOLE_PAIR_FIELDS: Final[_Fields] = (*_PAIR_FIELDS, *_UNUSUAL_FIELDS)
 
 
 def _pending(fields: _Fields) -> _Fields:
@@ -224,8 +230,8 @@ _FIELDS: Final[dict[int, _Fields]] = {
     ),
     PLACE_OCO: _PAIR_FIELDS,
     PLACE_OUO: _PAIR_FIELDS,
-    PLACE_OTO: (*_PLACE_ORDER_FIELDS, *_pending(_PLACE_ORDER_FIELDS)),
-    PLACE_OTOCO: (*_PLACE_ORDER_FIELDS, *_pending(_PAIR_FIELDS), ("updates", _is_flag)),
+    PLACE_OTO: (*_WHOLE_ORDER_FIELDS, *_pending(_WHOLE_ORDER_FIELDS)),
+    PLACE_OTOCO: (*_WHOLE_ORDER_FIELDS, *_pending(_WHOLE_PAIR_FIELDS), ("updates", _is_flag)),
     PLACE_PEG: (
         ("symbol", is_id),
         ("side", _is_int),
@@ -268,9 +274,22 @@ _FIELDS: Final[dict[int, _Fields]] = {
 }
 
 
-def field_names(kind: int) -> tuple[str, ...]:
-    """What the fields of a kind of command are called, in order; none of an unknown kind."""
-    return tuple(name for name, _ in _FIELDS.get(kind, ()))
+_WHOLE_FIELDS: Final[dict[int, _Fields]] = {
+    kind: (*_FIELDS[kind], *_UNUSUAL_FIELDS)
+    for kind in (PLACE_ORDER, CANCEL_REPLACE, PLACE_OCO, PLACE_OUO)
+}
+
+
+def field_names(command: Command) -> tuple[str, ...]:
+    """What the fields of a well-formed command are called, in order."""
+    return tuple(name for name, _ in _fields_of(command) or ())
+
+
+def _fields_of(command: Command) -> _Fields | None:
+    fields = _FIELDS.get(command[0]) if type(command[0]) is int else None
+    if fields is not None and len(command) > len(fields) + 1:
+        fields = _WHOLE_FIELDS.get(command[0], fields)
+    return fields
 
 
 _FIRST_KINDS: Final = frozenset(
@@ -326,7 +345,7 @@ def _field_error(command: Any) -> str | None:
     """`form_error`, field by field."""
     if type(command) is not tuple or not command:
         return "a command is a non-empty array that starts with its kind"
-    fields = _FIELDS.get(command[0]) if type(command[0]) is int else None
+    fields = _fields_of(command)
     if fields is None:
         return f"unknown command kind {command[0]!r}"
     if len(command) != len(fields) + 1:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MALFORMED: Final = int(Reject.MALFORMED)
 _LIMIT: Final = int(OrderType.LIMIT)
 _AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
-_PLACED: Final = 17
+_PLACED: Final = 19
 """Where the fields of the working order end."""
 
 
@@ -85,11 +85,15 @@ def place_oto(exchange: Exchange, session: Session, command: Command, events: li
 def _pair(exchange: Exchange, symbol: str, fields: tuple[Any, ...]) -> list[Wish]:
     """The limit order and the stop of a pair."""
     side, qty, tif, expire_ns, mode, price, name, post_only, display_qty, *stopping = fields
-    stop_type, stop_price, stop_limit_price, trail_unit, trail_offset, stop_name = stopping
+    stop_type, stop_price, stop_limit_price, trail_unit, trail_offset, stop_name, *unusual = (
+        stopping
+    )
+    by, hidden = unusual or (0, 0)
     plain = (symbol, side, _LIMIT, tif, qty, price, name, post_only, mode)
-    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0))
+    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0, 0, hidden))
     plain = (symbol, side, stop_type, tif, qty, stop_limit_price, stop_name, 0, mode)
-    stop = Wish(exchange, (*plain, stop_price, trail_unit, trail_offset, 0, 0, expire_ns, 0))
+    trigger = (stop_price, trail_unit, trail_offset)
+    stop = Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0, by, 0))
     if stop_type not in TRIGGERED_TYPES:
         stop.kind = None
     return [limit, stop]

@@ -17,7 +17,7 @@ from raftbook.core.auction import Clearing, Uncrossing
 from raftbook.core.book import Book
 from raftbook.core.call import CALLS, left_at_auction
 from raftbook.core.candles import WIDTHS_NS
-from raftbook.core.conditions import TRIGGERED_TYPES
+from raftbook.core.conditions import TRIGGERED_TYPES, is_hidden, working_order_id
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Order, Special
 from raftbook.core.pegs import Pegs
@@ -57,6 +57,7 @@ def restore_order(order: Order, value: Value) -> None:
     order.closed_ns, order.held, order.fee_units = closed_ns, int(held), int(fee_units)
     if part is not None:
         order.special = special = Special(part[0])
+        special.is_hidden = is_hidden(order.terms)
         _, special.shown_qty, stop_price, special.best_price, special.arrival, *peg = part
         special.stop_price = None if stop_price is None else int(stop_price)
         for wanted in peg:
@@ -189,6 +190,7 @@ def restore_book(
             order.account.open_count += 1
             assert order.special is not None, f"order {order.terms[0]} waits without a trigger"
             stops.put(order, order.special)
+        exchange.agenda.is_quoted = exchange.agenda.is_quoted or bool(stops.by_quotes)
     for order_value in market:
         order = order_of(exchange, order_value)
         order.account.open_count += 1
@@ -342,11 +344,12 @@ def _restore_links(exchange: Exchange, order: Order, *, is_past: bool) -> None:
     if sibling is not None and sibling.leaves_qty and order.special is not None:
         order.special.sibling = sibling
     book = order.book
-    if len(conditions) > 8 and conditions[8] and conditions[7] and order.special is not None:
+    working_id = working_order_id(terms)
+    if working_id and conditions[7] and order.special is not None:
         order.special.holds_later = terms[4][1] in TRIGGERED_TYPES and (
             book.pends(order) or book.waits(order)
         )
     if book.pends(order) and book.stops is not None and terms[0] not in book.stops.due:
-        working = order.account.orders[conditions[8]].special
-        assert working is not None, f"order {conditions[8]} triggers nothing"
+        working = order.account.orders[working_id].special
+        assert working is not None, f"order {working_id} triggers nothing"
         working.pending = (*working.pending, order)

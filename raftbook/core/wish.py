@@ -14,7 +14,7 @@ from raftbook.core.conditions import (
     NO_CONDITIONS,
     TRIGGERED_TYPES,
     OrderConditions,
-    written,
+    as_terms,
 )
 from raftbook.core.ladder import Order, Special
 from raftbook.core.sessions import Session
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _BUY: Final = int(Side.BUY)
 _DAY: Final = int(TimeInForce.DAY)
 Links = tuple[int, int, int]
-"""The last three of the conditions: what an order is to others of its command."""
+"""What an order is to others of its command: oco_order_id, oto_order_id, updates_other."""
 NO_LINKS: Final[Links] = (0, 0, 0)
 
 
@@ -73,7 +73,8 @@ class Wish:
         self.qty: int = qty
         self.price: int | None = price
         self.client_order_id: str = client_order_id
-        self.conditions = OrderConditions(*rest)
+        said = [*rest[:7], 0, *rest[7:]]  # nobody asks for an order of a pair by its id
+        self.conditions = OrderConditions(*said)
         self.is_pending = False
 
     def waits(self) -> bool:
@@ -132,7 +133,12 @@ class Wish:
         assert book is not None, "an order without book was let through"
         name, symbol = self.client_order_id, book.symbol
         terms = (order_id, account.name, name, symbol, kind, self.qty, self.price)
-        conditions = written((*self.conditions[:7], *links))
+        sibling_id, oto_order_id, updates = links
+        conditions = as_terms(
+            self.conditions._replace(
+                oco_order_id=sibling_id, oto_order_id=oto_order_id, updates_other=updates
+            )
+        )
         if self.peg is not None:
             return (*terms[:6], None, conditions, self.peg)
         return terms if conditions == NO_CONDITIONS else (*terms, conditions)
@@ -151,10 +157,12 @@ class Wish:
         conditions = self.conditions
         is_stop = terms[4][1] in TRIGGERED_TYPES
         is_pegged = self.peg is not None
-        if conditions.display_qty or is_stop or is_pegged or links != NO_LINKS:
+        is_linked = links != NO_LINKS
+        if conditions.display_qty or is_stop or is_linked or is_pegged or conditions.hidden:
             order.special = special = Special(conditions.display_qty)
             special.shown_qty = min(conditions.display_qty, self.qty)
             special.is_pegged = is_pegged
+            special.is_hidden = conditions.hidden > 0
         if conditions.expire_time_ns:
             exchange.agenda.expire_at(order, conditions.expire_time_ns)
         if terms[4][2] == _DAY:

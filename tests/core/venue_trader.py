@@ -26,8 +26,8 @@ NAME_FIELDS: Final = {
     c.CANCEL_REPLACE: (10,),
     c.PLACE_OCO: (8, 16),
     c.PLACE_OUO: (8, 16),
-    c.PLACE_OTO: (7, 22),
-    c.PLACE_OTOCO: (7, 23, 31),
+    c.PLACE_OTO: (7, 24),
+    c.PLACE_OTOCO: (7, 25, 33),
 }
 """Where a command has the client_order_ids of the orders it enters."""
 

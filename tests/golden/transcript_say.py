@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from raftbook.core import events as e
-from raftbook.core.conditions import TRIGGERED_TYPES, OrderConditions
-from raftbook.core.types import OrderType, Phase, Reject, TimeInForce
+from raftbook.core.conditions import TRIGGERED_TYPES, OrderConditions, updates_other
+from raftbook.core.types import OrderType, Phase, Reject, TimeInForce, TriggerBy
 from tests.golden.transcript_talk import DECIMALS, START_NS
 
 
@@ -58,11 +58,12 @@ def _of_order(event: Any) -> str:
     if kind == e.ACCEPTED:
         return _accepted(event)
     if kind == e.RESTED:
-        return f"{name} rests {event[3]} @ {price}{_shows(event[4:])}"
+        unseen = "" if event[1] else ", hidden"
+        return f"{name} rests {event[3]} @ {price}{_shows(event[4:])}{unseen}"
     if kind == e.REPLACED:
         return _replaced(event)
     if kind == e.RESTATED:
-        is_update = _is_stop(terms) and len(terms[7]) > 9 and not event[6]
+        is_update = _is_stop(terms) and updates_other(terms) and not event[6]
         what = "less" if is_update else "prevented"
         return f"{name} restated: {event[5]} {what}, open {event[4]}{_shows(event[7:])}"
     if kind == e.TRIGGERED and event[3] is None:
@@ -110,7 +111,8 @@ def _is_stop(terms: Any) -> bool:
 def _for(conditions: OrderConditions) -> str:
     if conditions.trail_unit:
         return f", trailing by {conditions.trail_offset}{('', '', ' bps')[conditions.trail_unit]}"
-    return f" for {conditions.stop_price}"
+    which = f" by the {TriggerBy(conditions.trigger_by).name.lower()}" if conditions[8] else ""
+    return f" for {conditions.stop_price}{which}"
 
 
 def _replaced(event: Any) -> str:

@@ -18,7 +18,6 @@ from tests.core.twin.state import (
     PENDING,
     STOPS,
     TwinOrder,
-    written,
 )
 
 
@@ -178,9 +177,10 @@ class Amending(Entering):
             display_qty=new(old.display_qty, change.display_qty),
             expire_time_ns=new(old.expire_time_ns, change.expire_time_ns),
         )
+        changed = (*conditions[:8], *order.terms[7][8:]) if len(order.terms) > 7 else ()
         terms = (*order.terms[:5], new(order.order_qty, change.qty), new(order.price, change.price))
         if len(order.terms) > 7:
-            terms = (*terms, written(conditions), *order.terms[8:])
+            terms = (*terms, changed, *order.terms[8:])
         if stop_only:
             return TwinOrder(terms, 0, best=order.best).stop
         return terms

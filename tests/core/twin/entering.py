@@ -51,6 +51,7 @@ def legs_of(command: Any) -> tuple[Wish, Wish]:
         trail_unit,
         trail_offset,
         stop_client_id,
+        *more,
     ) = command
     limit = Wish(
         symbol,
@@ -81,16 +82,18 @@ def legs_of(command: Any) -> tuple[Wish, Wish]:
         expire_time_ns=expire_time_ns,
         of_oco=True,
     )
+    if more:
+        stop.trigger_by, limit.hidden = more
     return limit, stop
 
 
 def wishes_of(command: Any) -> list[Wish]:
     """The working order of a PLACE_OTO or PLACE_OTOCO, and what waits for it."""
-    working = Wish(*command[1:17])
+    working = Wish(*command[1:19])
     if command[0] == c.PLACE_OTO:
-        wishes = [working, Wish(command[1], *command[17:])]
+        wishes = [working, Wish(command[1], *command[19:])]
     else:
-        wishes = [working, *legs_of((c.PLACE_OCO, command[1], *command[17:-1]))]
+        wishes = [working, *legs_of((c.PLACE_OCO, command[1], *command[19:-1]))]
     for wish in wishes:
         wish.of_oto = True
         wish.pending = wish is not working
@@ -209,6 +212,8 @@ class Entering(Judging):
                 wish.expire_time_ns,
                 wish.quote_qty,
                 oco_order_id,
+                wish.trigger_by,
+                wish.hidden,
                 oto_order_id,
                 updates,
             )
@@ -244,6 +249,9 @@ class Entering(Judging):
         elif in_call and order.ord_type in (Type.MARKET, Type.MARKET_TO_LIMIT):
             order.where = CALL
             order.joined = self.tick()
+        elif order.is_hidden:
+            self.private(e.ACCEPTED, order.terms)
+            return False
         elif self.can_stay(order) and not order.conditions.min_qty and (in_call or not crosses):
             self.join(order)
         else:
@@ -272,7 +280,12 @@ class Entering(Judging):
                     missed = Reject.FOK_CANNOT_FILL
                 reason = Reject.FILL_LIMIT if too_many else missed
                 return self.end(order, e.EXPIRED, reason)
-        if order.post_only == PostOnly.REPRICE:
+        in_call = self.instruments[order.symbol].in_call()
+        if order.is_hidden and (
+            in_call or not self.crossing(order.symbol, order.side, order.price)
+        ):
+            self.rest(order)
+        elif order.post_only == PostOnly.REPRICE:
             asked = order.price
             behind = self.price_behind(order.symbol, order.side)
             order.terms = (*order.terms[:6], behind, *order.terms[7:])

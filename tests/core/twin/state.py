@@ -46,6 +46,8 @@ class Wish:
     min_qty: int = 0
     expire_time_ns: int = 0
     quote_qty: int = 0
+    trigger_by: int = 0
+    hidden: int = 0
     plain: bool = False  # said by NEW_ORDER, which only knows the kinds of engine version 1
     of_oco: bool = False  # the second leg of an OCO, which must be a stop
     of_oto: bool = False
@@ -110,6 +112,14 @@ class TwinOrder:
         return self.conditions.display_qty > 0
 
     @property
+    def is_hidden(self) -> bool:
+        return self.conditions.hidden > 0
+
+    @property
+    def trigger_by(self) -> int:
+        return self.conditions.trigger_by
+
+    @property
     def trails(self) -> bool:
         return self.conditions.trail_unit > 0
 
@@ -131,8 +141,12 @@ class TwinOrder:
     def rests(self) -> bool:
         return self.where == BOOK
 
-    def visible(self) -> int:
-        """What the market sees of a resting order."""
+    def is_seen(self) -> bool:
+        """Whether the market sees that it rests."""
+        return self.rests() and not self.is_hidden
+
+    def offered(self) -> int:
+        """What of a resting order trades before it goes to the back, or is gone."""
         return self.shown if self.is_iceberg else self.leaves
 
     def slices(self) -> int:
@@ -234,9 +248,11 @@ class MassCancelJob:
 
 
 def written(conditions: OrderConditions) -> tuple[Any, ...]:
-    """Conditions as they stand in terms: the last two only where they say something."""
-    last = 10 if conditions.updates_other else 9 if conditions.oto_order_id else 8
-    return tuple(conditions)[:last]
+    """Conditions as they stand in terms: two and two more only where they say something."""
+    whole = tuple(conditions)
+    if any(whole[10:]):
+        return whole
+    return whole[:10] if any(whole[8:]) else whole[:8]
 
 
 def other(side: int) -> int:
