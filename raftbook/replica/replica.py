@@ -44,7 +44,7 @@ from raftbook.replica.upgrade import UNKNOWN, EngineVersions
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import CHECK, pack_entry, read_request
+from raftbook.wire.entry import CHECK, pack_entry, read_requests
 
 _log = logging.getLogger(__name__)
 
@@ -234,12 +234,11 @@ class Replica:
 
     def _take_forwarded(self, peer_id: int, requests: tuple[bytes, ...]) -> None:
         """One bad request would void the entry it is joined into: the message is refused whole."""
-        read = []
         try:
-            for raw in requests:
-                if len(raw) > self._bounds.entry_bytes_max:
-                    raise ProtocolError(f"a request of {len(raw)} bytes is larger than an entry")
-                read.append(read_request(raw))
+            size = max(map(len, requests), default=0)
+            if size > self._bounds.entry_bytes_max:
+                raise ProtocolError(f"a request of {size} bytes is larger than an entry")
+            read = read_requests(requests)
         except ProtocolError as error:
             self._complain(peer_id, str(error))
             return
@@ -519,11 +518,13 @@ class Replica:
         for reply in applied.replies:
             key = (reply[0], reply[1])
             waiters = self._proposer.answered(key)
-            if waiters and key in self._unseen and names_no_session(reply):
+            if not waiters:
+                continue
+            if key in self._unseen and names_no_session(reply):
                 # It may have taken effect before what was installed, and then its session went.
                 message = "its session is gone, and this node did not see what became of it"
                 self._answers.refuse([Refusal(waiters, key, Reject.OUTCOME_UNKNOWN, message)])
-            elif waiters:
+            else:
                 self._answers.reply(waiters, reply, applied)
         self._answers.applied(applied)
 
