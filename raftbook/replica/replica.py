@@ -1,8 +1,9 @@
 """One replica: everything a node does in one turn, in the only order that is safe.
 
 Owns the turn: take messages, gather requests, step Raft, let a leader's appends go, sync the
-journal once, and only then let anything else leave: messages to peers, answers to clients. So
-nothing is claimed that is not on disk, at one sync for however many orders a turn carries (F3).
+journal once, and only then let anything else leave: messages to peers, then, once what is committed
+took effect, answers to clients. So nothing is claimed that is not on disk, at one sync for however
+many orders a turn carries (F3), and no peer waits for this node to match orders.
 Clock, log, snapshots and network come from outside; a simulation runs this class as it is.
 """
 
@@ -371,13 +372,15 @@ class Replica:
         raft = self.raft
         raft.turn()
         self._reports.stands(raft.role, raft.term, raft.leader_id, self._log.last_index)
-        self._attest()
         self._answers.refuse(self._proposer.expire(self._clock()))
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
         self._send_appends()
         self._measured_sync()
         raft.synced()
+        self._send()
+        raft.apply_committed()
+        self._attest()
         self._send()
         self._look_at_members()
 
