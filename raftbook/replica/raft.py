@@ -71,12 +71,8 @@ class Raft(Elections):
         self.changes = MemberChanges(self, round_s=timings.election_min_s)
 
     def needs_turn(self) -> bool:
-        """Whether the next turn should come at once: committed entries wait to be applied, or a
-        leader's peers to be told of them.
-        """
-        if self.commit_index > self.applied_index:
-            return True
-        return self.is_leader and bool(self._peers) and self._applicable_index() > self._told_index
+        """Whether committed entries wait to be applied: then the next turn should come at once."""
+        return self.commit_index > self.applied_index
 
     @property
     def may_propose(self) -> bool:
