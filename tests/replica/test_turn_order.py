@@ -108,7 +108,11 @@ def test_lone_voter_tells_its_learner_what_is_committed_at_once(tmp_path: Path) 
     cluster.add(2)
     cluster.run_until(lambda: cluster[2].raft.applied_index > 0)
     assert cluster.voters() == (1,)
+    done = watch(cluster, 1)
     waiter = cluster.order(1, session, 1)
-    cluster.settle()  # no time goes by: a heartbeat is not what tells it
+    cluster.turn(1)  # it is committed by this turn's sync, and its append left before that
     assert waiter.acknowledged
-    assert cluster[2].raft.applied_index == cluster[1].raft.applied_index
+    index = cluster[1].raft.applied_index
+    cluster.turn(1)
+    told = [done[at][2] for at in sent(done, "append") if not done[at][2]["entries"]]
+    assert [message["commit_index"] for message in told][-1:] == [index]
