@@ -52,11 +52,11 @@ def open_loop() -> Figures:
 
 
 def _loaded(load: Load) -> Figures:
-    """Raises when the nodes differ afterwards, or requests stayed without an answer."""
+    """Raises when the nodes differ afterwards. A request without an answer counts for nothing, and
+    is told."""
     found = measure(load, cluster.NODES, settlement="none", latencies=Latencies())
-    if found["errors"]:
-        raise RuntimeError(f"requests without an answer: {found['errors']}")
     settings = {**asdict(load), "nodes": cluster.NODES, "digests": "equal"}
+    settings["errors"] = found["errors"]
     return {"rate": found["orders_per_s"], **found["latency_ms"]}, {}, settings
 
 

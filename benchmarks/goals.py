@@ -62,7 +62,7 @@ class Row:
     Attributes:
         measured: "" when it was not.
         is_met: None when it was not measured.
-        why: why it was not.
+        why: why it was not, or what else must be said of the figure.
     """
 
     goal: str
@@ -167,11 +167,13 @@ def _row(goal: Goal, found: Found) -> Row:
     if value is None:
         why = found.missing.get(goal.figure) or found.missing.get("all", "not measured")
         return Row(goal.what, goal.wanted, why=why)
-    return Row(goal.what, goal.wanted, _number(value, goal.unit), goal.is_met_by(value))
+    errors = found.settings.get("errors")
+    why = f"requests without an answer: {errors}" if errors else ""
+    return Row(goal.what, goal.wanted, _number(value, goal.unit), goal.is_met_by(value), why)
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """A line for each goal; below them, why some were not measured."""
+    """A line for each goal; below them, why some were not measured and what else is to be said."""
     marks = {True: "met", False: "NOT MET", None: "not measured"}
     rows = [Row(**row) for row in found["goals"]]
     cells = [("goal", "", f"core {found['core']}", "")]

@@ -69,6 +69,13 @@ def test_part_that_fails_is_void_and_the_others_go_on() -> None:
     assert rows["single order, idle cluster, slowest node, p50"].is_met is True
 
 
+def test_requests_without_an_answer_are_told() -> None:
+    part = Found({"rate": 130_000.0}, settings={"errors": {"OUTCOME_UNKNOWN": 96}})
+    row = rows_of({**found(), "sustained": part}, core="pure")[0]
+    assert (row.measured, row.is_met) == ("130,000 orders/s", True)
+    assert row.why == "requests without an answer: {'OUTCOME_UNKNOWN': 96}"
+
+
 def test_no_part_begins_after_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(goals, "BOUND_S", 25.0)
     begun: list[str] = []
