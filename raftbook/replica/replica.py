@@ -375,7 +375,7 @@ class Replica:
         self._answers.refuse(self._proposer.expire(self._clock()))
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
-        self._send_appends()
+        self._send_before_sync()
         self._measured_sync()
         raft.synced()
         self._send()
@@ -394,25 +394,30 @@ class Replica:
         if self._log.sync():
             self._meter.sync.observe(self._clock() - began)
 
-    def _send_appends(self) -> None:
-        """Let a leader's entries leave before its own sync: its followers' disks work meanwhile.
+    def _send_before_sync(self) -> None:
+        """Let go what claims nothing of this disk, so that others work while it does: a leader's
+        entries, and requests on their way to the leader.
 
-        An append claims nothing of this disk, and one that a power cut outruns is like one that the
-        leader sent and lost: the followers may have an entry that it has not. What counts this
-        disk in is the commit, which needs an answer to the append; that is read in a later turn,
-        after this one's sync. Its term and vote must be on this disk already: a voter alone, with a
-        learner to send to, elects itself within the turn, and would after a power cut lead the same
-        term anew.
+        An append that a power cut outruns is like one that the leader sent and lost: the followers
+        may have an entry that it has not. What counts this disk in is the commit, which needs an
+        answer to the append; that is read in a later turn, after this one's sync. Its term and vote
+        must be on this disk already: a voter alone, with a learner to send to, elects itself within
+        the turn, and would after a power cut lead the same term anew.
         """
-        if not (self.raft.is_leader and self._log.dirty and self.raft.has_synced_term()):
+        if not self._log.dirty:
             return
+        may_append = self.raft.is_leader and self.raft.has_synced_term()
         for peer_id, messages in self._outbox.items():
-            count = 0
-            while count < len(messages) and messages[count]["type"] == "append":
-                count += 1
-            if count:
-                self._links.send(peer_id, messages[:count])
-                del messages[:count]
+            early: list[Message] = []
+            late: list[Message] = []
+            for each in messages:
+                kind = each["type"]
+                # An append stays behind whatever was to be said before it.
+                is_early = kind == "forward" or (kind == "append" and may_append and not late)
+                (early if is_early else late).append(each)
+            if early:
+                self._links.send(peer_id, early)
+                messages[:] = late
 
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, defaultdict(list)

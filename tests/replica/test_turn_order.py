@@ -79,6 +79,22 @@ def test_follower_acknowledges_what_it_has_synced_before_it_applies_what_is_comm
     assert done.index(("sync",)) < acknowledged < done.index(("apply", first))
 
 
+def test_requests_leave_for_the_leader_before_the_sync_of_entries_that_came(
+    cluster: Cluster,
+) -> None:
+    session = cluster.open_session(1)
+    cluster.order(1, session, 1)
+    cluster.turn(1)
+    done = watch(cluster, 2)
+    cluster.network.deliver_all()  # to node 2, which has taken no turn yet
+    waiter = cluster.order(2, session, 2)
+    cluster.turn(2)
+    (forwarded,), (acknowledged,) = sent(done, "forward"), sent(done, "append_reply")
+    assert forwarded < done.index(("sync",)) < acknowledged
+    cluster.settle()
+    assert waiter.acknowledged
+
+
 def test_client_hears_of_an_order_once_it_took_effect(cluster: Cluster) -> None:
     session = cluster.open_session(1)
     done = watch(cluster, 1)
