@@ -15,6 +15,7 @@ from raftbook.client.values import InstrumentSpec
 from raftbook.core import events as e
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
+from raftbook.core.hidden import shown_levels
 from raftbook.core.ladder import Order
 from raftbook.core.types import Phase, Side
 
@@ -44,7 +45,7 @@ class _State:
             (symbol, side.name, level.price): level.qty
             for symbol, book in exchange.books.items()
             for side, ladder in ((Side.BUY, book.bids), (Side.SELL, book.asks))
-            for level in ladder
+            for level in shown_levels(ladder)
         }
         orders = [
             order for account in exchange.accounts.values() for order in account.orders.values()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from raftbook.core.book import Book
 from raftbook.core.call import CALLS
+from raftbook.core.hidden import shown_levels, shown_orders
 from raftbook.core.types import Side
 
 
@@ -39,8 +40,8 @@ class Queue:
         self.is_call = book is not None and book.is_call
         self._orders: dict[int, tuple[int, int, int]] = {}  # side, price, qty, as they joined
         for ladder, side in () if book is None else ((book.bids, 1), (book.asks, 2)):
-            for level in ladder:
-                for order in level:
+            for level in shown_levels(ladder):
+                for order in shown_orders(level):
                     self._orders[order.terms[0]] = (side, level.price, order.shown_qty())
 
     def __contains__(self, order_id: int) -> bool:
@@ -55,7 +56,8 @@ class Queue:
         elif kind == "trade":
             order_id, price, _, _, _, left = fields
             self.last_price = price
-            self._set(order_id, left)
+            if order_id:  # else nothing that was seen
+                self._set(order_id, left)
         elif kind == "reduce":
             self._set(fields[0], fields[3])
         elif kind == "delete":

@@ -12,7 +12,7 @@ from raftbook.client.rejects import explain_reject, reject_name
 from raftbook.client.values import InstrumentSpec
 from raftbook.core import events as e
 from raftbook.core.book import Book
-from raftbook.core.conditions import NO_CONDITIONS, OrderConditions, PegTerms
+from raftbook.core.conditions import NO_CONDITIONS, OrderConditions, PegTerms, is_hidden
 from raftbook.core.events import Event
 from raftbook.core.types import (
     OrderType,
@@ -24,6 +24,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 from .log_queue import Queue, is_better
@@ -52,6 +53,12 @@ _PEGS: Final = {
     PegReference.MARKET: "the best price of the other side",
     PegReference.MIDPOINT: "the middle of the best prices",
 }
+_TRIGGERS: Final = {
+    TriggerBy.LAST: "the last price",
+    TriggerBy.BID: "the best bid",
+    TriggerBy.ASK: "the best ask",
+    TriggerBy.MID: "the middle of the best prices",
+}
 _PHASES: Final = {
     Phase.PRE_OPEN: "Orders gather before the opening; nothing trades.",
     Phase.AUCTION: "A call began: orders gather, and nothing trades until its auction.",
@@ -63,13 +70,14 @@ _PHASES: Final = {
 
 
 class Told:
-    """What is known of an order so far; quantities in lots, notional in tick-lots."""
+    """What is known of an order so far; quantities in lots, notional in tick-lots. `rests` is
+    whether it was told that it joined the book, which of a hidden order it always is."""
 
     def __init__(self, terms: tuple[Any, ...]) -> None:
         self.terms = terms
         self.leaves: int = terms[5]
         self.cum = self.notional = 0
-        self.is_entered = False
+        self.is_entered = self.rests = False
         self._ended = ""
 
     def is_open(self) -> bool:
@@ -98,6 +106,9 @@ class Told:
                 self._ended = "cancelled" if kind == e.CANCELED else "expired"
             elif kind == e.REPLACED:
                 self.leaves = event[5]
+                self.rests = self.rests and bool(event[7])
+            elif kind == e.RESTED:
+                self.rests = True
             elif kind == e.RESTATED:
                 self.leaves = event[4]
 
@@ -184,6 +195,8 @@ class Words:
         rest = f"{self._qty(told.leaves)} of it is still open"
         if terms[0] in self._queue:
             reasons = [self._stands(), self._facing(), self._passed()]
+        elif told.conditions().hidden:
+            reasons = [self._stands(), self._facing()]
         elif book.stops is not None and terms[0] in book.stops.by_id:
             reasons = [self._waits()]
         elif len(terms) > 8:
@@ -205,12 +218,15 @@ class Words:
         text = f"A {kind} to {side} {self._qty(terms[5])}{price}, {time}, was entered."
         text += f" The market then: {market}."
         if conditions.stop_price is not None:
-            text += f" It waits until the last price reaches {self._price(conditions.stop_price)}."
+            which = _TRIGGERS[TriggerBy(conditions.trigger_by)]
+            text += f" It waits until {which} reaches {self._price(conditions.stop_price)}."
         elif conditions.trail_unit:
             unit = "basis points" if conditions.trail_unit == TrailUnit.BASIS_POINTS else "ticks"
             text += f" It waits, trailing the last price by {conditions.trail_offset} {unit}."
         if len(terms) > 8:
             text += self._follows(PegTerms(*terms[8]))
+        if conditions.hidden:
+            text += " It shows nothing."
         if conditions.display_qty:
             text += f" It shows {self._qty(conditions.display_qty)} at a time."
         if event[1]:
@@ -231,6 +247,8 @@ class Words:
         what = f"{self._qty(event[3])} joined the book at {self._price(event[2][6])}"
         if len(event[2]) > 8:
             return f"Following its reference, {what}: {self._stands()}."
+        if is_hidden(event[2]):
+            return f"{what[:1].upper()}{what[1:]}: {self._stands()}."
         return f"What was left, {what}: {self._stands()}."
 
     def _traded(self, event: Event, before: str) -> str:
@@ -249,7 +267,7 @@ class Words:
     def _canceled(self, event: Event, before: str) -> str:
         qty, was_resting, reason = self._qty(event[4]), event[5], event[6]
         if reason == Reject.SELF_TRADE:
-            if was_resting:
+            if was_resting or (self._told.conditions().hidden and self._told.rests):
                 why = "an order of its own account or group came to it and asked not to trade with"
                 why += " itself"
             else:
@@ -305,7 +323,9 @@ class Words:
         self._low = self._high = None
         last = self._queue.last_price
         became = "market" if event[2][6] is None else "limit"
-        reached = "" if last is None else f" with the last price at {self._price(last)}"
+        reached = ""
+        if last is not None and self._told.conditions().trigger_by == TriggerBy.LAST:
+            reached = f" with the last price at {self._price(last)}"
         return f"Its stop price {self._price(event[3])} was reached{reached}: a {became} order now."
 
     def _refilled(self, event: Event, before: str) -> str:
@@ -330,6 +350,8 @@ class Words:
 
     def _stands(self) -> str:
         """Where it stands in the queue now."""
+        if self._told.conditions().hidden:
+            return "hidden, behind all that shows itself at this price"
         place = self._queue.place(self._told.terms[0])
         parts = []
         if place.orders:
@@ -372,6 +394,9 @@ class Words:
         conditions = self._told.conditions()
         if conditions.stop_price is None:
             return "the last price has not turned by its trailing distance"
+        if conditions.trigger_by != TriggerBy.LAST:
+            which = _TRIGGERS[TriggerBy(conditions.trigger_by)]
+            return f"{which} has not come to its stop price {self._price(conditions.stop_price)}"
         kind = OrderType(self._told.terms[4][1])
         is_rise = (kind in (OrderType.STOP, OrderType.STOP_LIMIT)) == (self._side == Side.BUY)
         extreme = self._high if is_rise else self._low

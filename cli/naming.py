@@ -130,7 +130,7 @@ def command_document(
     named: Named = {"command": _COMMAND_NAMES[kind]}
     if kind in _TERMS_COMMANDS:
         return named | _listed(kind, fields)
-    said = dict(zip(field_names(kind), fields, strict=True))
+    said = dict(zip(field_names(command), fields, strict=True))
     spec = instruments.get(said.get("symbol", ""))
     if kind in _CHANGES and symbol_of is not None:
         spec = instruments.get(symbol_of(fields[0], fields[1]) or "")

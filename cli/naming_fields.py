@@ -24,6 +24,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 Named = dict[str, Any]
@@ -36,13 +37,16 @@ _ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
     "time_in_force": TimeInForce,
     "self_trade_prevention": SelfTradePrevention,
     "phase": Phase,
+    "trigger_by": TriggerBy,
     "then": Phase,
 }
 _LOTS: Final = frozenset(("order_qty", "display_qty", "min_qty"))
 _TICKS: Final = frozenset(
     ("price", "stop_price", "stop_limit_price", "price_low", "price_high", "limit_price")
 )
-_YES_OR_NO: Final = frozenset(("or_place", "cancel_on_disconnect", "is_operator", "on", "enabled"))
+_YES_OR_NO: Final = frozenset(
+    ("or_place", "cancel_on_disconnect", "is_operator", "on", "enabled", "hidden")
+)
 
 
 def name_of(kind: type[IntEnum], number: Any) -> Any:

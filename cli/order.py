@@ -31,6 +31,7 @@ from .order_options import (
     order_options,
     rest_options,
     show_result,
+    trigger_by_option,
     trigger_options,
 )
 from .order_results import view_document, views_table
@@ -94,6 +95,7 @@ def _submit(
 @click.option("--stop-limit", type=DECIMAL, help="Limit of the stop once it fires.")
 @click.option("--tif", type=click.Choice(("gtc", "day", "gtd")), help="Of both. [default: gtc]")
 @trigger_options
+@trigger_by_option
 @rest_options
 @network_options
 @pass_invocation

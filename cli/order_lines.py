@@ -43,6 +43,7 @@ from .order_words import (
     PEGS,
     STP_MODES,
     TIMES_IN_FORCE,
+    TRIGGERS,
     check_order,
     parse_time_ns,
     trail_fields,
@@ -67,6 +68,8 @@ _ORDER_FIELDS: Final = frozenset(
         "quote",
         "peg",
         "peg_offset",
+        "trigger_by",
+        "hidden",
     }
 )
 _PAIR_FIELDS: Final = _ORDER_FIELDS | {"oco", "stop_limit", "stop_client_order_id"}
@@ -301,6 +304,8 @@ def _order_of_line(line: Mapping[str, Any], default_symbol: str) -> OrderRequest
         quote_qty=quote,
         peg=_choice(line, "peg", PEGS),
         peg_offset=_amount(line, "peg_offset"),
+        hidden=_flag(line, "hidden"),
+        trigger_by=_choice(line, "trigger_by", TRIGGERS),
         **_trail(line),
     )
 

@@ -26,6 +26,7 @@ from .order_words import (
     POST_ONLY,
     STP_MODES,
     TIMES_IN_FORCE,
+    TRIGGERS,
     check_order,
     parse_time_ns,
     trail_fields,
@@ -92,7 +93,7 @@ def trigger_options(verb: Verb) -> Verb:
     return _decorated(
         verb,
         (
-            click.option("--stop", type=DECIMAL, help="Wait until the last price reaches this."),
+            click.option("--stop", type=DECIMAL, help="Wait until the price reaches this."),
             click.option(
                 "--trail",
                 metavar="PRICE|BP",
@@ -100,6 +101,16 @@ def trigger_options(verb: Verb) -> Verb:
             ),
         ),
     )
+
+
+def trigger_by_option(verb: Verb) -> Verb:
+    """Which price that is."""
+    return click.option(
+        "--trigger-by",
+        type=click.Choice(tuple(TRIGGERS)),
+        help="The price that --stop waits for: of the last trade, the best bid, the best ask, or "
+        "their middle. [default: last]",
+    )(verb)
 
 
 def rest_options(verb: Verb) -> Verb:
@@ -120,6 +131,7 @@ def rest_options(verb: Verb) -> Verb:
                 help="What happens when it meets an order of the same account. [default: none]",
             ),
             click.option("--display", type=DECIMAL, help="What the market sees of it (iceberg)."),
+            click.option("--hidden", is_flag=True, help="The market sees nothing of it."),
             click.option(
                 "--expires",
                 type=MOMENT,
@@ -179,7 +191,9 @@ def kind_options(verb: Verb) -> Verb:
 
 def order_options(verb: Verb) -> Verb:
     """Everything about a new order but its instrument, side and amount."""
-    return network_options(kind_options(trigger_options(rest_options(peg_options(verb)))))
+    return network_options(
+        kind_options(trigger_options(trigger_by_option(rest_options(peg_options(verb)))))
+    )
 
 
 def order_of_options(
@@ -224,6 +238,8 @@ def order_of_options(
             quote_qty=quote,
             peg=PEGS[options["peg"]] if options.get("peg") else None,
             peg_offset=options.get("peg_offset"),
+            hidden=options["hidden"],
+            trigger_by=TRIGGERS[options["trigger_by"]] if options["trigger_by"] else None,
             **trail_fields(options["trail"]),
         )
         if checked:

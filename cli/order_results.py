@@ -115,14 +115,13 @@ def result_text(result: OrderResult, *, price: Decimal | None, tick_size: Decima
         (
             f"trade {trade.trade_id}",
             f"{_plain(trade.qty)} @ {trade.price:f}",
-            str(trade.maker_order_id),
+            f"maker order {trade.maker_order_id}" if trade.maker_order_id else "a hidden order",
         )
         for trade in result.trades
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines += [
-        f"  {trade:<{widths[0]}}   {terms:<{widths[1]}}   maker order {maker}"
-        for trade, terms, maker in rows
+        f"  {trade:<{widths[0]}}   {terms:<{widths[1]}}   {maker}" for trade, terms, maker in rows
     ]
     for name, other in (("stop", result.stop_leg), ("instead of", result.replaced)):
         if other is not None:
@@ -157,9 +156,11 @@ def view_document(view: OrderView) -> dict[str, Any]:
         "waiting": view.waiting,
         "reprice": view.reprice,
         "stop_price": decimal_or_none(view.stop_price),
+        "trigger_by": view.trigger_by,
         "trail": _trail(view),
         "display_qty": decimal_or_none(view.display_qty),
         "shown_qty": decimal_or_none(view.shown_qty),
+        "hidden": view.hidden,
         "min_qty": decimal_or_none(view.min_qty),
         "quote_qty": decimal_or_none(view.quote_qty),
         "expire_time": _time(view.expire_time_ns),

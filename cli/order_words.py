@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from raftbook.client.prepare import check_peg, order_type_of, time_in_force_of
+from raftbook.client.prepare import check_peg, order_type_of, time_in_force_of, trigger_of
 from raftbook.client.values import OrderRequest
 from raftbook.core.conditions import (
     MARKET_TYPES,
@@ -25,6 +25,7 @@ from raftbook.core.types import (
     PostOnly,
     SelfTradePrevention,
     TimeInForce,
+    TriggerBy,
 )
 
 from .amounts import parse_decimal
@@ -38,6 +39,7 @@ ORDER_TYPES: Final = {
     "limit-touched": OrderType.LIMIT_IF_TOUCHED,
     "market-to-limit": OrderType.MARKET_TO_LIMIT,
 }
+TRIGGERS: Final = {trigger.name.lower(): trigger for trigger in TriggerBy}
 PEGS: Final = {reference.name.lower(): reference for reference in PegReference}
 TIMES_IN_FORCE: Final = {
     "gtc": TimeInForce.GTC,
@@ -126,6 +128,8 @@ def check_order(order: OrderRequest) -> None:
         raise ValueError(f"a {name} order needs a price")
     _check_trigger(order, ord_type, name)
     _check_expiry(order)
+    if order.hidden and (ord_type != OrderType.LIMIT or order.display_qty is not None):
+        raise ValueError("a hidden order is a limit order that displays nothing")
     if order.quote_qty is not None and ord_type != OrderType.MARKET:
         raise ValueError("an amount to spend is for market orders")
 
@@ -150,6 +154,8 @@ def _check_expiry(order: OrderRequest) -> None:
 def _check_trigger(order: OrderRequest, ord_type: OrderType, name: str) -> None:
     trails = order.trail is not None or order.trail_bps is not None
     waits = order.stop_price is not None
+    if trigger_of(order.trigger_by) and not waits:
+        raise ValueError("what a stop looks at is for one with a stop price")
     if ord_type not in TRIGGERED_TYPES:
         if waits or trails:
             raise ValueError(f"a {name} order takes no stop price and no trail")

@@ -174,6 +174,7 @@ class Bounds:
     pegs_page: int = _new_bound(
         1_000, 10_000, "pegged orders of one instrument that move in one entry"
     )
+    hidden_max: int = _new_bound(10_000, 100_000, "hidden orders that rest in one instrument")
     # The feed.
     feed_events_kept: int = _bounded(
         20_000, 1, 10_000_000, "feed events of one instrument, for subscribers that resume"

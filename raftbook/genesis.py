@@ -80,6 +80,7 @@ def _limits(bounds: Bounds) -> Limits:
         auction_page=bounds.auction_page,
         pegs_max=bounds.pegs_max,
         pegs_page=bounds.pegs_page,
+        hidden_max=bounds.hidden_max,
     )
 
 

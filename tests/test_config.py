@@ -240,6 +240,7 @@ def test_defaults_are_those_of_the_design() -> None:
         auction_page=10_000,
         pegs_max=1_000,
         pegs_page=1_000,
+        hidden_max=10_000,
         peer_buffer_bytes_max=64 * 1024 * 1024,
         client_buffer_bytes_max=16 * 1024 * 1024,
     )

@@ -23,6 +23,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 
@@ -158,6 +159,20 @@ def peg_reference(peg: PegReference | str | None) -> PegReference:
     return names[peg]
 
 
+def trigger_of(trigger_by: TriggerBy | str | None) -> TriggerBy:
+    """What a stop looks at.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if trigger_by is None or isinstance(trigger_by, TriggerBy):
+        return trigger_by or TriggerBy.LAST
+    names = {each.name.lower(): each for each in TriggerBy}
+    if trigger_by not in names:
+        raise ValueError(f"a stop looks at one of {', '.join(names)}, not {trigger_by!r}")
+    return names[trigger_by]
+
+
 def check_peg(order: OrderRequest) -> None:
     """Refuse what a pegged order cannot have.
 
@@ -167,9 +182,11 @@ def check_peg(order: OrderRequest) -> None:
     given = {
         "stop price": order.stop_price,
         "trail": order.trail if order.trail_bps is None else order.trail_bps,
+        "trigger": order.trigger_by,
         "displayed quantity": order.display_qty,
         "minimum quantity": order.min_qty,
         "amount to spend": order.quote_qty,
+        "hiding": order.hidden or None,
         "post-only": order.post_only or None,
         "self-trade mode": order.self_trade_prevention or None,
     }
@@ -206,6 +223,10 @@ def _conditions(order: OrderRequest, spec: InstrumentSpec) -> dict[str, Any]:
         conditions["expire_time_ns"] = order.expire_time_ns
     if order.quote_qty is not None:
         conditions["quote_qty"] = tick_lots_of(decimal(order.quote_qty), spec)
+    if trigger_of(order.trigger_by):
+        conditions["trigger_by"] = trigger_of(order.trigger_by)
+    if order.hidden:
+        conditions["hidden"] = True
     return conditions
 
 
@@ -313,4 +334,6 @@ def pair_command(
         display_qty=0 if order.display_qty is None else lots_of(order.display_qty, spec),
         trail_unit=unit,
         trail_offset=offset,
+        trigger_by=trigger_of(order.trigger_by),
+        hidden=order.hidden,
     )

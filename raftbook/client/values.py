@@ -23,6 +23,7 @@ from raftbook.core.types import (
     SelfTradePrevention,
     Side,
     TimeInForce,
+    TriggerBy,
 )
 
 UNKNOWN: Final = "UNKNOWN"
@@ -81,10 +82,13 @@ class OrderRequest:
             `PostOnly.REPRICE` moves the price behind the market.
         client_order_id: your own name for it, unique per account; up to 64 printable ASCII
             characters without spaces; may be empty.
-        stop_price: the last price at which an order that waits becomes active.
+        stop_price: the price at which an order that waits becomes active.
+        trigger_by: "last", "bid", "ask" or "mid" (or a `TriggerBy`): which price that is; None is
+            the last trade's.
         trail: how far a trailing stop stays from the best price since, in quote.
         trail_bps: the same in hundredths of a percent of that price.
         display_qty: what the market sees of an iceberg, in base.
+        hidden: whether it shows nothing while it rests, and trades after all that does.
         min_qty: what must trade at once, else nothing does, in base.
         expire_time_ns: when a GTD order ends, nanoseconds since 1970 UTC.
         quote_qty: what a market order spends (buy) or brings in (sell), in quote; counts in whole
@@ -112,6 +116,8 @@ class OrderRequest:
     quote_qty: Amount | None = None
     peg: PegReference | str | None = None
     peg_offset: Amount | None = None
+    trigger_by: TriggerBy | str | None = None
+    hidden: bool = False
 
 
 class Conditions(TypedDict, total=False):
@@ -126,6 +132,8 @@ class Conditions(TypedDict, total=False):
     quote_qty: Amount | None
     peg: PegReference | str | None
     peg_offset: Amount | None
+    trigger_by: TriggerBy | str | None
+    hidden: bool
 
 
 class Changes(TypedDict, total=False):

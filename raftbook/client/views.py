@@ -23,6 +23,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 from raftbook.errors import ProtocolError
 
@@ -156,9 +157,11 @@ class OrderView:
         waiting: whether it waits for its stop price, or pegged for a price to stand at.
         stop_price: at which it fires: where it stands now, if it waits; else what was asked for,
             None for a trailing one that no longer waits and for all that never wait.
+        trigger_by: name of the `TriggerBy` that it looks at; None for what never waits.
         trail: distance of a trailing stop in quote; trail_bps: the same in basis points.
         shown_qty: what the market sees of it now.
         display_qty, min_qty, quote_qty: as it was entered; None for what was not asked for.
+        hidden: whether it shows nothing while it rests.
         expire_time_ns: of a GTD order, else 0.
         oco_order_id: the order that ends with this one, 0 for none.
         peg: name of the `PegReference` that it follows; peg_offset: what is added to that, in
@@ -203,6 +206,8 @@ class OrderView:
     peg: str | None = None
     peg_offset: Decimal | None = None
     limit_price: Decimal | None = None
+    trigger_by: str | None = None
+    hidden: bool = False
 
     @classmethod
     def from_wire(
@@ -267,11 +272,14 @@ def _conditions(
     offset = conditions.trail_offset
     in_ticks = conditions.trail_unit == TrailUnit.TICKS
     in_bps = conditions.trail_unit == TrailUnit.BASIS_POINTS
+    waited = conditions.stop_price is not None or conditions.trail_unit
     return {
         "stop_price": None if stop_price is None else spec.price(stop_price),
+        "trigger_by": TriggerBy(conditions.trigger_by).name if waited else None,
         "trail": spec.price(offset) if in_ticks else None,
         "trail_bps": offset if in_bps else None,
         "display_qty": spec.qty(conditions.display_qty) if conditions.display_qty else None,
+        "hidden": conditions.hidden > 0,
         "min_qty": spec.qty(conditions.min_qty) if conditions.min_qty else None,
         "quote_qty": spec.notional(conditions.quote_qty) if conditions.quote_qty else None,
         "expire_time_ns": conditions.expire_time_ns,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from raftbook.core.accounts import Account, Guard
+from raftbook.core.aftermath import look_all
 from raftbook.core.chores import end_days
 from raftbook.core.commands import Command, without_secret
 from raftbook.core.events import (
@@ -25,7 +26,6 @@ from raftbook.core.events import (
 )
 from raftbook.core.form import form_error
 from raftbook.core.ledger import DECIMALS_MAX
-from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session
 from raftbook.core.types import INT64_MAX, Reject
 
@@ -301,4 +301,4 @@ def roll_day(exchange: Exchange, session: Session, command: Command, events: lis
         return
     events.append((DAY_ROLLED, 0, exchange.agenda.roll_day()))
     end_days(exchange, events)
-    follow_all(exchange, events)
+    look_all(exchange, events)

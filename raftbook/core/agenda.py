@@ -91,6 +91,7 @@ class Agenda:
         uncrossing: instruments whose auction goes on in the next entry, in the order they began.
         following: instruments in which pegged orders wait for the next entry to move.
         is_pegged: whether there ever was a pegged order, as far as this object lives.
+        is_quoted: whether there ever was a stop that looks at bid or ask, likewise.
     """
 
     __slots__ = (
@@ -103,6 +104,7 @@ class Agenda:
         "expiries",
         "following",
         "is_pegged",
+        "is_quoted",
         "leases",
         "mass_cancels",
         "next_ns",
@@ -121,7 +123,7 @@ class Agenda:
         self.stopped: dict[str, None] = {}
         self.uncrossing: dict[str, None] = {}
         self.following: dict[str, None] = {}
-        self.is_pegged = False
+        self.is_pegged = self.is_quoted = False
         self.day = 0
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN

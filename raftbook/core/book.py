@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from raftbook.core.conditions import STAYING_TIMES, OrderConditions
+from raftbook.core.conditions import STAYING_TIMES, OrderConditions, is_hidden
 from raftbook.core.events import (
     ACCEPTED,
     REPLACED,
@@ -19,9 +19,8 @@ from raftbook.core.events import (
     Event,
 )
 from raftbook.core.ladder import Ladder, Order
-from raftbook.core.ledger import Ledger
 from raftbook.core.matching import Matcher
-from raftbook.core.pegs import Pegs
+from raftbook.core.pegs import Pegs, reference
 from raftbook.core.stops import Stops
 from raftbook.core.types import (
     OrderType,
@@ -45,6 +44,7 @@ _FOK_CANNOT_FILL: Final = int(Reject.FOK_CANNOT_FILL)
 _MIN_QTY_NOT_MET: Final = int(Reject.MIN_QTY_NOT_MET)
 _FILL_LIMIT: Final = int(Reject.FILL_LIMIT)
 _NO_LIQUIDITY: Final = int(Reject.NO_LIQUIDITY)
+_NO_REFERENCE_PRICE: Final = int(Reject.NO_REFERENCE_PRICE)
 _PRICE_COLLAR: Final = int(Reject.PRICE_COLLAR)
 _PRICE_BAND: Final = int(Reject.PRICE_BAND)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
@@ -58,7 +58,8 @@ class Book(Matcher):
     def enter(self, order: Order, events: list[Event]) -> None:
         """Accept a new order: match it, then let the rest join the queue or expire."""
         terms = order.terms
-        kind, price = terms[4], terms[6]
+        kind: tuple[int, ...] = terms[4]
+        price = terms[6]
         if kind[0] == _BUY:
             own, makers = self.bids, self.asks
             bound = self._market_bound(_BUY) if price is None else -price
@@ -124,6 +125,9 @@ class Book(Matcher):
             elif conditions.quote_qty and not order.leaves_qty:
                 events.append((ACCEPTED, 0, terms))
                 self._expire(order, makers, events)
+            elif conditions.hidden:
+                events.append((ACCEPTED, 0, terms))
+                self._rejoin(order, terms, events)
             else:
                 self.enter(order, events)
                 if kind[2] == _AT_AUCTION:
@@ -200,17 +204,22 @@ class Book(Matcher):
             self.stops = Stops()
             self.judge()
         self.stops.arrive(order, special, self.reference_price())
+        if self.stops.by_quotes:
+            self.agenda.is_quoted = True
 
     def fire_stops(self, events: list[Event]) -> None:
-        """Let the stops fire that the last price has reached, round after round."""
+        """Let the stops fire whose price was reached, round after round."""
         stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
         left = self.limits.triggers_max
-        while self.is_trading and self.last_price is not None:
-            if self.symbol in self.agenda.stopped:
-                return
-            stops.trail(self.last_price)
-            due = stops.due(self.last_price)
+        bid: int | None = None
+        ask: int | None = None
+        while self.is_trading and self.symbol not in self.agenda.stopped:
+            if self.last_price is not None:
+                stops.trail(self.last_price)
+            if stops.by_quotes:
+                bid, ask = reference(self.bids), reference(self.asks)
+            due = stops.due(self.last_price, bid, ask)
             if not due:
                 return
             for order in due:
@@ -235,8 +244,8 @@ class Book(Matcher):
             self.end_sibling(special, events)
         side, price = order.terms[4][0], order.terms[6]
         makers = self.asks if side == _BUY else self.bids
-        if self.ledger is not None and price is None:
-            reason = self._fund_fired(order, self.ledger)
+        if price is None:
+            reason = self._fired_reject(order)
             if reason:
                 self._end_rest(order, reason, events)
                 order.account.close(order)
@@ -251,8 +260,14 @@ class Book(Matcher):
         if not order.leaves_qty:
             order.account.close(order)
 
-    def _fund_fired(self, order: Order, ledger: Ledger) -> int:
-        """Hold what a stop without limit price needs now that it is a market order."""
+    def _fired_reject(self, order: Order) -> int:
+        """Why a stop without limit price cannot be the market order that it is now, 0 for nothing;
+        then it holds what such an order needs."""
+        ledger = self.ledger
+        if self.terms.collar is not None and self.reference_price() is None:
+            return _NO_REFERENCE_PRICE
+        if ledger is None:
+            return 0
         side = order.terms[4][0]
         amount = self.market_need(order.account, order.terms[4], order.leaves_qty)
         reason = int(ledger.reject(order.account, side, amount - order.held))
@@ -307,9 +322,10 @@ class Book(Matcher):
             self._amend_apart(order, terms, leaves, events)
             return
         keeps = terms[6] == old[6] and leaves <= was_leaves
+        seen = int(not is_hidden(old))
         event: Event = (
             REPLACED,
-            self.feed_seq + 1,
+            (self.feed_seq + 1) * seen,
             terms,
             old,
             order.cum_qty,
@@ -328,7 +344,7 @@ class Book(Matcher):
             self.resting_count -= 1
         elif special is None or not special.display_qty:
             assert order.level is not None, f"order {old[0]} does not rest"
-            order.level.qty += leaves - was_leaves
+            order.level.qty += (leaves - was_leaves) * seen
         else:
             assert order.level is not None, f"order {old[0]} does not rest"
             order.level.qty += shown - was_shown
@@ -339,13 +355,13 @@ class Book(Matcher):
         order.leaves_qty = leaves
         if self.ledger is not None:
             self._hold_anew(order)
-        self.feed_seq += 1
+        self.feed_seq += seen
         events.append(event)
         if not keeps:
             self._rejoin(order, terms, events)
 
     def _rejoin(self, order: Order, terms: tuple[Any, ...], events: list[Event]) -> None:
-        """Let an amended order in again: as a taker where it crosses, then at the back."""
+        """Let an amended or a hidden order in: as a taker where it crosses, then at the back."""
         is_buy, price = terms[4][0] == _BUY, terms[6]
         if not self.is_call and self.crosses(is_buy=is_buy, price=price):
             makers, bound = (self.asks, -price) if is_buy else (self.bids, price)

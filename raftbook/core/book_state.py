@@ -202,6 +202,14 @@ class BookState:
             return _NEVER
         return max(bound, middle - band)
 
+    def shown_count(self) -> int:
+        """How many orders rest that the market sees."""
+        return self.resting_count - self.hidden_count()
+
+    def hidden_count(self) -> int:
+        """How many orders rest that show nothing."""
+        return self.bids.hidden + self.asks.hidden
+
     def is_empty(self) -> bool:
         """Whether no order is open here, whether it rests, waits or gathers."""
         return not (self.resting_count or self.stops or self.pegs or self.at_auction)

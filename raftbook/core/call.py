@@ -112,7 +112,7 @@ def _end_gathering(book: Book, auction: Uncrossing, order: Order, events: list[E
 
 def _wishes(ladder: Ladder) -> Iterator[tuple[int, int]]:
     for level in ladder:
-        if level.icebergs:
+        if level.icebergs or level.hidden:
             yield level.price, sum(order.leaves_qty for order in level)
         else:
             yield level.price, level.qty

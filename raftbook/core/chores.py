@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from raftbook.core.aftermath import look_all
 from raftbook.core.agenda import NEVER, MassCancel
 from raftbook.core.call import go_on_uncrossing, set_phase
 from raftbook.core.events import MASS_CANCELED, SESSION_LAPSED, Event
 from raftbook.core.ladder import Order
-from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session
 from raftbook.core.types import Reject
 
@@ -32,7 +32,7 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     if not agenda.uncrossing:  # nothing may end the orders of an auction but itself
         _do_what_is_due(exchange, stopped, room, events)
     agenda.following.clear()
-    follow_all(exchange, events)
+    look_all(exchange, events)
     agenda.plan(exchange.moment.time_ns)
 
 

@@ -20,6 +20,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 Command = tuple[Any, ...]
@@ -143,6 +144,8 @@ def place_order(
     min_qty: int = 0,
     expire_time_ns: int = 0,
     quote_qty: int = 0,
+    trigger_by: TriggerBy = TriggerBy.LAST,
+    hidden: bool = False,
 ) -> Command:
     """An order with conditions; see `conditions.OrderConditions` for what stands behind the mode.
 
@@ -166,7 +169,13 @@ def place_order(
         min_qty,
         expire_time_ns,
         quote_qty,
+        *_unusual(trigger_by, hidden=hidden),
     )
+
+
+def _unusual(trigger_by: TriggerBy, *, hidden: bool) -> tuple[int, ...]:
+    """The last fields of an order, which are only there where one of them says something."""
+    return (int(trigger_by), int(hidden)) if trigger_by or hidden else ()
 
 
 def replace_order(
@@ -249,6 +258,8 @@ def place_oco(
     display_qty: int = 0,
     trail_unit: TrailUnit = TrailUnit.NONE,
     trail_offset: int = 0,
+    trigger_by: TriggerBy = TriggerBy.LAST,
+    hidden: bool = False,
 ) -> Command:
     """A limit order and a stop order of which one ends the other. The limit order enters first."""
     return (
@@ -269,6 +280,7 @@ def place_oco(
         int(trail_unit),
         trail_offset,
         stop_client_order_id,
+        *_unusual(trigger_by, hidden=hidden),
     )
 
 

@@ -15,6 +15,7 @@ from raftbook.core.types import (
     SelfTradePrevention,
     Side,
     TimeInForce,
+    TriggerBy,
 )
 
 
@@ -31,6 +32,9 @@ class OrderConditions(NamedTuple):
         quote_qty: what a market order may spend (buy) or wants (sell), in tick-lots; 0 for
             an order that names its quantity.
         oco_order_id: the order that ends when this one trades, fires or is cancelled; 0 is none.
+        trigger_by: a `types.TriggerBy`. Terms and commands have this and what follows only where
+            one of it says something.
+        hidden: 1 for an order that rests and shows nothing.
     """
 
     stop_price: int | None = None
@@ -41,6 +45,8 @@ class OrderConditions(NamedTuple):
     expire_time_ns: int = 0
     quote_qty: int = 0
     oco_order_id: int = 0
+    trigger_by: int = 0
+    hidden: int = 0
 
 
 class PegTerms(NamedTuple):
@@ -58,7 +64,9 @@ class PegTerms(NamedTuple):
     limit_price: int | None
 
 
-NO_CONDITIONS: Final = tuple(OrderConditions())
+USUAL: Final = 8
+"""Fields of `OrderConditions` that all terms with conditions have."""
+NO_CONDITIONS: Final = tuple(OrderConditions())[:USUAL]
 
 _MARKET: Final = int(OrderType.MARKET)
 _LIMIT: Final = int(OrderType.LIMIT)
@@ -66,6 +74,8 @@ _TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _PEGGED: Final = int(OrderType.PEGGED)
 _GTD: Final = int(TimeInForce.GTD)
 _IOC: Final = int(TimeInForce.IOC)
+_LAST: Final = int(TriggerBy.LAST)
+_TRIGGERS: Final = frozenset(map(int, TriggerBy))
 TRIGGERED_TYPES: Final = frozenset(
     map(
         int,
@@ -131,6 +141,23 @@ PEGGABLE: Final = _peggable()
 REFERENCES: Final = frozenset(map(int, PegReference))
 
 
+def as_terms(conditions: OrderConditions) -> tuple[Any, ...]:
+    """Conditions as they stand in terms: what is unusual stands there only if it says something."""
+    written = tuple(conditions)
+    return written if any(written[USUAL:]) else written[:USUAL]
+
+
+def trigger_by(terms: tuple[Any, ...]) -> int:
+    """The price that a stop looks at."""
+    by: int = terms[7][USUAL] if len(terms[7]) > USUAL else _LAST
+    return by
+
+
+def is_hidden(terms: tuple[Any, ...]) -> bool:
+    """Whether an order shows nothing while it rests."""
+    return len(terms) > 7 and len(terms[7]) > USUAL and terms[7][USUAL + 1] > 0
+
+
 def limit_of(terms: tuple[Any, ...]) -> int | None:
     """The worst price at which an order may trade, None without one: its price, or that limit of a
     pegged order which it never leaves."""
@@ -154,8 +181,12 @@ def go_together(kind: tuple[int, ...], price: Any, conditions: OrderConditions) 
             return False
     elif waits:
         return False
+    if conditions.trigger_by != _LAST and not (waits and conditions.trigger_by in _TRIGGERS):
+        return False
     rests = ord_type == _LIMIT and time_in_force in RESTING_TIMES
     if conditions.display_qty and not rests:
+        return False
+    if conditions.hidden and (conditions.display_qty or not rests):
         return False
     if conditions.min_qty and not (
         ord_type == _LIMIT and not kind[3] and (rests or time_in_force == _IOC)

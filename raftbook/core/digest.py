@@ -10,7 +10,6 @@ Blocks end at fixed stream offsets, so it does not matter when events are folded
 from __future__ import annotations
 
 from hashlib import sha256
-from itertools import chain
 from struct import pack
 from typing import Any, Final
 
@@ -39,7 +38,6 @@ _BLOCK_BYTES: Final = 4096
 PLAIN_TERMS_LEN: Final = 7
 """Terms of an order without conditions."""
 _DIGEST_CHARS: Final = 32
-_ENDED: Final = frozenset((CANCELED, EXPIRED))
 DIGEST_PENDING_MAX: Final = 256
 """Replies that may wait at the end of an entry: one loop over many costs less than many loops."""
 
@@ -101,29 +99,37 @@ class RollingDigest:
 
     def fold(self) -> None:
         """Hash what is pending; when this happens does not change the digest."""
-        numbers: list[int] = []
-        texts: list[str] = []
-        for event in chain.from_iterable(self.pending):
-            kind = event[0]
-            if kind == ACCEPTED:  # the two most frequent kinds are spelled out
-                _, seq, terms = event
-                try:
-                    order_id, account, client_id, symbol, order_kind, qty, price = terms
-                except ValueError:  # it has conditions
-                    _fold_conditional(event, numbers, texts)
-                    continue
-                numbers += (ACCEPTED, seq, order_id, qty, price or 0)
-                numbers += order_kind
-                texts += (account, client_id, symbol)
-            elif kind in _ENDED:
-                try:
-                    _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event
-                except ValueError:  # an iceberg tells more
-                    _fold_shown_end(event, numbers, texts)
-                    continue
-                numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason)
-            else:
-                _FOLDS[kind](event, numbers, texts)
+        numbers: list[Any] = []
+        texts: list[Any] = []
+        terms: tuple[Any, ...]
+        for events in self.pending:
+            for event in events:
+                kind: int = event[0]
+                if kind == ACCEPTED:  # the most frequent kinds are spelled out
+                    _, seq, terms = event
+                    try:
+                        order_id, account, client_id, symbol, order_kind, qty, price = terms
+                    except ValueError:  # it has conditions
+                        _fold_conditional(event, numbers, texts)
+                        continue
+                    numbers += (ACCEPTED, seq, order_id, qty, price or 0)
+                    numbers += order_kind
+                    texts += (account, client_id, symbol)
+                elif kind in (CANCELED, EXPIRED):
+                    try:
+                        _, seq, terms, cum_qty, canceled_qty, was_resting, reason = event
+                    except ValueError:  # an iceberg tells more
+                        _fold_shown_end(event, numbers, texts)
+                        continue
+                    numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason)
+                elif kind == TRADE:
+                    _fold_trade(event, numbers, texts)
+                elif kind == REPLACED:
+                    _fold_replaced(event, numbers, texts)
+                elif kind == RESTED:
+                    _fold_rested(event, numbers, texts)
+                else:
+                    _FOLDS[kind](event, numbers, texts)
         self.pending.clear()
         self._numbers.feed(pack(f"<{len(numbers)}q", *numbers))
         if texts:
@@ -131,66 +137,66 @@ class RollingDigest:
             self._texts.feed("\n".join(texts).encode())
 
 
-def _fold_conditional(event: Event, numbers: list[int], texts: list[str]) -> None:
+def _fold_conditional(event: Event, numbers: list[Any], texts: list[Any]) -> None:
     """An ACCEPTED of an order with conditions."""
     numbers += (ACCEPTED, event[1], event[2][0])
     texts.append(ascii(event[2][1:]))
 
 
-def _fold_shown_end(event: Event, numbers: list[int], texts: list[str]) -> None:
+def _fold_shown_end(event: Event, numbers: list[Any], texts: list[Any]) -> None:
     """A CANCELED or EXPIRED of an iceberg."""
     kind, seq, terms, cum_qty, canceled_qty, was_resting, reason, shown = event
     numbers += (kind, seq, terms[0], cum_qty, canceled_qty, was_resting, reason, shown)
 
 
-def _fold_rested(event: Event, numbers: list[int], texts: list[str]) -> None:
+def _fold_rested(event: Event, numbers: list[Any], texts: list[Any]) -> None:
     numbers += (RESTED, event[2][0], event[3], event[1])
     _fold_rest(event, 4, texts)
 
 
-def _fold_trade(event: Event, numbers: list[int], texts: list[str]) -> None:
+def _fold_trade(event: Event, numbers: list[Any], texts: list[Any]) -> None:
+    maker: tuple[Any, ...]
+    taker: tuple[Any, ...]
     kind, seq, trade_id, price, qty, maker, _, maker_leaves, _, taker, _, taker_leaves, *_ = event
     numbers += (kind, seq, trade_id, price, qty, maker[0], maker_leaves, taker[0], taker_leaves)
     _fold_rest(event, 13, texts)
 
 
-def _fold_replaced(event: Event, numbers: list[int], texts: list[str]) -> None:
-    _, seq, terms, _, cum_qty, leaves_qty, old_leaves, kept, *_ = event
-    numbers += (REPLACED, seq, terms[0], terms[5], terms[6] or 0, cum_qty, leaves_qty)
-    numbers += (old_leaves, kept)
+def _fold_replaced(event: Event, numbers: list[Any], texts: list[Any]) -> None:
+    terms: tuple[Any, ...] = event[2]
+    numbers += (REPLACED, event[1], terms[0], terms[5], terms[6] or 0)
+    numbers += event[4:8]
     if len(terms) > PLAIN_TERMS_LEN:
         texts.append(ascii(terms[PLAIN_TERMS_LEN:]))
     _fold_rest(event, 8, texts)
 
 
-def _fold_restated(event: Event, numbers: list[int], texts: list[str]) -> None:
+def _fold_restated(event: Event, numbers: list[Any], texts: list[Any]) -> None:
     _, seq, terms, cum_qty, leaves_qty, prevented_qty, was_resting, *_ = event
     numbers += (RESTATED, seq, terms[0], cum_qty, leaves_qty, prevented_qty, was_resting)
     _fold_rest(event, 7, texts)
 
 
-def _fold_rest(event: Event, start: int, texts: list[str]) -> None:
+def _fold_rest(event: Event, start: int, texts: list[Any]) -> None:
     """What an event says beyond its usual fields."""
     if len(event) > start:
         texts.append(ascii(event[start:]))
 
 
-def _fold_refused(event: Event, numbers: list[int], texts: list[str]) -> None:
+def _fold_refused(event: Event, numbers: list[Any], texts: list[Any]) -> None:
     numbers += (event[0], event[2])
     texts.append(ascii(event[3]))
 
 
-def _fold_other(event: Event, numbers: list[int], texts: list[str]) -> None:
+def _fold_other(event: Event, numbers: list[Any], texts: list[Any]) -> None:
     numbers.append(event[0])
     texts.append(ascii(event[1:]))
 
 
+# Lists of anything: numbers that stand in an event are passed on as they are.
 _FOLDS: Final[dict[int, Any]] = {
     **dict.fromkeys(range(TRIGGERED, API_KEY_SET + 1), _fold_other),
-    RESTED: _fold_rested,
-    TRADE: _fold_trade,
     AUCTION_TRADE: _fold_trade,
-    REPLACED: _fold_replaced,
     RESTATED: _fold_restated,
     REJECTED: _fold_refused,
     CANCEL_REJECTED: _fold_refused,

@@ -60,6 +60,9 @@ something to say, an event goes on behind what stands above:
     RESTED           shown_qty of an iceberg
     REPLACED         shown_qty, shown_qty before, of an iceberg
 
+Of a hidden order only trades are public: whatever else is told of it has feed_seq 0 and was_resting
+0, its shown_qty in a trade is None, and it is always a RESTED that says it joined the book.
+
 canceled_qty and prevented_qty are what this event took away; over all events of an order
 order_qty == cum_qty + leaves_qty + their sum (an amend starts the sum anew at its total).
 

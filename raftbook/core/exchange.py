@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from raftbook.core import admin, listing, orders
 from raftbook.core import commands as c
 from raftbook.core.accounts import Account
+from raftbook.core.aftermath import look_all
 from raftbook.core.agenda import Agenda
 from raftbook.core.book import Book
 from raftbook.core.chores import do_chores, lapse
@@ -41,7 +42,6 @@ from raftbook.core.instrument import InstrumentTerms, terms_error
 from raftbook.core.ledger import Money
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
-from raftbook.core.pegs import follow_all
 from raftbook.core.sessions import Session, SessionTable
 from raftbook.core.types import Reject
 from raftbook.core.versions import FIRST_ENGINE_VERSION, refuse_engine_version
@@ -227,6 +227,7 @@ class Exchange:
         index = entry.index
         assert index > moment.index, f"entry {index} after {moment.index}"
         moment.index = index
+        entry_index: Any = index  # compiled: made an object once, not for every reply
         now_ns = moment.time_ns
         step_ns = entry.time_ns - now_ns
         if step_ns > 0:
@@ -242,9 +243,12 @@ class Exchange:
         offset = 0
         if self.agenda.next_ns <= now_ns:
             offset = self._do_chores(replies)
-        for session_id, request_seq, commands in entry.requests:
+        reply: Any
+        requests: Sequence[tuple[Any, ...]] = entry.requests
+        for session_id, request_seq, commands in requests:
             session = sessions.get(session_id)
-            if session is None or request_seq <= session.highest_seq:
+            seq: int = request_seq
+            if session is None or seq <= session.highest_seq:
                 reply = self._out_of_line(session, session_id, request_seq, commands, offset)
                 if reply is not None:
                     replies.append(reply)
@@ -255,7 +259,7 @@ class Exchange:
                     continue
                 assert session is not None, "only a gap of a session's window is let through"
             else:
-                session.highest_seq = request_seq
+                session.highest_seq = seq
             session.last_time_ns = now_ns
             events: list[Event] = []
             for command in commands:
@@ -265,8 +269,8 @@ class Exchange:
                     events.append((REJECTED, 0, _MALFORMED, command))
                 else:
                     handler(self, session, command, events)
-            reply = (session_id, request_seq, index, offset, events, 0)
-            session.replies[request_seq % self._window] = reply
+            reply = (session_id, request_seq, entry_index, offset, events, 0)
+            session.replies[seq % self._window] = reply
             replies.append(reply)
             told.append(events)
             offset += len(events)
@@ -374,7 +378,7 @@ class Exchange:
             session.renewed_ns = self.moment.time_ns
         elif session.cancels:
             lapse(self, session, events)
-            follow_all(self, events)
+            look_all(self, events)
 
 
 def _close_session(

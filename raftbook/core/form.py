@@ -125,6 +125,8 @@ _PLACE_ORDER_FIELDS: Final[_Fields] = (
     ("expire_time_ns", _is_int),
     ("quote_qty", _is_int),
 )
+_UNUSUAL_FIELDS: Final[_Fields] = (("trigger_by", _is_int), ("hidden", _is_flag))
+"""What an order may say beyond that: a command has all of them or none."""
 _PLAIN_TERMS_FIELDS: Final[_Fields] = (
     ("symbol", is_id),
     ("base", is_id),
@@ -254,9 +256,21 @@ _FIELDS: Final[dict[int, _Fields]] = {
 }
 
 
-def field_names(kind: int) -> tuple[str, ...]:
-    """What the fields of a kind of command are called, in order; none of an unknown kind."""
-    return tuple(name for name, _ in _FIELDS.get(kind, ()))
+_WHOLE_FIELDS: Final[dict[int, _Fields]] = {
+    kind: (*_FIELDS[kind], *_UNUSUAL_FIELDS) for kind in (PLACE_ORDER, CANCEL_REPLACE, PLACE_OCO)
+}
+
+
+def field_names(command: Command) -> tuple[str, ...]:
+    """What the fields of a well-formed command are called, in order."""
+    return tuple(name for name, _ in _fields_of(command) or ())
+
+
+def _fields_of(command: Command) -> _Fields | None:
+    fields = _FIELDS.get(command[0]) if type(command[0]) is int else None
+    if fields is not None and len(command) > len(fields) + 1:
+        fields = _WHOLE_FIELDS.get(command[0], fields)
+    return fields
 
 
 _FIRST_KINDS: Final = frozenset(
@@ -312,7 +326,7 @@ def _field_error(command: Any) -> str | None:
     """`form_error`, field by field."""
     if type(command) is not tuple or not command:
         return "a command is a non-empty array that starts with its kind"
-    fields = _FIELDS.get(command[0]) if type(command[0]) is int else None
+    fields = _fields_of(command)
     if fields is None:
         return f"unknown command kind {command[0]!r}"
     if len(command) != len(fields) + 1:

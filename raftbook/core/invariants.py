@@ -6,7 +6,7 @@ for the hot path. Reads private structure on purpose; changes nothing.
 
 from raftbook.core.accounts import Account
 from raftbook.core.book import Book
-from raftbook.core.conditions import RESTING_TIMES, TRIGGERED_TYPES
+from raftbook.core.conditions import RESTING_TIMES, TRIGGERED_TYPES, is_hidden
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Ladder, Level, Order
 from raftbook.core.types import Settlement, Side, TimeInForce
@@ -118,6 +118,8 @@ def _check_ladder(book: Book, ladder: Ladder, side: Side) -> list[Order]:
     orders: list[Order] = []
     for level in ladder:
         orders += _check_level(level)
+    hidden = sum(level.hidden for level in ladder)
+    assert ladder.hidden == hidden, f"{book.symbol}: {ladder.hidden} hidden counted, {hidden} stand"
     for order in orders:
         terms = order.terms
         assert terms[4][0] == side, f"order {terms[0]} rests on the wrong side"
@@ -136,6 +138,11 @@ def _check_level(level: Level) -> list[Order]:
     total = sum(order.shown_qty() for order in orders)
     icebergs = sum(order.special is not None and order.special.display_qty > 0 for order in orders)
     assert level.icebergs == icebergs, f"level {level.price}: {level.icebergs} != {icebergs}"
+    hidden = [is_hidden(order.terms) for order in orders]
+    assert hidden == sorted(hidden), f"level {level.price}: something hidden stands before others"
+    assert level.hidden == sum(hidden), f"level {level.price}: {level.hidden} != {sum(hidden)}"
+    first = next((order for order in orders if is_hidden(order.terms)), None)
+    assert level.first_hidden is first, f"level {level.price}: {first} is its first hidden order"
     pegs = sum(order.special is not None and order.special.is_pegged for order in orders)
     assert level.pegs == pegs, f"level {level.price}: {level.pegs} pegs counted, {pegs} stand"
     assert level.qty == total, f"level {level.price}: qty {level.qty} != {total}"
@@ -144,7 +151,9 @@ def _check_level(level: Level) -> list[Order]:
     for order in orders:
         assert order.leaves_qty > 0, f"order {order.terms[0]} rests with {order.leaves_qty}"
         assert order.cum_qty + order.leaves_qty <= order.terms[5], f"order {order.terms[0]} grew"
-        assert 0 < order.shown_qty() <= order.leaves_qty, f"order {order.terms[0]} shows nothing"
+        assert 0 < order.offered_qty() <= order.leaves_qty, f"order {order.terms[0]} offers nothing"
+        is_seen = order.shown_qty() > 0
+        assert is_seen != is_hidden(order.terms), f"order {order.terms[0]} shows itself, or not"
         assert order.level is level and order.older is older, f"order {order.terms[0]} mislinked"
         older = order
     return orders

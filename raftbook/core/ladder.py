@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from raftbook.core.hidden import insert
 from raftbook.core.keys import SortedKeys
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Special:
         best_price: of a trailing stop: the last price most in its favour so far.
         arrival: counts the instrument's stops; who came first fires first.
         sibling: the other order of an OCO pair while both are open.
+        is_hidden: whether it shows nothing while it rests.
         is_pegged: whether its price follows others.
         wanted: of a pegged order: the price it last moved for, None if it then had to wait.
     """
@@ -35,6 +37,7 @@ class Special:
         "arrival",
         "best_price",
         "display_qty",
+        "is_hidden",
         "is_pegged",
         "shown_qty",
         "sibling",
@@ -49,7 +52,7 @@ class Special:
         self.best_price = 0
         self.arrival = 0
         self.sibling: Order | None = None
-        self.is_pegged = False
+        self.is_hidden = self.is_pegged = False
         self.wanted: int | None = None
 
 
@@ -112,6 +115,10 @@ class Order:
 
     def shown_qty(self) -> int:
         """What the market sees, or would see, of its open quantity."""
+        return 0 if self.special is not None and self.special.is_hidden else self.offered_qty()
+
+    def offered_qty(self) -> int:
+        """What of it trades before it goes to the back of its queue, or is gone."""
         special = self.special
         if special is None or not special.display_qty:
             return self.leaves_qty
@@ -119,20 +126,34 @@ class Order:
 
 
 class Level:
-    """All orders at one price: an intrusive queue, O(1) at both ends and in the middle.
+    """All orders at one price: an intrusive queue, O(1) at both ends and in the middle. Those that
+    show themselves stand before those that do not.
 
     `qty` is the sum of what the market sees, `count` the number of orders, `icebergs` of those that
-    may hide something, `pegs` of those that are pegged.
+    show a slice at a time, `pegs` of those that are pegged, `hidden` of those that show nothing;
+    `first_hidden` is the eldest of these.
     """
 
-    __slots__ = ("count", "eldest", "icebergs", "key", "newest", "pegs", "price", "qty")
+    __slots__ = (
+        "count",
+        "eldest",
+        "first_hidden",
+        "hidden",
+        "icebergs",
+        "key",
+        "newest",
+        "pegs",
+        "price",
+        "qty",
+    )
 
     def __init__(self, key: int, price: int, order: Order) -> None:
         self.key = key
         self.price = price
         self.qty = order.leaves_qty
         self.count = 1
-        self.icebergs = self.pegs = 0
+        self.icebergs = self.pegs = self.hidden = 0
+        self.first_hidden: Order | None = None
         self.eldest: Order | None = order
         self.newest: Order | None = order
 
@@ -144,15 +165,17 @@ class Level:
 
 
 class Ladder:
-    """The levels of one side. `best` is the level that trades next, None on an empty side."""
+    """The levels of one side. `best` is the level that trades next, None on an empty side; `hidden`
+    counts the orders that show nothing."""
 
-    __slots__ = ("_keys", "best", "levels", "sign")
+    __slots__ = ("_keys", "best", "hidden", "levels", "sign")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign  # +1: bids, -1: asks
         self.levels: dict[int, Level] = {}  # by key
         self._keys = SortedKeys()
         self.best: Level | None = None
+        self.hidden = 0
 
     def __iter__(self) -> Iterator[Level]:
         """Levels from best to worst; lazy, so a short look costs little on a deep book."""
@@ -170,7 +193,8 @@ class Ladder:
         """Let `order` join the back of the queue at `price` (O(log levels) for a new price)."""
         key = price * self.sign
         levels = self.levels
-        if key not in levels:
+        level = levels.get(key)
+        if level is None:
             order.level = level = levels[key] = Level(key, price, order)
             self._keys.add(key)
             if self.best is None or key > self.best.key:
@@ -178,10 +202,13 @@ class Ladder:
             if order.special is not None:
                 self._count_special(level, order, order.special)
             return
-        level = levels[key]
-        newest = level.newest
-        assert newest is not None, f"level {price} stands empty"
-        order.older, newest.newer, level.newest = newest, order, order
+        first_hidden = level.first_hidden
+        if first_hidden is not None and not (order.special and order.special.is_hidden):
+            insert(level, order, first_hidden)
+        else:
+            newest = level.newest
+            assert newest is not None, f"level {price} stands empty"
+            order.older, newest.newer, level.newest = newest, order, order
         order.level = level
         level.count += 1
         level.qty += order.leaves_qty
@@ -189,30 +216,31 @@ class Ladder:
             self._count_special(level, order, order.special)
 
     def _count_special(self, level: Level, order: Order, special: Special) -> None:
-        """Count an order that was just appended, and take back what the market does not see."""
+        """Count an order that joined a level, and take back what the market does not see."""
         if special.is_pegged:
             level.pegs += 1
         if special.display_qty:
             level.icebergs += 1
             level.qty -= order.leaves_qty - special.shown_qty
+        elif special.is_hidden:
+            level.hidden += 1
+            self.hidden += 1
+            level.qty -= order.leaves_qty
+            if level.first_hidden is order.newer:
+                level.first_hidden = order
 
     def put_back(self, order: Order, price: int, *, before: Order | None) -> None:
         """Let `order` stand before another one of its price again, or at the back."""
-        self.append(order, price)
-        level = order.level
-        assert level is not None, f"order {order.terms[0]} was not appended"
         if before is None:
+            self.append(order, price)
             return
-        last = order.older
-        assert last is not None, f"level {price} holds order {order.terms[0]} alone"
-        last.newer = None
-        level.newest = last
-        order.older, order.newer = before.older, before
-        if before.older is None:
-            level.eldest = order
-        else:
-            before.older.newer = order
-        before.older = order
+        order.level = level = before.level
+        assert level is not None, f"order {before.terms[0]} does not rest at {price}"
+        insert(level, order, before)
+        level.count += 1
+        level.qty += order.leaves_qty
+        if order.special is not None:
+            self._count_special(level, order, order.special)
 
     def remove(self, order: Order) -> None:
         """Take `order` out of its queue, wherever it stands, with what is left of it."""
@@ -221,6 +249,8 @@ class Ladder:
         order.level = None
         if level.count == 1:
             del self.levels[level.key]
+            if level.hidden:
+                self.hidden -= 1
             if level is not self.best:
                 self._keys.remove(level.key)
             else:
@@ -244,6 +274,11 @@ class Ladder:
             level.qty -= order.shown_qty()
             level.icebergs -= bool(order.special.display_qty)
             level.pegs -= order.special.is_pegged
+            if order.special.is_hidden:
+                level.hidden -= 1
+                self.hidden -= 1
+                if level.first_hidden is order:
+                    level.first_hidden = newer
 
     def check(self) -> None:
         """Assert that levels, keys and best agree."""

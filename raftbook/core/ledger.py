@@ -111,7 +111,7 @@ class Ledger:
             return qty * self.base_unit
         amount = notional * self.quote_unit
         worst = fee_units + amount * self.worst_fee
-        return amount + _rounded_up(worst) - _rounded_up(fee_units)
+        return amount + _more_rounded_up(fee_units, worst)
 
     def reject(self, account: Account, side: int, amount: int) -> int:
         """Why an account cannot hold so much more, 0 for none. Negative amounts always fit."""
@@ -174,8 +174,8 @@ class Ledger:
 
     def _charge(self, order: Order, units: int) -> int:
         before = order.fee_units
-        order.fee_units = before + units
-        return _rounded_up(before + units) - _rounded_up(before)
+        order.fee_units = after = before + units
+        return _more_rounded_up(before, after)
 
     def undo(
         self,
@@ -196,5 +196,6 @@ class Ledger:
         self.money.fees[self.quote] -= buy_fee + sell_fee
 
 
-def _rounded_up(units: int) -> int:
-    return -(-units // FEE_UNIT)
+def _more_rounded_up(before: int, after: int) -> int:
+    """What fees of `after` units are more than of `before`, each rounded up."""
+    return (-before // FEE_UNIT) - (-after // FEE_UNIT)

@@ -41,3 +41,6 @@ class Limits(NamedTuple):
     """Pegged orders of one instrument, each of which may have to be looked at after a command."""
     pegs_page: int = 1_000
     """Pegged orders of one instrument that move in one entry; the others follow with the next."""
+    hidden_max: int = 10_000
+    """Hidden orders that rest in one instrument: to find the best price that shows may take a look
+    at all of them."""

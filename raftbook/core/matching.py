@@ -10,7 +10,7 @@ from typing import Final
 
 from raftbook.core.book_state import BookState
 from raftbook.core.candles import GATHERED_MAX
-from raftbook.core.conditions import STAYING_TIMES
+from raftbook.core.conditions import STAYING_TIMES, is_hidden
 from raftbook.core.events import (
     AUCTION_TRADE,
     CANCELED,
@@ -118,7 +118,7 @@ class Matcher(BookState):
                 continue
             price = level.price
             special = maker.special
-            offered = maker.leaves_qty if special is None else maker.shown_qty()
+            offered = maker.leaves_qty if special is None else maker.offered_qty()
             qty = offered if offered < leaves else leaves
             leaves -= qty
             seq += 1
@@ -132,7 +132,7 @@ class Matcher(BookState):
                 makers.remove(maker)
                 self.resting_count -= 1
                 level = makers.best
-            else:
+            elif special is None or not special.is_hidden:
                 level.qty -= qty
             maker.leaves_qty = maker_leaves = maker.leaves_qty - qty
             event: Event = (
@@ -184,7 +184,7 @@ class Matcher(BookState):
         if shows and special is not None:
             special.shown_qty -= event[4]
         if self.ledger is not None or shows:
-            shown = special.shown_qty if shows and special is not None else maker.leaves_qty
+            shown = None if is_hidden(maker.terms) else maker.offered_qty()
             event = (*event, *self._settle(maker, taker, event[3], event[4]), shown, None)
         events.append(event)
         self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))
@@ -235,18 +235,22 @@ class Matcher(BookState):
         if qty == maker.leaves_qty:
             self.cancel(maker, _SELF_TRADE, events)
             return
-        self.feed_seq += 1
         level, special = maker.level, maker.special
         assert level is not None, f"order {maker.terms[0]} does not rest"
         maker.leaves_qty = leaves = maker.leaves_qty - qty
-        event: Event = (RESTATED, self.feed_seq, maker.terms, maker.cum_qty, leaves, qty, 1)
-        if special is None or not special.display_qty:
-            level.qty -= qty
-        else:
-            shown = min(special.shown_qty, leaves)  # what is hidden shrinks first
+        seen = int(not is_hidden(maker.terms))
+        self.feed_seq += seen
+        event: Event = (
+            *(RESTATED, self.feed_seq * seen, maker.terms),
+            *(maker.cum_qty, leaves, qty, seen),
+        )
+        if special is not None and special.display_qty:
+            shown = min(special.shown_qty, leaves)  # what does not show shrinks first
             level.qty -= special.shown_qty - shown
             special.shown_qty = shown
             event = (*event, shown)
+        elif seen:
+            level.qty -= qty
         if self.ledger is not None:
             self.ledger.fit(maker)
         events.append(event)
@@ -265,13 +269,16 @@ class Matcher(BookState):
 
     def _rest(self, order: Order, events: list[Event]) -> None:
         terms, special = order.terms, order.special
-        event: Event = (RESTED, self.feed_seq + 1, terms, order.leaves_qty)
+        if is_hidden(terms):
+            event: Event = (RESTED, 0, terms, order.leaves_qty)
+        else:
+            self.feed_seq = seq = self.feed_seq + 1
+            event = (RESTED, seq, terms, order.leaves_qty)
         if special is not None and special.display_qty:
             special.shown_qty = min(special.display_qty, order.leaves_qty)
             event = (*event, special.shown_qty)
         (self.bids if terms[4][0] == _BUY else self.asks).append(order, terms[6])
         self.resting_count += 1
-        self.feed_seq += 1
         events.append(event)
 
     def _expire(self, order: Order, makers: Ladder, events: list[Event]) -> None:
@@ -341,6 +348,8 @@ class Matcher(BookState):
         if order.level is not None:
             (self.bids if order.terms[4][0] == _BUY else self.asks).remove(order)
             self.resting_count -= 1
+            if special is not None and special.is_hidden:
+                return 0
             self.feed_seq += 1
             return self.feed_seq
         if not gathers and not is_pegged:
@@ -413,9 +422,9 @@ class Matcher(BookState):
             order.leaves_qty = 0
         else:
             order.leaves_qty -= qty
-            if special is None or not special.display_qty:
+            if special is None or not (special.display_qty or special.is_hidden):
                 level.qty -= qty
-            else:
+            elif not special.is_hidden:
                 shown = min(special.display_qty, order.leaves_qty)
                 level.qty += shown - special.shown_qty
                 special.shown_qty = shown
@@ -426,7 +435,7 @@ def _is_iceberg(order: Order) -> bool:
 
 
 def _shown_at_auction(order: Order) -> int | None:
-    """What an order shows after it traded in an auction; None if it never stood in the book."""
-    if order.terms[6] is None:
+    """What an order shows after it traded in an auction; None if the market never saw it."""
+    if order.terms[6] is None or is_hidden(order.terms):
         return None
     return order.shown_qty() if order.leaves_qty else 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.core.accounts import Account
+from raftbook.core.aftermath import look, look_all
 from raftbook.core.agenda import MassCancel
 from raftbook.core.book import Book
 from raftbook.core.chores import go_on
@@ -17,11 +18,12 @@ from raftbook.core.commands import Command
 from raftbook.core.conditions import (
     TRIGGERED_TYPES,
     OrderConditions,
+    as_terms,
 )
 from raftbook.core.events import ACCEPTED, CANCEL_REJECTED, REJECTED, Event
 from raftbook.core.form import form_error
 from raftbook.core.ladder import Order
-from raftbook.core.pegs import follow, follow_all
+from raftbook.core.pegs import follow
 from raftbook.core.sessions import Session
 from raftbook.core.types import OrderType, Reject, Side
 from raftbook.core.validate import (
@@ -67,9 +69,17 @@ def new_order(exchange: Exchange, session: Session, command: Command, events: li
         return
     assert book is not None and kind is not None, f"{command} was let through"
     exchange.last_order_id = order_id = exchange.last_order_id + 1
-    terms = (order_id, account.name, client_order_id, book.symbol, kind, qty, price)
+    terms: tuple[Any, ...] = (
+        order_id,
+        account.name,
+        client_order_id,
+        book.symbol,
+        kind,
+        qty,
+        price,
+    )
     order = Order(account, book, terms, qty, session.order_tag, exchange.moment.stamp_ns)
-    account.orders[order_id] = order
+    account.orders[terms[0]] = order
     account.open_count += 1
     if client_order_id:
         account.by_client_order_id[client_order_id] = order
@@ -125,11 +135,19 @@ def place_peg(exchange: Exchange, session: Session, command: Command, events: li
 
 
 def _enter_wish(exchange: Exchange, session: Session, wish: Wish, events: list[Event]) -> Order:
+    order = _let_in(exchange, session, wish, events)
+    if order.book.stops is not None:
+        order.book.fire_stops(events)
+    return order
+
+
+def _let_in(exchange: Exchange, session: Session, wish: Wish, events: list[Event]) -> Order:
     order = wish.make(exchange, session)
     book = order.book
     _take_funds(book, order)
     book.enter_with(order, wish.conditions, events)
-    _after(order, events)
+    if not order.leaves_qty:
+        order.account.close(order)
     return order
 
 
@@ -165,12 +183,14 @@ def place_oco(exchange: Exchange, session: Session, command: Command, events: li
         trail_unit,
         trail_offset,
         stop_name,
+        *unusual,
     ) = command
+    by, hidden = unusual or (0, 0)
     plain = (symbol, side, _LIMIT, tif, qty, price, name, post_only, mode)
-    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0))
+    limit = Wish(exchange, (*plain, None, 0, 0, display_qty, 0, expire_ns, 0, 0, hidden))
     plain = (symbol, side, stop_type, tif, qty, stop_limit_price, stop_name, 0, mode)
     trigger = (stop_price, trail_unit, trail_offset)
-    stop = Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0))
+    stop = Wish(exchange, (*plain, *trigger, 0, 0, expire_ns, 0, by, 0))
     code = _pair_reject(session.account, limit, stop)
     if code:
         events.append((REJECTED, 0, int(code), command))
@@ -235,7 +255,7 @@ def cancel_order(
             events.append((CANCEL_REJECTED, 0, _PHASE_FORBIDS, command))
             return
         book.cancel(order, 0, events)
-        follow(book, events)
+        look(book, events)
 
 
 def cancel_replace(
@@ -268,8 +288,10 @@ def cancel_replace(
     if code:
         events.append((REJECTED, 0, int(code), command))
     else:
-        _enter_wish(exchange, session, wish, events)
-    follow_all(exchange, events)
+        book = _let_in(exchange, session, wish, events).book
+        if book.stops is not None and not exchange.agenda.is_quoted:  # else in its turn
+            book.fire_stops(events)
+    look_all(exchange, events)
 
 
 def mass_cancel(
@@ -287,7 +309,7 @@ def mass_cancel(
     job.session_id, job.symbol, job.side = session_id, symbol, side
     job.price_low, job.price_high = price_low, price_high
     go_on(exchange, job, exchange.limits.cancel_page, events)
-    follow_all(exchange, events)
+    look_all(exchange, events)
 
 
 def _mass_cancel_reject(exchange: Exchange, account: Account, command: Command) -> int:
@@ -367,7 +389,7 @@ def _amend(
             guard.take_tokens(order.book.moment.time_ns, 1)
         order.book.amend(order, terms, leaves, events)
         _after(order, events)
-    follow(order.book, events)
+    look(order.book, events)
 
 
 def replace_order(
@@ -424,4 +446,4 @@ def _replaced_terms(
         display_qty=conditions.display_qty if display_qty is None else display_qty,
         expire_time_ns=conditions.expire_time_ns if expire_time_ns is None else expire_time_ns,
     )
-    return (*old[:5], qty, limit, tuple(new), *old[8:])
+    return (*old[:5], qty, limit, as_terms(new), *old[8:])

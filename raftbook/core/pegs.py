@@ -1,7 +1,7 @@
 """Pegged orders: limit orders whose price follows the best prices of the others.
 
-Owns which price such an order wants, and when it moves. Best prices are those of orders that are
-not pegged, so that none follows another. The moving itself is the book's.
+Owns which price such an order wants, and when it moves. Best prices are those of displayed orders
+that are not pegged, so that none follows another. The moving itself is the book's.
 """
 
 from __future__ import annotations
@@ -138,12 +138,12 @@ def _moving(book: Book, pegs: Pegs) -> list[Order]:
 
 
 def reference(ladder: Ladder) -> int | None:
-    """The best price of a side at which not all orders are pegged. O(levels of pegged orders)."""
+    """The best price of a side at which not all orders are pegged or hidden. O(levels of those)."""
     best = ladder.best
-    if best is None or best.pegs < best.count:
+    if best is None or best.pegs + best.hidden < best.count:
         return None if best is None else best.price
     for level in ladder:
-        if level.pegs < level.count:
+        if level.pegs + level.hidden < level.count:
             return level.price
     return None
 

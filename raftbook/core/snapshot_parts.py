@@ -17,6 +17,7 @@ from raftbook.core.auction import Clearing, Uncrossing
 from raftbook.core.book import Book
 from raftbook.core.call import CALLS, left_at_auction
 from raftbook.core.candles import WIDTHS_NS
+from raftbook.core.conditions import is_hidden
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Order, Special
 from raftbook.core.pegs import Pegs
@@ -56,6 +57,7 @@ def restore_order(order: Order, value: Value) -> None:
     order.closed_ns, order.held, order.fee_units = closed_ns, int(held), int(fee_units)
     if part is not None:
         order.special = special = Special(part[0])
+        special.is_hidden = is_hidden(order.terms)
         _, special.shown_qty, stop_price, special.best_price, special.arrival, *peg = part
         special.stop_price = None if stop_price is None else int(stop_price)
         for wanted in peg:
@@ -183,6 +185,7 @@ def restore_book(
             order.account.open_count += 1
             assert order.special is not None, f"order {order.terms[0]} waits without a trigger"
             stops.put(order, order.special)
+        exchange.agenda.is_quoted = exchange.agenda.is_quoted or bool(stops.by_quotes)
     for order_value in market:
         order = order_of(exchange, order_value)
         order.account.open_count += 1

@@ -19,7 +19,7 @@ class Side(IntEnum):
 
 
 class OrderType(IntEnum):
-    """What an order is; those above LIMIT sleep until the last price reaches their stop price."""
+    """What an order is; those above LIMIT sleep until a price reaches their stop price."""
 
     MARKET = 1
     LIMIT = 2
@@ -62,6 +62,18 @@ class TrailUnit(IntEnum):
     NONE = 0
     TICKS = 1
     BASIS_POINTS = 2
+
+
+class TriggerBy(IntEnum):
+    """The price that a stop looks at."""
+
+    LAST = 0
+    """Of the last trade."""
+    BID = 1
+    ASK = 2
+    """The best prices of orders that show themselves and are not pegged."""
+    MID = 3
+    """The half of their sum."""
 
 
 class PegReference(IntEnum):

@@ -283,6 +283,8 @@ def placed_reject(
             return Reject.TOO_MANY
     if kind[1] == _PEGGED and book.pegs is not None and len(book.pegs) >= book.limits.pegs_max:
         return Reject.TOO_MANY
+    if conditions.hidden and book.hidden_count() >= book.limits.hidden_max:
+        return Reject.TOO_MANY
     now_ns = book.moment.time_ns
     if guard is not None and not guard.has_tokens(now_ns, tokens):
         return Reject.RATE_LIMIT

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from raftbook.core.accounts import Account
+from raftbook.core.conditions import is_hidden
 from raftbook.core.ladder import Ladder, Level, Order
 from raftbook.core.types import SelfTradePrevention
 
@@ -84,21 +85,26 @@ def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -
 def _paid_at(level: Level, account: Account, qty: int) -> tuple[int, int]:
     """(lots that a taker of `qty` under DECREMENT pays for at one level, lots it has left then).
 
-    What icebergs hide comes behind all that stood there.
+    What icebergs will show later comes behind all that is displayed there.
     """
-    paid = hidden = 0
+    paid = later = 0
     for maker in level:
+        if maker is level.first_hidden:
+            taken = min(later, qty)
+            paid += taken
+            qty -= taken
+            later = 0
         if maker.account.group is account.group:
             qty -= min(maker.leaves_qty, qty)
         else:
-            shown = maker.shown_qty()
-            hidden += maker.leaves_qty - shown
-            taken = min(shown, qty)
+            offered = maker.offered_qty()
+            later += maker.leaves_qty - offered
+            taken = min(offered, qty)
             paid += taken
             qty -= taken
         if qty <= 0:
             break
-    taken = min(hidden, qty)
+    taken = min(later, qty)
     return paid + taken, qty - taken
 
 
@@ -106,19 +112,19 @@ def _open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[in
     """What a taker could get at one level, exact up to `enough`, and whether it ends there.
 
     Where it ends at an own order it gets of each iceberg before that only the slice that shows: the
-    next one stands behind.
+    next one stands behind, unless the own order is hidden.
     """
-    if mode == _NONE and not level.icebergs:
+    if mode == _NONE and not level.icebergs and not level.hidden:
         return level.qty, False
-    found = shown = 0
+    found = offered = 0
     for maker in level:
         if mode != _NONE and maker.account.group is account.group:
             if mode != _CANCEL_OLDEST:
-                return shown, True
+                return found if is_hidden(maker.terms) else offered, True
             continue
         found += maker.leaves_qty
-        shown += maker.shown_qty()
-        if shown >= enough:
+        offered += maker.offered_qty()
+        if offered >= enough:
             break
     return found, False
 

@@ -14,6 +14,7 @@ from raftbook.core.conditions import (
     NO_CONDITIONS,
     TRIGGERED_TYPES,
     OrderConditions,
+    as_terms,
 )
 from raftbook.core.ladder import Order, Special
 from raftbook.core.sessions import Session
@@ -58,7 +59,8 @@ class Wish:
         self.qty: int = qty
         self.price: int | None = price
         self.client_order_id: str = client_order_id
-        self.conditions = OrderConditions(*rest)
+        said = [*rest[:7], 0, *rest[7:]]  # nobody asks for an order of a pair by its id
+        self.conditions = OrderConditions(*said)
 
     def reject(self, account: Account, *, tokens: int = 1, room: int = 1, held: int = 0) -> int:
         """Why it cannot be entered, 0 for none; settles how many lots an amount of money is.
@@ -107,7 +109,7 @@ class Wish:
         assert book is not None, "an order without book was let through"
         name, symbol = self.client_order_id, book.symbol
         terms = (order_id, account.name, name, symbol, kind, self.qty, self.price)
-        conditions = (*self.conditions[:7], sibling_id)
+        conditions = as_terms(self.conditions._replace(oco_order_id=sibling_id))
         if self.peg is not None:
             return (*terms[:6], None, conditions, self.peg)
         return terms if conditions == NO_CONDITIONS else (*terms, conditions)
@@ -126,10 +128,11 @@ class Wish:
         conditions = self.conditions
         is_stop = terms[4][1] in TRIGGERED_TYPES
         is_pegged = self.peg is not None
-        if conditions.display_qty or is_stop or sibling_id or is_pegged:
+        if conditions.display_qty or is_stop or sibling_id or is_pegged or conditions.hidden:
             order.special = special = Special(conditions.display_qty)
             special.shown_qty = min(conditions.display_qty, self.qty)
             special.is_pegged = is_pegged
+            special.is_hidden = conditions.hidden > 0
         if conditions.expire_time_ns:
             exchange.agenda.expire_at(order, conditions.expire_time_ns)
         if terms[4][2] == _DAY:

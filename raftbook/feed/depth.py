@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from raftbook.core.book import Book
+from raftbook.core.conditions import is_hidden
 from raftbook.core.events import (
     ACCEPTED,
     AUCTION_TRADE,
@@ -36,6 +37,7 @@ from raftbook.core.events import (
     TRADE,
     Event,
 )
+from raftbook.core.hidden import shown_count, shown_levels
 from raftbook.core.keys import SortedKeys
 from raftbook.core.types import Phase, Side
 from raftbook.feed.messages import (
@@ -114,8 +116,8 @@ class DepthBook:
         made.feed_seq, made.phase, made.last_price = book.feed_seq, book.phase, book.last_price
         for side, ladder in ((_BUY, book.bids), (_SELL, book.asks)):
             levels = made.sides[side]
-            for level in ladder:
-                levels.move(level.price, level.qty, level.count)
+            for level in shown_levels(ladder):
+                levels.move(level.price, level.qty, shown_count(level))
                 if level.icebergs:
                     for order in level:
                         if display_qty(order.terms):
@@ -158,8 +160,10 @@ class DepthBook:
     def _trade(self, event: Event) -> None:
         maker = event[5]
         _, _, price, qty, _, taker_side, shown = public_view(event)
-        self._show(maker, shown)
         self.last_price = price
+        if is_hidden(maker):
+            return
+        self._show(maker, shown)
         self._move(_SELL if taker_side == _BUY else _BUY, price, -qty, 0 if shown else -1)
 
     def _cross(self, event: Event) -> None:

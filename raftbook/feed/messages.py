@@ -7,6 +7,7 @@ message is
 
     add      order_id, side, price, qty          joined the back of its level
     trade    maker_order_id, price, qty, trade_id, taker_side, maker_leaves_qty
+             (0, ..., 0 of a hidden maker: nothing that was seen left the book)
     reduce   order_id, side, price, leaves_qty   keeps its place with less
     delete   order_id, side, price, qty          left the book
     phase    phase
@@ -19,9 +20,10 @@ message is
     deleted                                      the last message of this instrument
 
 Quantities are what the market sees. An iceberg's leaves_qty is that of its slice: with 0 it left
-the book, and if it has more it is added again, at the back. `cross` names the prices that the two
+the book, and if it has more it is added again, at the back. Of a hidden order only its trades are
+told, and its id never. `cross` names the prices that the two
 orders stand at and what they show from then on, which may be more than before; both are None for an
-order without a price, which never stood in the book.
+order without a price, which never stood in the book, and of a hidden one, whose id is 0.
 
 feed_seq is dense per instrument. A symbol that was deleted may be created anew: then feed_seq
 begins again at 1, and only the entry_index tells the two apart. Prices are ticks, quantities lots,
@@ -33,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from raftbook.core.conditions import is_hidden
 from raftbook.core.events import (
     ACCEPTED,
     AUCTION_TRADE,
@@ -74,19 +77,26 @@ def display_qty(terms: tuple[Any, ...]) -> int:
     return qty
 
 
+def public_id(terms: tuple[Any, ...]) -> int:
+    """The id of an order where others read it; 0 for one that shows nothing."""
+    return 0 if is_hidden(terms) else int(terms[0])
+
+
 def shown_of_maker(trade: Event) -> int:
     """What the maker of a TRADE shows after it."""
+    if is_hidden(trade[5]):
+        return 0
     qty: int = trade[15] if len(trade) > 13 else trade[7]
     return qty
 
 
 def shown_at_auction(trade: Event) -> tuple[int | None, int | None]:
-    """What buy and sell order of an AUCTION_TRADE show after it; None if one never stood."""
+    """What buy and sell order of an AUCTION_TRADE show after it; None if one was never seen."""
     if len(trade) > 13:
         return trade[15], trade[16]
     return (
-        None if trade[5][6] is None else trade[7],
-        None if trade[9][6] is None else trade[11],
+        None if trade[5][6] is None or is_hidden(trade[5]) else trade[7],
+        None if trade[9][6] is None or is_hidden(trade[9]) else trade[11],
     )
 
 
@@ -99,14 +109,17 @@ def shown_in_delete(event: Event) -> int:
 def _trade(event: Event) -> tuple[Any, ...]:
     maker, taker = event[5], event[9]
     shown = shown_of_maker(event)
-    return ("trade", maker[0], event[3], event[4], event[2], taker[4][0], shown)
+    return ("trade", public_id(maker), event[3], event[4], event[2], taker[4][0], shown)
 
 
 def _cross(event: Event) -> tuple[Any, ...]:
     buy, sell = event[5], event[9]
     buy_shown, sell_shown = shown_at_auction(event)
-    both = (buy[0], buy[6], buy_shown, sell[0], sell[6], sell_shown)
-    return ("cross", event[3], event[4], event[2], *both)
+    return (
+        *("cross", event[3], event[4], event[2]),
+        *(public_id(buy), None if buy_shown is None else buy[6], buy_shown),
+        *(public_id(sell), None if sell_shown is None else sell[6], sell_shown),
+    )
 
 
 def _accepted(event: Event) -> tuple[Any, ...]:

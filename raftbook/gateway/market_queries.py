@@ -1,7 +1,8 @@
 """Answers about the market, for everybody: instruments, books, trades, candles, auctions, fills.
 
 Owns the shapes of docs/PROTOCOL.md "Queries" of these, and the rule that nobody is shown more of an
-iceberg than its slice. Reads live books between turns and gives away values only.
+iceberg than its slice, and nothing of a hidden order. Reads live books between turns and gives away
+values only.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from raftbook.core.call import indicative
 from raftbook.core.candles import CANDLES_KEPT, WIDTHS_NS
 from raftbook.core.events import AUCTION_TRADE, Event
 from raftbook.core.exchange import Exchange
+from raftbook.core.hidden import shown_count, shown_levels, shown_orders
 from raftbook.core.ladder import Ladder
 from raftbook.core.types import Reject
+from raftbook.feed.messages import public_id
 from raftbook.gateway.arguments import INDEX_MAX, Arguments, QueryError, natural
 from raftbook.wire import pages
 from raftbook.wire.packing import brief
@@ -37,7 +40,7 @@ def instruments(exchange: Exchange, arguments: Arguments) -> list[dict[str, Any]
             "phase": book.phase,
             "feed_seq": book.feed_seq,
             "last_price": book.last_price,
-            "resting_orders": book.resting_count,
+            "resting_orders": book.shown_count(),
             "base_decimals": decimals.get(book.terms.base),
             "quote_decimals": decimals.get(book.terms.quote),
         }
@@ -66,8 +69,8 @@ def trades(book: Book, arguments: Arguments) -> list[tuple[Any, ...]]:
             time_ns,
             index,
             _NO_TAKER if event[0] == AUCTION_TRADE else event[9][4][0],
-            event[5][0],
-            event[9][0],
+            public_id(event[5]),
+            public_id(event[9]),
         )
         for time_ns, index, event in last(list(book.tape.trades()), limit)
     ]
@@ -128,14 +131,15 @@ def _fill(
 
 
 def levels(ladder: Ladder, depth: int) -> list[tuple[int, int, int]]:
-    """(price, qty, orders) of each level, best first."""
-    return [(level.price, level.qty, level.count) for level in islice(ladder, depth)]
+    """(price, qty, orders) of each level that the market sees, best first."""
+    seen = islice(shown_levels(ladder), depth)
+    return [(level.price, level.qty, shown_count(level)) for level in seen]
 
 
 def _level_orders(ladder: Ladder, depth: int, count_max: int) -> list[tuple[int, int, int]]:
     orders: list[tuple[int, int, int]] = []
-    for level in islice(ladder, depth):
-        for order in level:
+    for level in islice(shown_levels(ladder), depth):
+        for order in shown_orders(level):
             orders.append((order.terms[0], level.price, order.shown_qty()))
             if len(orders) >= count_max:
                 return orders

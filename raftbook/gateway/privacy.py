@@ -1,8 +1,9 @@
 """What one account may see of events: its own side.
 
-Owns the rule that the market is anonymous: of a counterparty a client learns the order_id, never
-the account or the client_order_id, nor what the other side paid. What happened to orders of others,
-such as stops that fired on one's trade, is left out: the feed tells what the market may know of it.
+Owns the rule that the market is anonymous: of a counterparty a client learns the order_id (of one
+that is hidden not even that), never the account or the client_order_id, nor what the other side
+paid. What happened to orders of others, such as stops that fired on one's trade, is left out: the
+feed tells what the market may know of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from raftbook.core import events as e
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import OrderConditions, is_hidden
 from raftbook.core.events import Event
 
 _TRADES: Final = frozenset((e.TRADE, e.AUCTION_TRADE))
@@ -105,7 +106,8 @@ def _anonymous(event: Event, account_name: str) -> Event:
 def _trade(event: Event, account_name: str) -> Event:
     """A trade without what only the other side may know.
 
-    Of an iceberg that is another's, what is left is what the market sees of it.
+    Of an iceberg that is another's, what is left is what the market sees of it; how far a hidden
+    order is, nobody else is told.
     """
     kind, seq, trade_id, price, qty, *sides = event[:_EXTRAS]
     maker, *maker_progress = sides[:4]
@@ -113,20 +115,23 @@ def _trade(event: Event, account_name: str) -> Event:
     extras = event[_EXTRAS:]
     maker_fee, taker_fee, maker_shown, taker_shown = extras or (None,) * 4
     if maker[1] != account_name:
-        maker_progress[1] = _left(maker, maker_progress[1], maker_shown)
+        maker_progress = _progress(maker, maker_progress, maker_shown)
         maker, maker_fee, maker_shown = _terms(maker, account_name), None, None
     if taker[1] != account_name:
-        taker_progress[1] = _left(taker, taker_progress[1], taker_shown)
+        taker_progress = _progress(taker, taker_progress, taker_shown)
         taker, taker_fee, taker_shown = _terms(taker, account_name), None, None
     told = (kind, seq, trade_id, price, qty, maker, *maker_progress, taker, *taker_progress)
     return (*told, maker_fee, taker_fee, maker_shown, taker_shown) if extras else told
 
 
-def _left(terms: tuple[Any, ...], leaves_qty: int, shown_qty: int | None) -> int:
-    """What is left of another's order, as far as the market sees it."""
+def _progress(terms: tuple[Any, ...], progress: list[int], shown_qty: int | None) -> list[int]:
+    """What has traded and is left of another's order, as far as the market sees it."""
+    if is_hidden(terms):
+        return [0, 0, 0]
+    cum_qty, leaves_qty, cum_notional = progress
     if len(terms) > 7 and terms[7][_DISPLAY_QTY]:
-        return shown_qty or 0
-    return leaves_qty
+        leaves_qty = shown_qty or 0
+    return [cum_qty, leaves_qty, cum_notional]
 
 
 def _bust(event: Event, account_name: str) -> Event:
@@ -135,9 +140,12 @@ def _bust(event: Event, account_name: str) -> Event:
 
 def _terms(terms: tuple[Any, ...], account_name: str) -> tuple[Any, ...]:
     """The terms of an order as another account sees them: who, and under which conditions, is out;
-    of one with conditions also its size, some of which may be hidden."""
+    of one with conditions also its size, some of which may not show, and of a hidden one its id and
+    its price."""
     if terms[1] == account_name:
         return terms
+    if is_hidden(terms):
+        return (0, "", "", terms[3], terms[4], 0, None)
     if len(terms) == 7:
         return (terms[0], "", "", *terms[3:])
     return (terms[0], "", "", terms[3], terms[4], 0, terms[6])

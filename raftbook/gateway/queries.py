@@ -116,7 +116,7 @@ class Queries:
             "snapshot_index": replica.snapshot_index,
             "digest": exchange.digest.value(),
             "digest_index": index,
-            "orders": sum(book.resting_count for book in exchange.books.values()),
+            "orders": sum(book.shown_count() for book in exchange.books.values()),
             "sessions": len(exchange.sessions.by_id),
             "pending": replica.pending_count,
             "fenced": None if fence is None else fence.reason,
@@ -136,7 +136,7 @@ class Queries:
             "digest": machine.digest_at(index),
             "kept": machine.digests_kept(),
             "instruments": len(books),
-            "resting_orders": sum(book.resting_count for book in books.values()),
+            "resting_orders": sum(book.shown_count() for book in books.values()),
         }
 
     def _events(self, arguments: Arguments) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from raftbook.core.book import Book
+from raftbook.core.hidden import shown_count, shown_orders
 from raftbook.core.ladder import Level
 from raftbook.core.types import Reject, Side
 from raftbook.gateway.queries import Queries, QueryError
@@ -77,12 +78,12 @@ class _Part:
     def add(self, side: Side, level: Level) -> None:
         """One whole level."""
         name = _NAMES[side]
-        orders = [(order.terms[0], level.price, order.shown_qty()) for order in level]
+        orders = [(each.terms[0], level.price, each.shown_qty()) for each in shown_orders(level)]
         for start in range(0, len(orders), pages.BOOK_ORDERS):
             if start:
                 self.pages.append(_blank())
             self.pages[-1][f"{name}_orders"] += orders[start : start + pages.BOOK_ORDERS]
-        self.pages[-1][f"{name}s"].append((level.price, level.qty, level.count))
+        self.pages[-1][f"{name}s"].append((level.price, level.qty, shown_count(level)))
         self.told = (side, level.price)
 
 
@@ -91,10 +92,13 @@ def _part(book: Book, told: Place | None) -> _Part:
     part = _Part()
     room = pages.BOOK_ORDERS
     for side, level in _levels_after(book, told):
-        if level.count > room and room < pages.BOOK_ORDERS:
+        count = shown_count(level)
+        if not count:
+            continue
+        if count > room and room < pages.BOOK_ORDERS:
             return part
         part.add(side, level)
-        room -= level.count
+        room -= count
     part.told = None
     return part
 

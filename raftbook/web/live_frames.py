@@ -62,7 +62,7 @@ def book_frame(book: Book, applied_index: int, now_ns: int) -> str:
             "phase": Phase(book.phase).name.lower(),
             "last": book.last_price,
             "day": _day(book, now_ns),
-            "resting": book.resting_count,
+            "resting": book.shown_count(),
             "bids": levels(book.bids, LEVELS_MAX),
             "asks": levels(book.asks, LEVELS_MAX),
         }

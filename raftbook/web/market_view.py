@@ -185,7 +185,13 @@ def log_document(
 def _entry(
     context: WebContext, applied: Applied, events_max: int, *, is_whole: bool
 ) -> dict[str, Any]:
-    events = [event for reply in applied.replies if not reply[5] for event in reply[4]]
+    events = [
+        event
+        for reply in applied.replies
+        if not reply[5]
+        for event in reply[4]
+        if is_whole or event[1] or event[0] != e.RESTED  # only what is hidden rests unseen
+    ]
     return {
         "index": applied.index,
         "term": applied.term,

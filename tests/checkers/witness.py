@@ -23,6 +23,7 @@ from raftbook.core.types import Reject
 from raftbook.gateway.privacy import private_view
 from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, History, Read, Request, merged
 from tests.core.ledger import Ledger
+from tests.feed.seen import seen_orders, seen_rows
 
 VIOLATIONS_MAX: Final = 200
 """A broken run breaks in thousands of places; the first ones tell."""
@@ -278,9 +279,6 @@ def book_of(exchange: Exchange, symbol: str) -> tuple[Any, ...]:
     """A book in the form of `Read.book`."""
     book = exchange.books[symbol]
     ladders = (book.bids, book.asks)
-    levels = [tuple((level.price, level.qty, level.count) for level in side) for side in ladders]
-    orders = [
-        tuple((order.terms[0], level.price, order.shown_qty()) for level in side for order in level)
-        for side in ladders
-    ]
+    levels = [tuple(seen_rows(side)) for side in ladders]
+    orders = [tuple(seen_orders(side)) for side in ladders]
     return (*levels, *orders, book.feed_seq, book.last_price)

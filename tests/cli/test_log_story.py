@@ -10,6 +10,7 @@ from cli.log_queue import Queue
 from cli.log_story import _Story
 from raftbook.core import events as e
 from raftbook.core.exchange import Exchange
+from raftbook.core.hidden import shown_orders
 from raftbook.feed.messages import public_view, symbol_of
 from raftbook.replica.machine import Applied
 from tests.feed.complete_market import GENESIS, CompleteMarket
@@ -89,7 +90,7 @@ def test_the_queue_of_a_story_is_the_book(seed: int) -> None:
             better_orders = better_qty = 0
             for level in ladder:
                 ahead = ahead_qty = 0
-                for order in level:
+                for order in shown_orders(level):
                     place = queue.place(order.terms[0])
                     assert place == (ahead, ahead_qty, better_orders, better_qty)
                     ahead += 1

@@ -44,9 +44,7 @@ def test_whatever_a_venue_hears_and_says_can_be_written_down(profile: str) -> No
             for command in commands:
                 document = command_document(command, specs)
                 if document["command"] != "malformed":
-                    due = {
-                        "secret" if name == "secret" else name for name in field_names(command[0])
-                    }
+                    due = {"secret" if name == "secret" else name for name in field_names(command)}
                     assert due - set(_plain(document)) <= {"phase", "post_only"}, document
                 _written(document)
         for reply in exchange.apply(entry):

@@ -55,7 +55,7 @@ async def test_a_pegged_order_says_what_it_follows_and_where_it_stands(kind: str
         waits = await client.submit("ETH-USD", "sell", 1, peg="midpoint")
         view = await client.order(order_id=waits.order_id)
         assert (view.price, view.resting, view.waiting) == (None, False, True)
-        for wrong in ({"peg": "best"}, {"peg_offset": 1}, {"peg": "market", "display_qty": 1}):
+        for wrong in ({"peg": "best"}, {"peg_offset": 1}, {"peg": "market", "hidden": True}):
             with pytest.raises(ValueError, match="peg"):
                 await client.submit("ETH-USD", "buy", 2, "9", **wrong)
         instead = OrderRequest("ETH-USD", "buy", 2, "9", peg="primary")
@@ -89,6 +89,13 @@ async def test_every_condition_of_an_order_is_sent_in_its_units(kind: str) -> No
             "ETH-USD", "buy", 1, ord_type=OrderType.IF_TOUCHED, stop_price="9.20"
         )
         assert touched.ord_status == "NEW"
+        hidden = await client.submit("ETH-USD", "buy", 1, "8.50", hidden=True)
+        view = await client.order(order_id=hidden.order_id)
+        assert (hidden.ord_status, view.resting) == ("NEW", True)
+        assert (view.hidden, view.shown_qty, view.leaves_qty) == (True, 0, 1)
+        by_bid = await client.submit("ETH-USD", "sell", 1, stop_price="8.50", trigger_by="bid")
+        view = await client.order(order_id=by_bid.order_id)
+        assert (view.ord_type, view.trigger_by, view.waiting) == ("STOP", "BID", True)
         minimum = await client.submit("ETH-USD", "buy", 60, "10", min_qty=55)
         assert (minimum.ord_status, minimum.reject_name) == ("EXPIRED", "MIN_QTY_NOT_MET")
         moved = await client.submit("ETH-USD", "buy", 1, "11", post_only=PostOnly.REPRICE)
@@ -120,14 +127,20 @@ async def test_a_condition_between_units_is_not_sent(
 
 @both
 @pytest.mark.parametrize(
-    "fields", [{}, {"qty": 1, "quote_qty": 1}, {"qty": 1, "trail": 1, "trail_bps": 1}]
+    "fields",
+    [
+        {},
+        {"qty": 1, "quote_qty": 1},
+        {"qty": 1, "trail": 1, "trail_bps": 1},
+        {"qty": 1, "stop_price": 9, "trigger_by": "index"},
+    ],
 )
 @in_loop
 async def test_what_a_program_cannot_mean_is_an_error_of_the_program(
     kind: str, fields: dict[str, Any]
 ) -> None:
     async with Cluster(1) as cluster, client_of(kind, cluster) as client:
-        with pytest.raises(ValueError, match=r"qty|trail"):
+        with pytest.raises(ValueError, match=r"qty|trail|one of last, bid, ask, mid"):
             await client.submit("ETH-USD", "buy", **fields)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from raftbook.core import events as e
 from raftbook.core.commands import NO_SESSION
+from raftbook.core.conditions import OrderConditions
 from raftbook.core.events import Event, OrderTerms, Reply
 from raftbook.core.exchange import Genesis
 from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce
@@ -51,6 +52,15 @@ class Line:
         return self.terms.conditions[3] if self.terms.conditions else 0
 
     @property
+    def is_hidden(self) -> bool:
+        return bool(self.terms.conditions and OrderConditions(*self.terms.conditions).hidden)
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the market sees it stand in the book."""
+        return self.rests and not self.is_hidden
+
+    @property
     def other_leg(self) -> int:
         return self.terms.conditions[7] if self.terms.conditions else 0
 
@@ -61,15 +71,16 @@ class _Auction:
 
     prices: set[int] = field(default_factory=set)
     volume: int = 0
-    last_bid: float = inf
-    """The limit of the buyer who traded last; that of a market order is beyond all others."""
-    last_ask: float = -inf
+    last_bid: tuple[float, bool] = (-inf, False)
+    """How far behind the buyer was who traded last: by his limit (that of a market order is beyond
+    all others), then hidden ones."""
+    last_ask: tuple[float, bool] = (-inf, False)
 
     def take(self, event: Event, buyer: Line, seller: Line) -> None:
         """Count a trade; on either side the better price must have come first."""
-        bid = inf if buyer.terms.price is None else buyer.terms.price
-        ask = -inf if seller.terms.price is None else seller.terms.price
-        assert bid <= self.last_bid and ask >= self.last_ask, f"a better price waited: {event}"
+        bid = (-inf if buyer.terms.price is None else -buyer.terms.price, buyer.is_hidden)
+        ask = (-inf if seller.terms.price is None else seller.terms.price, seller.is_hidden)
+        assert bid >= self.last_bid and ask >= self.last_ask, f"a better price waited: {event}"
         self.last_bid, self.last_ask = bid, ask
         self.prices.add(event[3])
         self.volume += event[4]
@@ -178,6 +189,7 @@ class Ledger:
         )
         if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or line.stands_by:
             assert not line.rests, f"an order that cannot rest rests: {event}"
+        assert not (line.rests and line.is_hidden), f"a hidden order shows itself: {event}"
         if line.rests:
             self._queues.join(line)
         self._queues.enters(line)
@@ -233,12 +245,12 @@ class Ledger:
                 assert shown_qty == min(line.display_qty, line.leaves_qty), event
             line.shown_qty = shown_qty
         elif is_told:
-            assert shown_qty == (line.leaves_qty if line.rests else None), event
+            assert shown_qty == (line.leaves_qty if line.is_seen else None), event
 
     def _ended(self, event: Event) -> None:
         kind, feed_seq, terms, cum_qty, canceled_qty, was_resting, reason, *shown = event
         line = self._line(terms)
-        assert (was_resting, bool(feed_seq)) == (int(line.rests), line.rests), event
+        assert (was_resting, bool(feed_seq)) == (int(line.is_seen), line.is_seen), event
         assert (cum_qty, canceled_qty) == (line.cum_qty, line.leaves_qty), event
         assert canceled_qty > 0 or terms[5] == 0, event
         assert shown == ([line.shown_qty] if line.rests and line.shown_qty is not None else [])
@@ -264,7 +276,7 @@ class Ledger:
     def _restated(self, event: Event) -> None:
         _, feed_seq, terms, cum_qty, leaves_qty, prevented_qty, was_resting, *shown = event
         line = self._line(terms)
-        assert (was_resting, bool(feed_seq)) == (int(line.rests), line.rests), event
+        assert (was_resting, bool(feed_seq)) == (int(line.is_seen), line.is_seen), event
         assert prevented_qty > 0 and leaves_qty > 0, event
         line.leaves_qty -= prevented_qty
         line.canceled_qty += prevented_qty
@@ -283,7 +295,7 @@ class Ledger:
             line.terms, line.stands_by = line.terms._replace(price=terms[6]), False
             _check_limit(line)
         line = self._line(terms)
-        assert feed_seq and not line.rests and not line.stands_by, event
+        assert bool(feed_seq) != line.is_hidden and not line.rests and not line.stands_by, event
         assert leaves_qty == line.leaves_qty > 0, event
         line.rests = True
         self._queues.join(line)
@@ -327,7 +339,7 @@ class Ledger:
     def _replaced(self, event: Event) -> None:
         _, feed_seq, terms, old_terms, cum_qty, leaves_qty, old_leaves_qty, kept, *shown = event
         line = self._line(old_terms)
-        assert bool(feed_seq) == line.rests and line.rests != line.stands_by, event
+        assert bool(feed_seq) == line.is_seen and line.rests != line.stands_by, event
         assert (line.cum_qty, line.leaves_qty) == (cum_qty, old_leaves_qty), event
         assert terms[:5] == old_terms[:5], f"an amend changed what an order is: {event}"
         same_price = terms[6] == old_terms[6]

@@ -26,9 +26,9 @@ class Queues:
     """Who stands where at each price, and which order is entering with a minimum."""
 
     def __init__(self) -> None:
-        # Of each side of a market (price as it counts, place, order_id), the first one on top; what
-        # has left, or stands elsewhere now, is thrown away when it comes up.
-        self._standing: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+        # Of each side of a market (price as it counts, hidden, place, order_id), the first one on
+        # top; what has left, or stands elsewhere now, is thrown away when it comes up.
+        self._standing: dict[tuple[str, int], list[tuple[int, bool, int, int]]] = {}
         self._lines: dict[int, Line] = {}
         self._places: dict[int, int] = {}
         self._joined = 0
@@ -42,7 +42,8 @@ class Queues:
         self._places[order_id] = self._joined
         self._lines[order_id] = line
         standing = self._standing.setdefault((line.terms.symbol, side), [])
-        heappush(standing, (_SIGNS[side] * line.terms.price, self._joined, order_id))
+        price = _SIGNS[side] * line.terms.price
+        heappush(standing, (price, line.is_hidden, self._joined, order_id))
 
     def check_trade(self, event: Event, maker: Line, taker: Line) -> None:
         """Assert that no order stood before this maker, and that the taker may take."""
@@ -50,10 +51,10 @@ class Queues:
         standing = self._standing[maker.terms.symbol, maker.terms.kind[0]]
         while not self._stands(*standing[0]):
             heappop(standing)
-        first = self._lines[standing[0][2]]
+        first = self._lines[standing[0][3]]
         assert first is maker, f"{first} stood before the maker of {event}"
 
-    def _stands(self, price: int, place: int, order_id: int) -> bool:
+    def _stands(self, price: int, hidden: bool, place: int, order_id: int) -> bool:
         line = self._lines[order_id]
         if not line.rests or self._places[order_id] != place:
             return False

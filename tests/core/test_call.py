@@ -58,6 +58,9 @@ class Market:
         return most
 
 
+_SORTS = (*("gtc",) * 3, "auction", "market", "to_limit", "ice", "hidden", "stop")
+
+
 def orders(chooser: random.Random, symbol: str, count: int) -> list[tuple[int, Command]]:
     """What gathers in a call, and who says it."""
     made: list[tuple[int, Command]] = []
@@ -65,7 +68,7 @@ def orders(chooser: random.Random, symbol: str, count: int) -> list[tuple[int, C
         side, qty = chooser.choice(list(Side)), chooser.randint(1, 5)
         price: int | None = chooser.choice(PRICES[symbol])
         more: dict[str, Any] = {}
-        sort = chooser.choice(("gtc", "gtc", "gtc", "auction", "market", "to_limit", "ice", "stop"))
+        sort = chooser.choice(_SORTS)
         if sort in ("auction", "market"):
             more["time_in_force"] = TimeInForce.AT_AUCTION
         if sort in ("market", "to_limit", "stop"):
@@ -77,6 +80,8 @@ def orders(chooser: random.Random, symbol: str, count: int) -> list[tuple[int, C
             }[sort]
         if sort == "ice":
             qty, more["display_qty"] = qty + 1, 1
+        if sort == "hidden":
+            more["hidden"] = True
         if sort == "stop":
             more["stop_price"] = chooser.choice(PRICES[symbol])
         made.append((chooser.choice(TRADERS), c.place_order(symbol, side, qty, price, **more)))

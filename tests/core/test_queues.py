@@ -48,8 +48,13 @@ def buy(qty: int, price: int | None, **fields: Any) -> tuple[int, c.Command]:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(sell(2, 1), sell(2, 1)), (sell(2, 1), sell(2, 2))],
-    ids=["younger", "dearer"],
+    [
+        (sell(2, 1), sell(2, 1)),
+        (sell(2, 1), sell(2, 2)),
+        (sell(2, 1), sell(2, 1, hidden=True)),
+        (sell(2, 1, hidden=True), sell(2, 1, hidden=True)),
+    ],
+    ids=["younger", "dearer", "hidden", "younger of two hidden"],
 )
 def test_a_maker_out_of_turn(first: Any, second: Any) -> None:
     replies = told(first, second, buy(1, 2))
@@ -131,6 +136,20 @@ def test_an_auction_that_passes_over_a_better_price() -> None:
     replies = called()
     events = last_events(replies)
     first, second = events[1:3]
+    events[1:3] = (
+        (*one[:5], other[5], *one[6:]) for one, other in ((first, second), (second, first))
+    )
+    with pytest.raises(AssertionError, match="a better price waited"):
+        read(replies)
+
+
+def test_an_auction_in_which_a_hidden_order_comes_first() -> None:
+    call, resume = ((1, c.set_phase("A", phase)) for phase in (Phase.AUCTION, Phase.CONTINUOUS))
+    replies = told(call, sell(2, 1), buy(1, 1, hidden=True), buy(1, 1), resume)
+    read(replies)
+    events = last_events(replies)
+    first, second = events[1:3]
+    assert (first[5][0], second[5][0]) == (3, 2)
     events[1:3] = (
         (*one[:5], other[5], *one[6:]) for one, other in ((first, second), (second, first))
     )

@@ -26,6 +26,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 from tests.core.flow import EFFORT
 from tests.core.pair import is_plain
@@ -75,6 +76,11 @@ GOOD = (
         quote_qty=9,
     ),
     c.place_order("F", Side.BUY, 3, 5, min_qty=2, time_in_force=TimeInForce.DAY),
+    c.place_order("F", Side.BUY, 3, 3, hidden=True),
+    c.place_order(
+        "A", Side.SELL, 3, 1, ord_type=OrderType.STOP_LIMIT, stop_price=1, trigger_by=TriggerBy.MID
+    ),
+    c.place_oco("F", Side.SELL, 2, price=5, stop_price=1, hidden=True, trigger_by=TriggerBy.BID),
     c.place_order(
         "A",
         Side.SELL,

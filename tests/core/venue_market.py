@@ -66,6 +66,7 @@ LIMITS = Limits(
     auction_page=2,
     pegs_max=4,
     pegs_page=3,
+    hidden_max=4,
 )
 ACCOUNTS = (("op", True), ("a", False), ("b", False), ("d", False), ("f", False))
 CURRENCIES = (("eur", 2), ("usd", 3), ("oil", 0))

@@ -17,6 +17,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 from tests.core.flow import Choose
 from tests.core.venue_market import MS, PRICES, START_NS
@@ -24,6 +25,7 @@ from tests.core.venue_profiles import STOPS, Profile
 
 PLAIN = ("gtc", "ioc", "fok", "post", "market", "market_fok")
 """Sorts of orders that NEW_ORDER can say too."""
+_TRIGGERS = (TriggerBy.LAST, TriggerBy.LAST, TriggerBy.BID, TriggerBy.ASK, TriggerBy.MID)
 _RESTING = (TimeInForce.GTC, TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 
 
@@ -121,6 +123,14 @@ class OrderTalk:
             if sort == "quote":
                 qty = 0
                 order["quote_qty"] = choose((6, 3, 10, 1, 20, 2, 100))
+        elif sort == "hidden":
+            order["hidden"] = True
+            self._times(choose, order)
+            extra = choose(("", "", "", "post", "reprice", "min"))
+            if extra == "min":
+                order["min_qty"] = choose((1, 2))
+            elif extra:
+                order["post_only"] = PostOnly.REJECT if extra == "post" else PostOnly.REPRICE
         elif sort == "iceberg":
             qty = choose((3, 4, 5, 6, 2))
             order["display_qty"] = choose((1, 1, 2, 2, 3))
@@ -173,6 +183,8 @@ class OrderTalk:
             self._trail(choose, order)
         else:
             order["stop_price"] = choose(PRICES[symbol])
+        if "stop_price" in order or choose((False,) * 8 + (True,)):
+            order["trigger_by"] = choose(_TRIGGERS)
         return price if sort.endswith("limit") else None
 
     def _trail(self, choose: Choose, order: dict[str, Any]) -> None:
@@ -232,7 +244,9 @@ class OrderTalk:
             stop_client_order_id=choose(("",) * 6 + ("z", "v", "x")),
             post_only=choose((PostOnly.NO,) * 4 + (PostOnly.REJECT, PostOnly.REPRICE)),
             display_qty=choose((0, 0, 0, 1, 2)),
+            hidden=choose((False, False, False, False, True)),
             self_trade_prevention=SelfTradePrevention(choose(self.profile.modes)),
+            trigger_by=TriggerBy.LAST if stop_price is None else choose(_TRIGGERS),
             **order,
         )
 

@@ -39,18 +39,22 @@ _KINDS = (
 _OTHERS = ("mass", "mass", "attach", "session", "key", "copy", "kill", "odd", "odd", "odd", "junk")
 _SORTS = ("gtc",) * 6 + ("ioc", "fok", "day", "gtd", "post", "reprice", "market", "market_fok")
 STOPS = ("stop", "stop_limit", "touch", "touch_limit", "trail", "trail_limit")
-_FINE = ("iceberg", "iceberg", "min", "min_ioc", "quote", "quote", "to_limit")
+_FINE = ("iceberg", "iceberg", "hidden", "hidden", "min", "min_ioc", "quote", "quote", "to_limit")
 
 EVERYTHING = Profile(_KINDS + _OTHERS, _SORTS + STOPS + _FINE + ("at_auction", "market_auction"))
 STOPPING = Profile(
     ("new",) * 16 + ("oco",) * 5 + ("amend",) * 5 + ("cancel", "cancel_replace"),
-    ("gtc",) * 5 + ("ioc", "market", "gtd") + STOPS * 3,
+    ("gtc",) * 5 + ("ioc", "market", "gtd", "hidden") + STOPS * 3,
     symbols=("A", "A", "K", "F", "Q"),
     venue=("phase", "call", "money", "roll"),
 )
 SLICING = Profile(
     ("new",) * 9 + ("amend",) * 5 + ("cancel", "oco", "cancel_replace"),
-    ("iceberg",) * 6 + ("gtc",) * 3 + _FINE + ("ioc", "fok", "fok", "market", "reprice"),
+    ("iceberg",) * 6
+    + ("hidden",) * 4
+    + ("gtc",) * 3
+    + _FINE
+    + ("ioc", "fok", "fok", "market", "reprice"),
     symbols=("A", "F", "Q"),
     modes=(0, 0, 4, 4, 2, 1, 3),
     venue=("phase", "bust", "roll", "call"),
@@ -59,7 +63,7 @@ CALLING = Profile(
     ("new",) * 14 + ("amend",) * 4 + ("cancel", "oco", "cancel_replace", "mass"),
     ("gtc",) * 6
     + ("at_auction", "market_auction", "to_limit") * 3
-    + ("iceberg", "iceberg", "stop", "trail", "min", "ioc", "post", "gtd"),
+    + ("iceberg", "iceberg", "hidden", "hidden", "stop", "trail", "min", "ioc", "post", "gtd"),
     symbols=("A", "A", "F", "F", "K", "Q"),
     accounts=("a", "b", "d", "a", "b", "d", "op", "op"),
     venue=("phase",) * 5 + ("call",) * 6 + ("money", "bust", "roll"),
@@ -72,7 +76,7 @@ SETTLING = Profile(
 )
 ENDING = Profile(
     ("new",) * 12 + ("mass",) * 3 + ("attach",) * 3 + ("amend", "oco", "cancel", "session"),
-    ("gtd",) * 6 + ("day",) * 6 + ("gtc",) * 3 + ("iceberg",) + STOPS,
+    ("gtd",) * 6 + ("day",) * 6 + ("gtc",) * 3 + ("iceberg", "hidden") + STOPS,
     symbols=("A", "A", "K"),
     accounts=("a", "a", "b", "d", "op"),
     venue=("roll",) * 4 + ("account", "account", "phase", "call"),
@@ -86,7 +90,9 @@ LISTING = Profile(
 )
 UNCROSSING = Profile(
     ("new",) * 30 + ("cancel", "amend", "cancel_replace", "mass", "peg", "oco"),
-    ("gtc",) * 3 + ("at_auction", "market_auction", "to_limit") * 2 + ("iceberg", "day", "gtd"),
+    ("gtc",) * 3
+    + ("at_auction", "market_auction", "to_limit") * 2
+    + ("iceberg", "hidden", "day", "gtd"),
     symbols=("A", "A", "A", "F"),
     accounts=("a", "b", "d", "f", "a", "b", "d", "f", "a", "b", "d", "f", "op"),
     venue=("phase", "call", "call", "phase", "roll"),
@@ -98,7 +104,8 @@ PEGGING = Profile(
     + ("amend",) * 3
     + ("cancel_replace", "mass", "oco"),
     ("gtc",) * 9
-    + ("ioc", "ioc", "market", "post", "reprice", "iceberg", "stop", "to_limit", "gtd"),
+    + ("ioc", "ioc", "market", "post", "reprice", "iceberg", "stop", "to_limit", "gtd")
+    + ("hidden", "hidden"),
     symbols=("A", "A", "B", "F", "K", "Q"),
     modes=(0, 0, 0, 0, 2, 4),
     venue=("phase", "phase", "call", "call", "money", "bust", "roll", "instrument"),

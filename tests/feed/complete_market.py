@@ -20,6 +20,7 @@ from raftbook.core.types import (
     SelfTradePrevention,
     Side,
     TimeInForce,
+    TriggerBy,
 )
 
 FUNDED = InstrumentTerms(
@@ -107,7 +108,10 @@ class CompleteMarket:
 
     def _order(self, symbol: str) -> Command:
         rng = self.rng
-        sorts = ("gtc", "gtc", "iceberg", "iceberg", "ioc", "stop", "auction", "other", "to_limit")
+        sorts = (
+            *("gtc", "gtc", "iceberg", "iceberg", "hidden", "hidden"),
+            *("ioc", "stop", "auction", "other", "to_limit"),
+        )
         sort = rng.choice(sorts)
         qty = rng.randint(1, 9)
         more: dict[str, Any] = {"self_trade_prevention": rng.choice(list(SelfTradePrevention))}
@@ -115,10 +119,13 @@ class CompleteMarket:
         if sort == "iceberg":
             qty += 2
             more["display_qty"] = rng.randint(1, min(3, qty - 1))
+        elif sort == "hidden":
+            more["hidden"] = True
         elif sort == "ioc":
             more["time_in_force"] = TimeInForce.IOC
         elif sort == "stop":
             more |= {"ord_type": OrderType.STOP_LIMIT, "stop_price": rng.choice(PRICES[symbol])}
+            more["trigger_by"] = rng.choice(list(TriggerBy))
         elif sort == "auction":
             more["time_in_force"] = TimeInForce.AT_AUCTION
             if rng.random() < 0.4:

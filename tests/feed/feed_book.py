@@ -79,6 +79,10 @@ class FeedBook:
     ) -> None:
         assert self.trade_id in (None, trade_id - 1), f"trade {trade_id} after {self.trade_id}"
         self.trade_id = trade_id
+        if not maker_id:  # a hidden one, which waits for all that is shown
+            assert leaves == 0 and qty > 0
+            assert [3 - taker_side, price] not in [order[:2] for order in self.orders.values()]
+            return
         maker = self.orders[maker_id]
         assert [3 - taker_side, price, leaves + qty] == maker, f"trade {trade_id} with {maker}"
         maker[2] = leaves

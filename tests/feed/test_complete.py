@@ -16,6 +16,7 @@ from raftbook.feed.stream import FeedHistory
 from raftbook.wire.book_checksum import book_checksum
 from tests.feed.complete_market import GENESIS, OPENING, CompleteMarket
 from tests.feed.feed_book import FeedBook
+from tests.feed.seen import seen_orders, seen_rows
 
 
 class Listener:
@@ -60,15 +61,10 @@ class Listener:
             depth = self.depths.get(symbol)
             is_followed = depth is not None and not depth.is_over
             for side, ladder in ((Side.BUY, book.bids), (Side.SELL, book.asks)):
-                orders = [
-                    (order.terms[0], level.price, order.shown_qty())
-                    for level in ladder
-                    for order in level
-                ]
-                assert reader.side(side) == orders, f"{symbol} {side.name}"
+                assert reader.side(side) == seen_orders(ladder), f"{symbol} {side.name}"
                 if is_followed and depth is not None:
-                    rows = [(level.price, level.qty, level.count) for level in ladder]
-                    assert depth.book.sides[side].rows(10**6) == rows, f"{symbol} {side.name}"
+                    rows = depth.book.sides[side].rows(10**6)
+                    assert rows == seen_rows(ladder), f"{symbol} {side.name}"
                     assert depth.book.feed_seq == book.feed_seq
 
 
@@ -137,6 +133,42 @@ def test_an_iceberg_shows_a_slice_and_is_added_again_at_the_back() -> None:
         ("add", 1, 2, 10, 3),
         ("trade", 2, 10, 1, 2, 1, 1),
         ("delete", 1, 2, 10, 3),
+    ]
+
+
+def test_of_a_hidden_order_only_its_trades_are_told() -> None:
+    told = _told(
+        c.place_order("A", Side.SELL, 7, 10, hidden=True),
+        c.place_order("A", Side.SELL, 2, 10),
+        c.place_order("A", Side.BUY, 4, 10, hidden=True),
+        c.replace_order(order_id=1, order_qty=4),
+        c.replace_order(order_id=1, price=11),
+        c.cancel_order(order_id=1),
+    )
+    assert told == [
+        ("add", 2, 2, 10, 2),
+        ("trade", 2, 10, 2, 1, 1, 0),
+        ("trade", 0, 10, 2, 2, 1, 0),
+    ]
+
+
+def test_a_cross_of_a_hidden_order_tells_neither_its_id_nor_its_price() -> None:
+    exchange, history = Exchange(GENESIS), FeedHistory(100)
+    history.add(1, 10**18, exchange.apply(Entry(1, 10**18, OPENING)))
+    requests = [
+        (1, 1, (c.set_phase("A", Phase.AUCTION),)),
+        (2, 1, (c.place_order("A", Side.BUY, 7, 12, hidden=True),)),
+        (3, 1, (c.place_order("A", Side.SELL, 3, 10),)),
+        (1, 2, (c.set_phase("A", Phase.CONTINUOUS),)),
+    ]
+    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, requests)))
+    told = [message[3:] for message in history.since("A", 0) or ()]
+    assert told == [
+        ("phase", 2),
+        ("add", 2, 2, 10, 3),
+        ("phase", 3),
+        ("cross", 12, 3, 1, 0, None, None, 2, 10, 0),
+        ("uncross", 12, 3, 4),
     ]
 
 
@@ -269,7 +301,7 @@ def test_a_reader_of_deltas_has_the_nodes_levels_and_checksum() -> None:
             at += 1
             assert book.take(step.delta)
         for ours, ladder in ((book.bids, engine.bids), (book.asks, engine.asks)):
-            assert ours(99) == [(level.price, level.qty, level.count) for level in ladder]
+            assert ours(99) == seen_rows(ladder)
         assert (book.phase, book.last_price) == (engine.phase, engine.last_price)
 
 

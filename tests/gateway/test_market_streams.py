@@ -27,6 +27,7 @@ from raftbook.wire.packing import unpack
 from tests.core.flow import EFFORT
 from tests.feed.complete_market import GENESIS, CompleteMarket
 from tests.feed.feed_book import FeedBook
+from tests.feed.seen import seen_rows
 
 
 class Node:
@@ -56,11 +57,7 @@ class Node:
     def levels(self, symbol: str) -> tuple[list[Any], list[Any]]:
         """(price, qty, orders) of both sides, best first."""
         book = self.exchange.books[symbol]
-        bids, asks = (
-            [(level.price, level.qty, level.count) for level in ladder]
-            for ladder in (book.bids, book.asks)
-        )
-        return bids, asks
+        return seen_rows(book.bids), seen_rows(book.asks)
 
 
 class Reader:

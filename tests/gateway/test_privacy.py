@@ -119,6 +119,19 @@ def test_of_a_trade_each_side_sees_its_own_fee_and_what_shows(kind: int) -> None
     assert report_view(trade, "bob") == (*veiled_maker, None, 22, None, None)
 
 
+@pytest.mark.parametrize("kind", [e.TRADE, e.AUCTION_TRADE])
+def test_of_a_hidden_order_its_counterparty_learns_the_side(kind: int) -> None:
+    hidden = (*ALICE[:7], (None, 0, 0, 0, 0, 0, 0, 0, 0, 1))
+    trade = (kind, 2, 1, 10_125, 7, hidden, 7, 2, 70, BOB, 7, 2, 70)
+    (seen,) = private_view([trade], "bob")
+    nobody = (0, "", "", "BTC-USD", (1, 2, 1, 0, 0), 0, None)
+    assert seen == (kind, 2, 1, 10_125, 7, nobody, 0, 0, 0, BOB, 7, 2, 70)
+    (own,) = private_view([trade], "alice")
+    assert own[5:9] == (hidden, 7, 2, 70)
+    (seen,) = private_view([(e.TRADE_BUSTED, 9, "BTC-USD", 1, 10_125, 7, hidden, BOB)], "bob")
+    assert seen[6:] == (nobody, BOB)
+
+
 def test_a_busted_trade_names_only_the_own_side() -> None:
     busted = (e.TRADE_BUSTED, 9, "BTC-USD", 1, 10_125, 7, ALICE, BOB)
     (seen,) = private_view([busted], "bob")

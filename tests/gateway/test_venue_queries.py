@@ -81,6 +81,29 @@ def test_nobody_is_shown_what_an_iceberg_hides(tmp_path: Path) -> None:
     at_the_door(tmp_path, scene)
 
 
+def test_nobody_is_shown_a_hidden_order(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        alice, op = await Speaker.come(door, "alice"), await Speaker.come(door, "op")
+        await alice.do(
+            c.place_order("A", Side.BUY, 4, 6, hidden=True),
+            c.place_order("A", Side.BUY, 3, 5, hidden=True),
+            c.new_order("A", Side.BUY, 1, 5),
+        )
+        asked = await op.caller.query("book", symbol="A", orders=True)
+        assert (asked["bids"], asked["bid_orders"]) == (((5, 1, 1),), ((3, 5, 1),))
+        (page,) = refresh_pages(door.server.queries, "A")
+        assert (page["bids"], page["bid_orders"]) == ([(5, 1, 1)], [(3, 5, 1)])
+        await op.do(c.new_order("A", Side.SELL, 5, 5))
+        rows = (await op.caller.query("trades", symbol="A"))["trades"]
+        assert [(row[1:3], row[6:]) for row in rows] == [((6, 4), (0, 4)), ((5, 1), (3, 4))]
+        listed, *_ = await op.caller.query("instruments")
+        assert listed["resting_orders"] == 0
+        own = await alice.caller.query("order", order_id=2)
+        assert (own["leaves_qty"], own["shown_qty"], own["resting"]) == (3, 0, True)
+
+    at_the_door(tmp_path, scene)
+
+
 def test_an_order_that_waits_tells_where_its_stop_is_now(tmp_path: Path) -> None:
     async def scene(door: Door) -> None:
         alice = await Speaker.come(door, "alice")

@@ -23,6 +23,7 @@ from cli.main import run
 from raftbook.config import load_config
 from raftbook.core import commands as c
 from raftbook.core import events as e
+from raftbook.core.conditions import OrderConditions
 from raftbook.core.invariants import check
 from raftbook.core.types import (
     OrderType,
@@ -239,7 +240,7 @@ def test_the_writer_has_all_that_engine_version_2_does_happen(fresh: Path) -> No
     assert {kind[2] for kind in found.kinds} == {int(each) for each in TimeInForce}
     assert {kind[3] for kind in found.kinds} == {int(each) for each in PostOnly}
     assert {kind[4] for kind in found.kinds} == {int(each) for each in SelfTradePrevention}
-    assert found.conditions == set(range(8))
+    assert found.conditions == set(range(len(OrderConditions._fields)))
     assert found.phases == {int(phase) for phase in Phase}
     assert len(found.refused) >= 40, sorted(Reject(code).name for code in found.refused)
     assert found.reasons >= {

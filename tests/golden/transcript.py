@@ -23,7 +23,8 @@ currencies: eur in cents, xyz in pieces, a tick is 1 eur and a lot 1 xyz. There,
     buy|sell ID QTY to-limit             market to limit
     buy|sell ID QTY peg primary|market|midpoint OFFSET [limit PRICE]
     ... [day|at-auction|until TIME] [stop PRICE|touch PRICE|trail N|trail Nbps]
-        [show QTY] [min QTY] [reprice]   conditions; TIME is since the market began: 10s, 200ms, 5m
+        [by-the bid|ask|mid]             what stop and touch look at, if not at the last price
+        [show QTY|hidden] [min QTY] [reprice]      TIME is since the market began: 10s, 200ms, 5m
     pair buy|sell ID/ID QTY @ PRICE stop PRICE [limit PRICE] ...   one cancels the other
     swap ID for buy|sell ... [or-place]  cancel-replace
     amend ... [stop PRICE] [trail N] [show QTY] [until TIME]

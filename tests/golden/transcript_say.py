@@ -8,7 +8,7 @@ from typing import Any
 
 from raftbook.core import events as e
 from raftbook.core.conditions import TRIGGERED_TYPES, OrderConditions
-from raftbook.core.types import OrderType, Phase, Reject, TimeInForce
+from raftbook.core.types import OrderType, Phase, Reject, TimeInForce, TriggerBy
 from tests.golden.transcript_talk import DECIMALS, START_NS
 
 
@@ -58,7 +58,8 @@ def _of_order(event: Any) -> str:
     if kind == e.ACCEPTED:
         return _accepted(event)
     if kind == e.RESTED:
-        return f"{name} rests {event[3]} @ {price}{_shows(event[4:])}"
+        unseen = "" if event[1] else ", hidden"
+        return f"{name} rests {event[3]} @ {price}{_shows(event[4:])}{unseen}"
     if kind == e.REPLACED:
         return _replaced(event)
     if kind == e.RESTATED:
@@ -99,7 +100,8 @@ def _accepted(event: Any) -> str:
 def _for(conditions: OrderConditions) -> str:
     if conditions.trail_unit:
         return f", trailing by {conditions.trail_offset}{('', '', ' bps')[conditions.trail_unit]}"
-    return f" for {conditions.stop_price}"
+    which = f" by the {TriggerBy(conditions.trigger_by).name.lower()}" if conditions[8] else ""
+    return f" for {conditions.stop_price}{which}"
 
 
 def _replaced(event: Any) -> str:

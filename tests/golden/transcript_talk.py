@@ -19,6 +19,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 
 SYMBOL: Final = "XYZ"
@@ -238,6 +239,9 @@ def _conditions(rest: Words, *, has_limit: bool) -> dict[str, Any]:
         price = rest.number(word)
         if price is not None:
             ord_type, fields["stop_price"] = _TRIGGERS[word, has_limit], price
+    trigger_by = rest.after("by-the")
+    if trigger_by is not None:
+        fields["trigger_by"] = TriggerBy[trigger_by.upper()]
     trail = rest.after("trail")
     if trail is not None:
         ord_type = _TRIGGERS["stop", has_limit]
@@ -256,6 +260,7 @@ def _conditions(rest: Words, *, has_limit: bool) -> dict[str, Any]:
         "time_in_force": time_in_force,
         "post_only": PostOnly.REPRICE if rest.flag("reprice") else post_only,
         "display_qty": rest.number("show") or 0,
+        "hidden": rest.flag("hidden"),
         "min_qty": rest.number("min") or 0,
         "self_trade_prevention": _mode(rest),
     }

@@ -191,6 +191,7 @@ drop_copies_max = 1
 auction_page = 3
 pegs_max = 4
 pegs_page = 3
+hidden_max = 4
 """
 
 
@@ -286,7 +287,7 @@ def _all_requests(
     applied: list[Applied], exchange: Exchange
 ) -> Iterator[tuple[int, Sequence[Request]]]:
     """What each entry holds and when, made from what the entries before it did."""
-    choose = seeded(20_260_206)
+    choose = seeded(20_261_129)
     # A kill switch that nobody thinks of for long would leave little else to happen.
     kinds = tuple(kind for kind in EVERYTHING.kinds if kind != "kill")
     flow, learned, unique = Flow(EVERYTHING._replace(kinds=kinds)), 0, 1_000

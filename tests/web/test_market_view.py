@@ -98,6 +98,20 @@ def test_the_log_tells_what_the_market_may_know(tmp_path: Path) -> None:
     at_the_door(tmp_path, scene)
 
 
+def test_the_log_does_not_tell_that_something_hidden_rests(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        caller = door.caller()
+        session = await caller.open("alice", "hides")
+        orders = (c.place_order("A", Side.BUY, 2, 5, hidden=True), c.cancel_order(order_id=1))
+        await caller.ask(m.REQUEST, session, 1, orders)
+        answer = await get(app_of(door, tmp_path), "/v1/log", "limit=1")
+        (entry,) = answer.json()["entries"]
+        assert entry["events"] == [{"event": "accepted"}, {"event": "canceled"}]
+        assert entry["event_count"] == 2
+
+    at_the_door(tmp_path, scene)
+
+
 def _signed(account: str, secret: str, now_ms: int) -> tuple[str, dict[str, str]]:
     query = f"limit=1&timestamp={now_ms}"
     signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()

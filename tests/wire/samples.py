@@ -4,7 +4,7 @@ from typing import Any
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.conditions import OrderConditions
+from raftbook.core.conditions import OrderConditions, as_terms
 from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import (
     OrderType,
@@ -15,6 +15,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
     TrailUnit,
+    TriggerBy,
 )
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.wire import client_messages as m
@@ -86,6 +87,19 @@ NEW_COMMANDS = {
         display_qty=500,
         expire_time_ns=1_767_225_700_000_000_000,
     ),
+    "PLACE_ORDER by the bid": c.place_order(
+        "BTC-USD",
+        Side.SELL,
+        3,
+        None,
+        ord_type=OrderType.STOP,
+        stop_price=10_050,
+        trigger_by=TriggerBy.BID,
+    ),
+    "PLACE_ORDER hidden": c.place_order("BTC-USD", Side.SELL, 3, 10_050, hidden=True),
+    "PLACE_OCO hidden": c.place_oco(
+        "BTC-USD", Side.SELL, 5, price=10_500, stop_price=9_900, hidden=True
+    ),
     "REPLACE_ORDER": c.replace_order(order_id=7, order_qty=5, display_qty=2),
     "MASS_CANCEL": c.mass_cancel(symbol="BTC-USD", side=Side.SELL, price_low=-3, price_high=9),
     "CANCEL_REPLACE": c.cancel_replace(
@@ -122,10 +136,12 @@ NEW_COMMANDS = {
     "SET_DROP_COPY": c.set_drop_copy("bob", on=True),
     "SET_API_KEY": c.set_api_key("carol", "key-1", "s3cret"),
 }
-_ICEBERG = (*_MAKER, tuple(OrderConditions(display_qty=2, oco_order_id=6)))
-_PEGGED = (*_MAKER[:6], None, tuple(OrderConditions()), (3, -2, 10_100))
+_ICEBERG = (*_MAKER, as_terms(OrderConditions(display_qty=2, oco_order_id=6)))
+_HIDDEN = (*_MAKER, as_terms(OrderConditions(hidden=1)))
+_PEGGED = (*_MAKER[:6], None, as_terms(OrderConditions()), (3, -2, 10_100))
 NEW_EVENTS = {
     "TRIGGERED": (e.TRIGGERED, 0, _ICEBERG, 10_120),
+    "RESTED hidden": (e.RESTED, 0, _HIDDEN, 5),
     "REFILLED": (e.REFILLED, 7, _ICEBERG, 2, 5),
     "REPRICED": (e.REPRICED, 0, _MAKER, 10_130),
     "REPRICED pegged": (e.REPRICED, 7, _PEGGED, 10_131, 5),

@@ -173,6 +173,7 @@ def _numbers() -> dict[str, int]:
         types.TimeInForce,
         types.PostOnly,
         types.TrailUnit,
+        types.TriggerBy,
         types.PegReference,
         types.Settlement,
         types.SelfTradePrevention,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from raftbook.core.book import Book
 from raftbook.core.candles import WIDTHS_NS, Candle
+from raftbook.core.hidden import best_shown
 from raftbook.web.binance.figures import ZERO, percent
 from raftbook.web.binance.markets import Json, Market, milliseconds
 
@@ -218,7 +219,7 @@ def day_document(market: Market, book: Book, figures: DayFigures, now_ns: int) -
     bar = figures.bar
     before = bar.open if figures.close_before is None else figures.close_before
     change = bar.close - bar.open
-    best_bid, best_ask = book.bids.best, book.asks.best
+    best_bid, best_ask = best_shown(book.bids), best_shown(book.asks)
     return {
         "symbol": market.name,
         "priceChange": price.text(change),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from raftbook.core.book import Book
 from raftbook.core.events import AUCTION_TRADE, Event
+from raftbook.core.hidden import best_shown
 from raftbook.core.types import Side
 from raftbook.gateway.market_queries import levels
 from raftbook.web.binance.door import Call
@@ -285,7 +286,7 @@ async def book_ticker(call: Call) -> Any:
 
 def top_document(market: Market, book: Book) -> Json:
     """The best level of each side; zeros for an empty one."""
-    bid, ask = book.bids.best, book.asks.best
+    bid, ask = best_shown(book.bids), best_shown(book.asks)
     return {
         "symbol": market.name,
         "bidPrice": market.price.text(bid.price) if bid else ZERO,

@@ -59,7 +59,7 @@ function words(event) {
   const where = event.symbol && event.symbol !== state.symbol ? `${event.symbol} ` : "";
   switch (event.kind) {
     case "add": return `${where}${event.side} ${event.qty} @ ${event.price} rests (order ${event.order_id})`;
-    case "trade": return `${where}trade ${event.trade_id}: ${event.qty} @ ${event.price}, ${event.taker_side === "buy" ? "a buyer" : "a seller"} took order ${event.maker_order_id}`;
+    case "trade": return `${where}trade ${event.trade_id}: ${event.qty} @ ${event.price}, ${event.taker_side === "buy" ? "a buyer" : "a seller"} took ${event.maker_order_id ? `order ${event.maker_order_id}` : "a hidden order"}`;
     case "cross": return `${where}auction trade ${event.trade_id}: ${event.qty} @ ${event.price}`;
     case "reduce": return `${where}order ${event.order_id} has ${event.qty} left`;
     case "delete": return `${where}order ${event.order_id} leaves (${event.event})`;

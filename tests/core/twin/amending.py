@@ -173,9 +173,10 @@ class Amending(Entering):
             old.quote_qty,
             old.oco_order_id,
         )
+        changed = (*conditions[:8], *order.terms[7][8:]) if len(order.terms) > 7 else ()
         terms = (*order.terms[:5], new(order.order_qty, change.qty), new(order.price, change.price))
         if len(order.terms) > 7:
-            terms = (*terms, tuple(conditions), *order.terms[8:])
+            terms = (*terms, changed, *order.terms[8:])
         if stop_only:
             return TwinOrder(terms, 0, best=order.best).stop
         return terms

@@ -73,8 +73,8 @@ class Base:
         self.out.append((kind, 0, *values))
 
     def tell_order(self, order: TwinOrder, kind: int, *values: Any) -> None:
-        """Tell what the market sees exactly when the order is in the book."""
-        if order.rests():
+        """Tell what the market sees exactly when it sees the order in the book."""
+        if order.is_seen():
             self.public(order.symbol, kind, *values)
         else:
             self.private(kind, *values)
@@ -115,10 +115,11 @@ class Base:
         return [o for o in self.orders if not o.closed]
 
     def queue(self, symbol: str, side: int) -> list[TwinOrder]:
-        """Every order resting on one side, best price first, then who joined first."""
+        """Every order resting on one side, best price first, then what is displayed, then who
+        joined first."""
         resting = [o for o in self.orders if o.rests() and (o.symbol, o.side) == (symbol, side)]
         sign = -1 if side == Side.BUY else 1
-        return sorted(resting, key=lambda o: (sign * o.price, o.joined))
+        return sorted(resting, key=lambda o: (sign * o.price, o.is_hidden, o.joined))
 
     def beside(self, symbol: str, side: int) -> list[TwinOrder]:
         """The market orders that wait for the auction, in order of arrival."""
@@ -188,7 +189,7 @@ class Base:
         order.shown = min(order.conditions.display_qty, order.leaves)
 
     def end(self, order: TwinOrder, kind: int, reason: int) -> None:
-        told = [order.terms, order.cum, order.leaves, int(order.rests()), int(reason)]
+        told = [order.terms, order.cum, order.leaves, int(order.is_seen()), int(reason)]
         if order.rests() and order.is_iceberg:
             told.append(order.shown)
         self.tell_order(order, kind, *told)

@@ -40,6 +40,7 @@ def legs_of(command: Any) -> tuple[Wish, Wish]:
         trail_unit,
         trail_offset,
         stop_client_id,
+        *more,
     ) = command
     limit = Wish(
         symbol,
@@ -70,6 +71,8 @@ def legs_of(command: Any) -> tuple[Wish, Wish]:
         expire_time_ns=expire_time_ns,
         of_oco=True,
     )
+    if more:
+        stop.trigger_by, limit.hidden = more
     return limit, stop
 
 
@@ -156,11 +159,14 @@ class Entering(Judging):
         )
         ids = (self.order_ids, session.account, wish.client_order_id, wish.symbol)
         terms = (*ids, wish.kind(), qty, wish.price)
+        if wish.trigger_by != 0 or wish.hidden != 0:
+            conditions = (*conditions, wish.trigger_by, wish.hidden)
         if conditions != (None, 0, 0, 0, 0, 0, 0, 0):
             terms = (*terms, conditions)
         if wish.peg is not None:
             terms = (*terms[:6], None, conditions, (*wish.peg, wish.price))
-        order = TwinOrder(terms, qty, session.session_id, self.day)
+        of_session = session.session_id if self.version >= 2 else 0
+        order = TwinOrder(terms, qty, of_session, self.day)
         if self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)
         self.orders.append(order)
@@ -182,6 +188,9 @@ class Entering(Judging):
         elif in_call and order.ord_type in (Type.MARKET, Type.MARKET_TO_LIMIT):
             order.where = CALL
             order.joined = self.tick()
+        elif order.is_hidden:
+            self.private(e.ACCEPTED, order.terms)
+            return False
         elif self.can_stay(order) and not order.conditions.min_qty and (in_call or not crosses):
             self.join(order)
         else:
@@ -210,7 +219,12 @@ class Entering(Judging):
                     missed = Reject.FOK_CANNOT_FILL
                 reason = Reject.FILL_LIMIT if too_many else missed
                 return self.end(order, e.EXPIRED, reason)
-        if order.post_only == PostOnly.REPRICE:
+        in_call = self.instruments[order.symbol].in_call()
+        if order.is_hidden and (
+            in_call or not self.crossing(order.symbol, order.side, order.price)
+        ):
+            self.rest(order)
+        elif order.post_only == PostOnly.REPRICE:
             asked = order.price
             behind = self.price_behind(order.symbol, order.side)
             order.terms = (*order.terms[:6], behind, *order.terms[7:])

@@ -65,6 +65,7 @@ class Twin(Sessions):
             self.what_is_due(room, unfinished)
         for instrument in self.instruments.values():
             instrument.pegs_left = False
+        self.look_at_all_stops()
         self.follow_all()
 
     def what_is_due(self, room: int, unfinished: list[str]) -> None:
@@ -86,6 +87,7 @@ class Twin(Sessions):
         if session_id == c.NO_SESSION:
             for command in commands:
                 poss_dup = max(poss_dup, self.without_session(command))
+                self.look_at_all_stops()
                 self.follow_all()
         elif session is None:
             for command in commands:

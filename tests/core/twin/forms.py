@@ -9,6 +9,7 @@ from tests.core.twin.state import BIG, FEE_UNIT
 
 _NEW = "siiiiosii"
 _PLACE = _NEW + "oiiiiii"
+_MORE = "if"  # what an order may say beyond that, all of it or nothing
 _PLAIN_TERMS = "sssssiiiooooo"
 _TERMS = _PLAIN_TERMS + "iiiiioi"
 
@@ -46,6 +47,7 @@ FORMS = {
     c.SET_DROP_COPY: "sf",
     c.SET_API_KEY: "sss",
 }
+_SAY_MORE = (c.PLACE_ORDER, c.CANCEL_REPLACE, c.PLACE_OCO)
 NOTICES = {c.SESSION_LOST: "ii", c.RENEW_LEASE: "ii"}
 
 
@@ -53,7 +55,11 @@ def well_formed(command: Any, forms: dict[int, str]) -> bool:
     if type(command) is not tuple or not command or type(command[0]) is not int:
         return False
     form = forms.get(command[0])
-    if form is None or len(form) != len(command) - 1:
+    if form is None:
+        return False
+    if command[0] in _SAY_MORE and len(command) > len(form) + 1:
+        form += _MORE
+    if len(form) != len(command) - 1:
         return False
     return all(fits(letter, value) for letter, value in zip(form, command[1:], strict=True))
 

@@ -5,6 +5,7 @@ from raftbook.core.types import PegReference as Peg
 from raftbook.core.types import Phase, PostOnly, Reject, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from raftbook.core.types import TimeInForce as Tif
+from raftbook.core.types import TriggerBy as By
 from tests.core.twin.auction import Auction
 from tests.core.twin.base import price_reject
 from tests.core.twin.state import RESTING, SECOND, STOPPED, WITHOUT_LIMIT, TwinAccount, Wish
@@ -34,6 +35,10 @@ def goes_together(wish: Wish) -> bool:
     if wish.plain and (wish.ord_type, wish.tif, wish.post_only) not in PLAIN_KINDS:
         return False
     if wish.of_oco and not stopped:
+        return False
+    if wish.hidden and (wish.display_qty or not rests):
+        return False
+    if wish.trigger_by not in list(By) or (wish.trigger_by != By.LAST and not (stopped and waits)):
         return False
     times = {
         Type.LIMIT: (*RESTING, Tif.IOC, Tif.FOK, Tif.AT_AUCTION),
@@ -179,6 +184,10 @@ class Judging(Auction):
         if wish.peg is not None:
             pegged = [o for o in self.open_orders() if o.is_pegged and o.symbol == wish.symbol]
             if len(pegged) >= self.limits.pegs_max:
+                return Reject.TOO_MANY
+        if wish.hidden:
+            resting = self.queue(wish.symbol, Side.BUY) + self.queue(wish.symbol, Side.SELL)
+            if sum(order.is_hidden for order in resting) >= self.limits.hidden_max:
                 return Reject.TOO_MANY
         return Reject.NONE
 

@@ -55,7 +55,7 @@ class Matching(Money):
         order.canceled += qty
         order.shown = min(order.shown, order.leaves)  # what is hidden goes first
         self.hold(order)
-        told = [order.terms, order.cum, order.leaves, qty, int(order.rests())]
+        told = [order.terms, order.cum, order.leaves, qty, int(order.is_seen())]
         if order.rests() and order.is_iceberg:
             told.append(order.shown)
         self.tell_order(order, e.RESTATED, *told)
@@ -63,7 +63,7 @@ class Matching(Money):
 
     def trade(self, maker: TwinOrder, taker: TwinOrder) -> None:
         instrument = self.instruments[maker.symbol]
-        qty = min(maker.visible(), taker.leaves)
+        qty = min(maker.offered(), taker.leaves)
         maker.shown -= min(maker.shown, qty)
         rates = (instrument.terms.maker_fee, instrument.terms.taker_fee)
         self.tell_trade(e.TRADE, maker, taker, qty, maker.price, rates)
@@ -95,7 +95,7 @@ class Matching(Money):
         if settles:
             fees = self.settle(maker, taker, qty, price, rates)
         if settles or any(order.rests() and order.is_iceberg for order in (maker, taker)):
-            shown = [order.visible() if order.rests() else None for order in (maker, taker)]
+            shown = [order.offered() if order.is_seen() else None for order in (maker, taker)]
             sides += [*fees, *shown]
         self.public(maker.symbol, kind, instrument.trades, price, qty, *sides)
         told = TwinTrade(instrument.trades, price, qty, (maker.terms, taker.terms), fees)
@@ -146,7 +146,7 @@ class Matching(Money):
         told = [order.terms, order.leaves]
         if order.is_iceberg:
             told.append(order.shown)
-        self.public(order.symbol, e.RESTED, *told)
+        self.tell_order(order, e.RESTED, *told)
 
     def begin_volatility_call(self, symbol: str) -> None:
         instrument = self.instruments[symbol]
@@ -162,13 +162,14 @@ class Matching(Money):
         self, account: str, symbol: str, side: int, stp: int, limit: int | None
     ) -> Iterator[tuple[TwinOrder, int, bool]]:
         """(order, lots, whether it is kept off) of each meeting, in order, of a taker that is
-        large enough; slice by slice, and what an iceberg shows next stands at the back."""
+        large enough; slice by slice, and what an iceberg shows next stands at the back of what is
+        displayed."""
         anchor = self.reference(symbol)
         makers = self.crossing(symbol, side, limit)
         for price in dict.fromkeys(maker.price for maker in makers):
             if self.too_far(symbol, anchor, price):
                 return
-            queue = [(each, each.visible(), each.leaves) for each in makers if each.price == price]
+            queue = [(each, each.offered(), each.leaves) for each in makers if each.price == price]
             while queue:
                 maker, shown, leaves = queue.pop(0)
                 if self.keeps_off(stp, account, maker):
@@ -179,6 +180,7 @@ class Matching(Money):
                 if leaves > shown:
                     left = leaves - shown
                     queue.append((maker, min(maker.conditions.display_qty, left), left))
+                    queue.sort(key=lambda waiting: waiting[0].is_hidden)
 
     def reachable(
         self, account: str, symbol: str, side: int, stp: int, limit: int | None

@@ -30,11 +30,6 @@ class Pegging(Cancelling):
         mine = [o for o in self.open_orders() if o.is_pegged and o.symbol == symbol]
         return sorted(mine, key=lambda o: o.order_id)
 
-    def best_of_others(self, symbol: str, side: int) -> int | None:
-        """The best price of a side among the orders that are not pegged."""
-        prices = [o.price for o in self.queue(symbol, side) if not o.is_pegged]
-        return prices[0] if prices else None
-
     def wants(self, order: TwinOrder) -> int | None:
         instrument = self.instruments[order.symbol]
         if not instrument.trades_now():

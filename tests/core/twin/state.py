@@ -44,6 +44,8 @@ class Wish:
     min_qty: int = 0
     expire_time_ns: int = 0
     quote_qty: int = 0
+    trigger_by: int = 0
+    hidden: int = 0
     plain: bool = False  # said by NEW_ORDER, which only knows the kinds of engine version 1
     of_oco: bool = False  # the second leg of an OCO, which must be a stop
     peg: tuple[int, int] | None = None  # reference and offset; the price is its limit then
@@ -104,6 +106,14 @@ class TwinOrder:
         return self.conditions.display_qty > 0
 
     @property
+    def is_hidden(self) -> bool:
+        return self.conditions.hidden > 0
+
+    @property
+    def trigger_by(self) -> int:
+        return self.conditions.trigger_by
+
+    @property
     def trails(self) -> bool:
         return self.conditions.trail_unit > 0
 
@@ -120,8 +130,12 @@ class TwinOrder:
     def rests(self) -> bool:
         return self.where == BOOK
 
-    def visible(self) -> int:
-        """What the market sees of a resting order."""
+    def is_seen(self) -> bool:
+        """Whether the market sees that it rests."""
+        return self.rests() and not self.is_hidden
+
+    def offered(self) -> int:
+        """What of a resting order trades before it goes to the back, or is gone."""
         return self.shown if self.is_iceberg else self.leaves
 
     def slices(self) -> int:

@@ -1,8 +1,11 @@
 """Stops: when they are looked at, how they trail, in which order they fire."""
 
+from fractions import Fraction
+
 from raftbook.core import events as e
 from raftbook.core.types import OrderType as Type
 from raftbook.core.types import Phase, Reject, Side
+from raftbook.core.types import TriggerBy as By
 from tests.core.twin.matching import Matching
 from tests.core.twin.state import NOWHERE, STOPS, WITHOUT_LIMIT, TwinOrder, Wish
 
@@ -25,11 +28,26 @@ class Stops(Matching):
         runs = order.ord_type in (Type.STOP, Type.STOP_LIMIT)
         return runs == (order.side == Side.BUY)
 
+    def looked_at(self, order: TwinOrder) -> Fraction | int | None:
+        """The price by which it fires; None while there is none."""
+        if order.trigger_by == By.LAST:
+            return self.instruments[order.symbol].last_price
+        bid = self.best_of_others(order.symbol, Side.BUY)
+        ask = self.best_of_others(order.symbol, Side.SELL)
+        if order.trigger_by == By.MID:
+            return None if bid is None or ask is None else Fraction(bid + ask, 2)
+        return bid if order.trigger_by == By.BID else ask
+
+    def best_of_others(self, symbol: str, side: int) -> int | None:
+        """The best price of a side among the orders that are displayed and not pegged."""
+        prices = [o.price for o in self.queue(symbol, side) if o.is_seen() and not o.is_pegged]
+        return prices[0] if prices else None
+
     def is_reached(self, order: TwinOrder) -> bool:
-        last = self.instruments[order.symbol].last_price
-        if last is None:
+        price = self.looked_at(order)
+        if price is None:
             return False
-        return last >= order.stop if self.fires_on_a_rise(order) else last <= order.stop
+        return price >= order.stop if self.fires_on_a_rise(order) else price <= order.stop
 
     def trail(self, symbol: str) -> None:
         """The best price follows the last one in the order's favour."""
@@ -89,6 +107,9 @@ class Stops(Matching):
         order.where = NOWHERE
         self.private(e.TRIGGERED, order.terms, stop)
         self.end_other_leg(order)
+        has_collar = self.instruments[order.symbol].terms.collar is not None
+        if order.price is None and has_collar and self.reference(order.symbol) is None:
+            return self.end(order, e.EXPIRED, Reject.NO_REFERENCE_PRICE)
         if reason := self.cannot_pay_now(order):
             return self.end(order, e.EXPIRED, reason)
         self.run(order)

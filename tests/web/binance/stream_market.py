@@ -21,6 +21,7 @@ from raftbook.web.binance.stream_hub import StreamHub
 from raftbook.web.binance.stream_names import StreamName, read_stream_name
 from raftbook.web.binance.user_hub import UserHub
 from tests.feed.complete_market import GENESIS, CompleteMarket
+from tests.feed.seen import seen_rows
 
 
 class Waiting:
@@ -101,7 +102,10 @@ class Node:
         """What REST would say of a book."""
         market, book = self.markets.find(name)
         bids, asks = (
-            [[market.price.text(level.price), market.qty.text(level.qty)] for level in ladder]
+            [
+                [market.price.text(price), market.qty.text(qty)]
+                for price, qty, _ in seen_rows(ladder)
+            ]
             for ladder in (book.bids, book.asks)
         )
         return {"lastUpdateId": book.feed_seq, "bids": bids, "asks": asks}

@@ -1,0 +1,33 @@
+"""What follows when a command, or what time brings, is over: stops fire, then pegged orders move.
+
+Owns that order, and that nothing is looked at which nobody waits for. A stop that looks at the last
+price was looked at where orders were entered, since nothing else moves that; what looks at bid and
+ask may be reached by whatever takes an order away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raftbook.core.pegs import follow, follow_all
+
+if TYPE_CHECKING:
+    from raftbook.core.book import Book
+    from raftbook.core.events import Event
+    from raftbook.core.exchange import Exchange
+
+
+def look(book: Book, events: list[Event]) -> None:
+    """After what concerned one instrument."""
+    if book.stops is not None and book.stops.by_quotes:
+        book.fire_stops(events)
+    follow(book, events)
+
+
+def look_all(exchange: Exchange, events: list[Event]) -> None:
+    """After what may have concerned several, in order of their creation."""
+    if exchange.agenda.is_quoted:
+        for book in exchange.books.values():
+            if book.stops is not None:
+                book.fire_stops(events)
+    follow_all(exchange, events)
