@@ -170,7 +170,9 @@ class ClientConnection(asyncio.Protocol):
         if not self._greeted and kind != HELLO:
             raise ProtocolError("the first message must be HELLO")
         if kind == REQUEST:
-            self._requests.on_request(*fields, packed_request(payload))
+            session_id, request_seq, commands = fields
+            raw = packed_request(payload)
+            self._requests.on_request(session_id, request_seq, commands, raw)
         elif len(payload) > SMALL_FRAME_BYTES_MAX:
             text = f"a message of {len(payload)} bytes; only a REQUEST may have over 4096"
             ref = fields[0] if kind in (OPEN, QUERY, SUBSCRIBE) else 0

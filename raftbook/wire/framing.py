@@ -62,5 +62,5 @@ class FrameReader:
         """Whether the first frame is not complete, as far as its length makes sense."""
         if len(self._buffer) < HEADER_BYTES:
             return True
-        (length,) = _LENGTH.unpack_from(self._buffer)
+        length: int = _LENGTH.unpack_from(self._buffer)[0]
         return len(self._buffer) < HEADER_BYTES + length and 0 < length <= self._frame_bytes_max
