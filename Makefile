@@ -2,7 +2,7 @@
 #   make demo [SECONDS=30]   a three-node cluster with a market in it
 #   make test                the whole suite
 #   make check               lint, format, types, layers
-#   make bench               the benchmarks
+#   make bench               what is measured of the goals, and which are met (ten minutes)
 #   make sim [SEEDS=1000]    the simulator, seeds 0 to SEEDS - 1; FIRST=n begins at n, JOBS=n at once
 #   make chaos [MINUTES=10] [SEED=1] [NODES=3]   break a cluster of real processes, and judge it
 #   make mutants [SEED=1] [COUNT=320]   do the tests notice a small change of the core?

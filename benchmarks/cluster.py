@@ -42,7 +42,8 @@ def run() -> dict[str, Any]:
     }
     with venue(NODES, settlement="none") as running:
         found["single order, ms"] = {
-            f"via node {node_id}" + (" (leader)" if node_id == running.leader_id else ""): _single(
+            f"via node {node_id}"
+            + (" (leader)" if node_id == running.leader_id else ""): single_orders_ms(
                 running, node_id
             )
             for node_id in running.cluster.node_ids
@@ -102,7 +103,7 @@ async def _client_throughput(running: Venue, per_request: int, in_flight: int) -
     return round(acknowledged / seconds)
 
 
-def _single(running: Venue, node_id: int) -> dict[str, float]:
+def single_orders_ms(running: Venue, node_id: int) -> dict[str, float]:
     """One order at a time through one node, acknowledged before the next is sent."""
     chance = random.Random(node_id)
     latencies = Latencies()

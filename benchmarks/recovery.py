@@ -20,6 +20,7 @@ from raftbook.errors import RaftbookError
 from raftbook.wire.packing import pack, unpack
 from raftbook_cli.bench.generator import Load, run_load
 from raftbook_cli.bench.venue import ACCOUNT, MIDDLE, Venue, venue
+from raftbook_cli.outcomes import CommandFailed, ExitCode
 
 RESTING = 1_000_000
 LOAD = Load(clients=3, per_request=100, in_flight=48, seconds=10.0)
@@ -30,18 +31,21 @@ FORKS = 5
 def run() -> dict[str, Any]:
     """Orders/s of a journal that is read again, of a log that is caught up; a large snapshot."""
     return {
-        "journal replay": _replay(),
+        "journal replay": journal_replay(),
         "catching up": _catch_up(),
-        "snapshot of 1,000,000 resting orders": _large_snapshot(),
+        "snapshot of 1,000,000 resting orders": large_snapshot(),
     }
 
 
-def _replay() -> dict[str, Any]:
+def journal_replay() -> dict[str, Any]:
     """One node killed with all its orders in the journal, none in a snapshot."""
     with venue(1, settlement="none", bounds={"snapshot_every_entries": 10_000_000}) as running:
         empty_s = _restart_s(running, 1)
         outcome = _load(running)
+        before = running.digest(1, outcome.last_index)
         seconds = _restart_s(running, 1) - empty_s
+        if running.digest(1, outcome.last_index) != before:
+            raise CommandFailed(ExitCode.DIFFERENT, "the journal gives another state")
     orders = outcome.answered * LOAD.per_request
     return {"orders": orders, "seconds": round(seconds, 2), "orders_per_s": round(orders / seconds)}
 
@@ -56,6 +60,7 @@ def _catch_up() -> dict[str, Any]:
         start = time.perf_counter()
         _wait_applied(running, away, outcome.last_index)
         seconds = time.perf_counter() - start
+        running.check_digests()
     orders = outcome.answered * LOAD.per_request
     return {"orders": orders, "seconds": round(seconds, 2), "orders_per_s": round(orders / seconds)}
 
@@ -99,7 +104,7 @@ def _wait_applied(running: Venue, node_id: int, index: int) -> None:
     raise TimeoutError(f"node {node_id} has not applied {index} after {GIVE_UP_S:g} s")
 
 
-def _large_snapshot() -> dict[str, Any]:
+def large_snapshot() -> dict[str, Any]:
     """How long trading stands still for one (the fork), its bytes, and its way back."""
     desk = Desk()
     desk.say_all(

@@ -28,11 +28,11 @@ def run() -> dict[str, Any]:
         with venue(size, settlement="funded", has_http=True) as running:
             for connections in CONNECTIONS:
                 name = f"{size} nodes, {connections} connections"
-                found[name] = _measured(running, connections)
+                found[name] = measured(running, connections)
     return found
 
 
-def _measured(running: Venue, connections: int) -> dict[str, Any]:
+def measured(running: Venue, connections: int) -> dict[str, Any]:
     node = running.cluster.config.node(running.leader_id)
     assert node.http_port, "the venue has no HTTP port"
     pid = running.cluster.pid(running.leader_id)

@@ -25,7 +25,7 @@ from raftbook.gateway.forms import forms_error
 from raftbook.gateway.privacy import private_view
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.wire.client_messages import REPLY, REQUEST, packed_request, read_message
-from raftbook.wire.entry import REGULAR, pack_entry, read_request, unpack_entry
+from raftbook.wire.entry import REGULAR, pack_entry, read_requests, unpack_entry
 from raftbook.wire.framing import HEADER_BYTES, frame
 from raftbook.wire.packing import pack
 
@@ -85,7 +85,7 @@ def _stages(journal: Journal) -> Stages:
         "gateway: request": lambda: [
             (forms_error(read_message(payload)[3]), packed_request(payload)) for payload in frames
         ],
-        "leader: forwarded request": lambda: [read_request(raw) for raw in raws],
+        "leader: forwarded request": lambda: read_requests(raws),
         "leader: entry": lambda: [pack_entry(1, batch) for batch in batches],
         "follower: entry": lambda: [unpack_entry(2, payload) for payload in payloads],
         "journal": lambda: _write(journal, payloads),

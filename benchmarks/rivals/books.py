@@ -14,7 +14,7 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from benchmarks.core import entries_of, opened
@@ -36,13 +36,18 @@ Rates = dict[str, list[float]]
 
 
 def run(seconds: float, count: int = COUNT) -> dict[str, Any]:
+    """All books on so many messages of the flow; see `compare`."""
+    flow, messages = messages_of_flow(count)
+    return {"flow": flow, **compare(messages, seconds, BOOKS)}
+
+
+def compare(messages: Sequence[Message], seconds: float, names: Collection[str]) -> dict[str, Any]:
     """Messages/s of each book by processor time, and how many times as fast ours is.
 
     Args:
         seconds: rounds are begun for that long, `ROUNDS_MIN` of them at least.
-        count: how many messages of the flow a round has.
+        names: those of `BOOKS` that take part.
     """
-    flow, messages = messages_of_flow(count)
     expected = plain_book.replay(messages)
     commands = commands_of(messages, expected)
     cases: dict[str, Callable[[], float]] = {
@@ -50,7 +55,8 @@ def run(seconds: float, count: int = COUNT) -> dict[str, Any]:
     }
     told: dict[str, dict[str, Any]] = {}
     absent: dict[str, str] = {}
-    for name, book in BOOKS.items():
+    for name in names:
+        book = BOOKS[name]
         try:
             version, replay = book.load()
             trades = replay(messages)
@@ -65,9 +71,8 @@ def run(seconds: float, count: int = COUNT) -> dict[str, Any]:
         cases[name] = _their_case(replay, messages)
     rates = _rounds(cases, seconds, len(messages))
     return {
-        "flow": flow,
         "messages": len(messages),
-        "rounds": len(rates["plain"]),
+        "rounds": len(next(iter(rates.values()))),
         "version": f"raftbook {__version__}, core {KIND}",
         "messages_per_s": {name: _summary(found) for name, found in rates.items()},
         "books": {name: {**told[name], "times": _times(rates, name)} for name in told},
@@ -82,7 +87,7 @@ def _rounds(cases: dict[str, Callable[[], float]], seconds: float, count: int) -
     rates: Rates = {name: [] for name in cases}
     end = time.monotonic() + seconds
     try:
-        while len(rates["plain"]) < ROUNDS_MIN or time.monotonic() < end:
+        while len(next(iter(rates.values()))) < ROUNDS_MIN or time.monotonic() < end:
             for name, case in cases.items():
                 gc.collect()
                 rates[name].append(count / case())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,8 +18,14 @@ from raftbook.core.build import KIND
 
 from .generator import Load, Outcome
 
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
+
 _HIGHEST_US: Final = 60_000_000
 _DIGITS: Final = 3
+_GATHERED_MAX: Final = 20_000
+"""Different latencies that are counted before they go into the histogram together: to record one in
+it costs as much as all else that a load does for an answer."""
 PERCENTILES: Final = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
 
 
@@ -37,16 +43,27 @@ class Latencies:
             raise click.UsageError(
                 "raftbook bench needs an extra: pip install 'raftbook[bench]'"
             ) from error
-        self._histogram = HdrHistogram(1, _HIGHEST_US, _DIGITS)
+        self._recorded = HdrHistogram(1, _HIGHEST_US, _DIGITS)
+        self._gathered: dict[int, int] = {}
 
     def record(self, seconds: float) -> None:
         """One request took so long."""
-        self._histogram.record_value(min(max(1, round(seconds * 1e6)), _HIGHEST_US))
+        gathered, us = self._gathered, int(seconds * 1e6)
+        gathered[us] = gathered.get(us, 0) + 1
+        if len(gathered) > _GATHERED_MAX:
+            self._histogram()
+
+    def _histogram(self) -> HdrHistogram:
+        for us, count in self._gathered.items():
+            self._recorded.record_value(min(max(1, us), _HIGHEST_US), count)
+        self._gathered.clear()
+        return self._recorded
 
     def milliseconds(self) -> dict[str, float]:
         """The percentiles."""
+        histogram = self._histogram()
         return {
-            name: round(self._histogram.get_value_at_percentile(percent) / 1_000, 3)
+            name: round(histogram.get_value_at_percentile(percent) / 1_000, 3)
             for name, percent in PERCENTILES.items()
         }
 
@@ -54,7 +71,7 @@ class Latencies:
         """(percentile, milliseconds) pairs for a plot, closer together towards the tail."""
         return [
             (item.percentile_level_iterated_to, item.value_iterated_to / 1_000)
-            for item in self._histogram.get_percentile_iterator(5)
+            for item in self._histogram().get_percentile_iterator(5)
             if item.percentile_level_iterated_to < 100
         ]
 

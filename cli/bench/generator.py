@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader(ANSWER_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[tuple[Any, ...]] | None = None
-        self._session_id = 0
+        self._head = b""
         self._seq = 0
         self._outgoing: list[bytes] = []
         self._loop = asyncio.get_running_loop()
@@ -200,7 +200,8 @@ class Connection(asyncio.Protocol):
         *_, nonce = await self._ask(m.WELCOME, (m.HELLO, m.PROTOCOL_VERSION, "raftbook-bench"))
         proof = m.login_proof(secret, account, nonce) if secret else b""
         await self._ask(m.RESULT, (m.LOGIN, 1, account, proof))
-        _, _, (self._session_id, self._seq) = await self._ask(m.RESULT, (m.OPEN, 2, ""))
+        _, _, (session_id, self._seq) = await self._ask(m.RESULT, (m.OPEN, 2, ""))
+        self._head = b"\x94" + pack((m.REQUEST, session_id))[1:]
 
     async def _ask(self, wanted: int, message: tuple[Any, ...]) -> tuple[Any, ...]:
         assert self._transport is not None, "asked before it was connected"
@@ -225,15 +226,13 @@ class Connection(asyncio.Protocol):
         Args:
             at: from when on its latency counts.
         """
-        self._seq += 1
-        self.sent[self._seq] = at
-        head = pack((m.REQUEST, self._session_id, self._seq))
+        self._seq = seq = self._seq + 1
+        self.sent[seq] = at
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        # An array of four, of which the last is packed already.
-        self._outgoing.append(
-            frame(b"\x94" + head[1:] + self._bodies[self._seq % len(self._bodies)])
-        )
+        # An array of four: its head and the session's id, the number, and what is packed already.
+        body = self._bodies[seq % BODIES]
+        self._outgoing.append(frame(b"%b\xce%b%b" % (self._head, seq.to_bytes(4, "big"), body)))
 
     def _flush(self) -> None:
         if self._transport is not None:
@@ -260,20 +259,23 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         for payload in self._reader.feed(data):
             message = unpack(payload)
-            if self._answer is not None:
-                self._answer.set_result(message)
-            elif message[0] == m.REPLY:
+            if message[0] == m.REPLY:
                 self._replied(message, now)
+            elif self._answer is not None:
+                self._answer.set_result(message)
             elif message[0] == m.REFUSED:
                 self._outcome.errors[Reject(message[3]).name] += 1
                 self._ended(message[2], now)
 
     def _replied(self, message: tuple[Any, ...], now: float) -> None:
-        _, _, seq, index, _, _, _, events, *_ = message
+        _, _, seq, index, _, _, _, events, _, _ = message
         outcome = self._outcome
-        outcome.last_index = max(outcome.last_index, index)
+        if index > outcome.last_index:
+            outcome.last_index = index
         outcome.answered += 1
-        outcome.rejected += sum(1 for event in events if event[0] == REJECTED)
+        for event in events:
+            if event[0] == REJECTED:
+                outcome.rejected += 1
         self._record(self._ended(seq, now))
         if not self.is_over:
             outcome.orders += self._load.per_request

@@ -60,14 +60,29 @@ class Venue:
             status = client.status()
         return {"raftbook": status["version"], "core": status["core"]}
 
+    def check_digests(self) -> None:
+        """Compare the nodes where they stand now.
+
+        Raises:
+            CommandFailed: they differ, so what was measured on them is void.
+        """
+        with Client(self.addresses(), account=ACCOUNT) as client:
+            index = client.status()["applied_index"]
+        if not self.digests_equal(index):
+            raise CommandFailed(ExitCode.DIFFERENT, f"bench: the nodes differ at entry {index}")
+
     def digests_equal(self, index: int) -> bool:
         """Whether all nodes have the same state at a log index that all of them reach."""
-        digests = set()
-        for address in self.addresses():
-            with Client([address], account=ACCOUNT, timeout_s=DIGEST_TIMEOUT_S) as client:
-                answer = client.query("digest", index=index, wait_ms=DIGEST_WAIT_MS)
-            digests.add(answer["digest"])
+        digests = {self.digest(node_id, index) for node_id in self.cluster.node_ids}
         return len(digests) == 1 and None not in digests
+
+    def digest(self, node_id: int, index: int) -> str | None:
+        """A node's digest after a log index, which it is waited to reach; None if it forgot it."""
+        address = self.address(node_id)
+        with Client([address], account=ACCOUNT, timeout_s=DIGEST_TIMEOUT_S) as client:
+            answer = client.query("digest", index=index, wait_ms=DIGEST_WAIT_MS)
+        found: str | None = answer["digest"]
+        return found
 
 
 @contextmanager

@@ -81,7 +81,6 @@ class ClientConnection(asyncio.Protocol):
         self._requests = Requests(self._server, self._caller, self._outbox)
         self._handlers |= {
             OPEN: self._requests.on_open,
-            REQUEST: self._requests.on_request,
             QUERY: self._questions.on_query,
             SUBSCRIBE: self._questions.on_subscribe,
         }
@@ -164,20 +163,22 @@ class ClientConnection(asyncio.Protocol):
     # -- messages -----------------------------------------------------------------------------
 
     def _receive(self, payload: bytes) -> None:
-        kind, *fields = read_message(payload)
-        handler = self._handlers.get(kind)
-        if handler is None:
+        message = read_message(payload)
+        kind, fields = message[0], message[1:]
+        if kind != REQUEST and kind not in self._handlers:
             raise ProtocolError(f"message kind {kind} is not for a node")
         if not self._greeted and kind != HELLO:
             raise ProtocolError("the first message must be HELLO")
-        if len(payload) > SMALL_FRAME_BYTES_MAX and kind != REQUEST:
-            message = f"a message of {len(payload)} bytes; only a REQUEST may have over 4096"
-            ref = fields[0] if kind in (OPEN, QUERY, SUBSCRIBE) else 0
-            self._outbox.fail(ref, Reject.MALFORMED, message)
-            return
         if kind == REQUEST:
-            fields.append(packed_request(payload))
-        handler(*fields)
+            session_id, request_seq, commands = fields
+            raw = packed_request(payload)
+            self._requests.on_request(session_id, request_seq, commands, raw)
+        elif len(payload) > SMALL_FRAME_BYTES_MAX:
+            text = f"a message of {len(payload)} bytes; only a REQUEST may have over 4096"
+            ref = fields[0] if kind in (OPEN, QUERY, SUBSCRIBE) else 0
+            self._outbox.fail(ref, Reject.MALFORMED, text)
+        else:
+            self._handlers[kind](*fields)
 
     def _on_hello(self, version: int, client_name: str) -> None:
         if version != PROTOCOL_VERSION:

@@ -113,6 +113,10 @@ class Outbox:
             self._queue.append(_Pages(frames, is_paced))
             self._schedule()
 
+    def has_room(self) -> bool:
+        """Whether the client reads, and little of what was put in is still to be written."""
+        return self.stalled_at is None and self._queued_bytes < self._write_bytes
+
     async def room(self) -> None:
         """Wait until little of what was put in is still to be written."""
         while self.stalled_at is not None or self._queued_bytes > self._write_bytes:
@@ -178,19 +182,21 @@ class Outbox:
         clock = asyncio.get_running_loop().time
         began = now = clock()
         is_paced = False
-        while queue and size < self._write_bytes and now < began + ROUND_S:
-            if self._must_wait(now):
-                break
+        while queue and size < self._write_bytes:
             head = queue[0]
             if isinstance(head, bytes):
-                framed: bytes | None = head
-                self._queued_bytes -= len(head)
-            else:
-                is_paced |= head.is_paced
-                framed = self._next_page(head.frames)
-            if framed is None or framed is head:
                 queue.popleft()
-            if framed is not None:
+                self._queued_bytes -= len(head)
+                pieces.append(head)
+                size += len(head)
+                continue
+            if self._must_wait(now) or now >= began + ROUND_S:
+                break
+            is_paced |= head.is_paced
+            framed = self._next_page(head.frames)
+            if framed is None:
+                queue.popleft()
+            else:
                 pieces.append(framed)
                 size += len(framed)
             now = clock()

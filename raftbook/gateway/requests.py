@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.core.commands import NO_SESSION, open_session
-from raftbook.core.events import SESSION_OPENED, Reply
+from raftbook.core.events import SESSION_OPENED, Event, Reply
 from raftbook.core.form import is_id
 from raftbook.core.types import Reject
 from raftbook.gateway.attachments import is_attachment
@@ -169,8 +169,11 @@ class Requests:
         self._settle((reply[0], reply[1]))
         if is_attachment(reply):
             self._attach(reply)
-        self._unwritten += 1
-        self._outbox.put_pages(self._frames(reply, applied), is_paced=False)
+        if len(reply[4]) <= pages.EVENTS and self._outbox.has_room():
+            self._outbox.put(self._last_frame(reply, reply[4], applied))
+        else:
+            self._unwritten += 1
+            self._outbox.put_pages(self._frames(reply, applied), is_paced=False)
 
     def _attach(self, reply: Reply) -> None:
         """A session of this connection was attached to it, which may have ended meanwhile."""
@@ -190,35 +193,26 @@ class Requests:
 
     def _frames(self, reply: Reply, applied: Applied) -> Iterator[bytes]:
         """A reply as it is written: its pages, if it is long, then the reply itself."""
-        session_id, request_seq, entry_index, offset, events, poss_dup = reply
+        session_id, request_seq, _, _, events, _ = reply
         account_name = self._sessions.get(session_id, "")
         at = 0
         while len(events) - at > pages.EVENTS:
             page = private_view(events[at : at + pages.EVENTS], account_name)
             yield frame(pack((REPLY_PAGE, session_id, request_seq, page)))
             at += pages.EVENTS
-        rest = private_view(events[at:] if at else events, account_name)
+        self._unwritten -= 1
+        yield self._last_frame(reply, events[at:] if at else events, applied)
+
+    def _last_frame(self, reply: Reply, events: list[Event], applied: Applied) -> bytes:
+        """A reply with the last of its events."""
+        session_id, request_seq, entry_index, offset, _, poss_dup = reply
+        view = private_view(events, self._sessions.get(session_id, ""))
         # Of a request that took effect before, the node knows what the session remembers: the
         # index of its entry and its events, but not the entry's term and time.
         term, time_ns = (0, 0) if poss_dup else (applied.term, applied.time_ns)
         leader_id = self._server.replica.raft.leader_id or 0
-        self._unwritten -= 1
-        yield frame(
-            pack(
-                (
-                    REPLY,
-                    session_id,
-                    request_seq,
-                    entry_index,
-                    term,
-                    time_ns,
-                    offset,
-                    rest,
-                    poss_dup,
-                    leader_id,
-                )
-            )
-        )
+        where = (entry_index, term, time_ns, offset)
+        return frame(pack((REPLY, session_id, request_seq, *where, view, poss_dup, leader_id)))
 
 
 @dataclass(frozen=True, slots=True)

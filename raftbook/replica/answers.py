@@ -65,7 +65,10 @@ class Answers:
             return
         replies, self._replies = self._replies, []
         for waiter, reply, applied in replies:
-            safely(waiter.replied, reply, applied)
+            try:  # not by `safely`: they are many
+                waiter.replied(reply, applied)
+            except Exception:
+                _log.exception("%r failed", waiter)
         news, self._news = self._news, []
         for applied in news:
             for listener in self.on_applied:

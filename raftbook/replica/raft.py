@@ -65,6 +65,7 @@ class Raft(Elections):
         )
         self._is_founding = False
         self._synced_index = log.last_index
+        self._told_index = applied_index
         self._synced_term = log.term
         self._begin_elections()
         self.changes = MemberChanges(self, round_s=timings.election_min_s)
@@ -81,7 +82,7 @@ class Raft(Elections):
     # -- what the driver does -----------------------------------------------------------------
 
     def turn(self) -> None:
-        """One step of the clock: elections, commits, applies, heartbeats."""
+        """One step of the clock: elections, commits, heartbeats."""
         activate(self._node)
         self._elections_turn()
         self.doTick(0.0)
@@ -380,13 +381,24 @@ class Raft(Elections):
     # -- applying -----------------------------------------------------------------------------
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
+        """Nothing is applied in the middle of a step: see `apply_committed`.
+
+        Returns:
+            Whether more is committed than at the last look: then a leader tells its peers at once.
+        """
+        before, self._told_index = self._told_index, self._applicable_index()
+        return self._told_index > before
+
+    def _applicable_index(self) -> int:
+        """Up to where this node may apply."""
+        if self._others():
+            return self.commit_index
+        # Its own disk is the whole majority, and speaks by the sync.
+        return min(self.commit_index, self._synced_index)
+
+    def apply_committed(self) -> None:
         """F8 F9 F10: each committed entry exactly once, in order; what raises stops this node."""
-        end = self.commit_index
-        if end <= self.applied_index:
-            return False
-        if not self._others():  # its own disk is the whole majority, and has not spoken yet
-            end = min(end, self._synced_index)
-        moved = end > self.applied_index
+        end = self._applicable_index()
         size = 0
         while end > self.applied_index and size < APPLY_BYTES_PER_TURN_MAX:
             position = self.applied_index + 1 - self._log.base_index
@@ -395,7 +407,6 @@ class Raft(Elections):
             assert index == self.applied_index + 1, f"entry {index} after {self.applied_index}"
             self._apply(index, term, payload)
             self._SyncObj__raftLastApplied = index
-        return moved
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
         """F1 F11: compaction is the driver's, after a verified snapshot file."""

@@ -1,8 +1,9 @@
 """One replica: everything a node does in one turn, in the only order that is safe.
 
 Owns the turn: take messages, gather requests, step Raft, let a leader's appends go, sync the
-journal once, and only then let anything else leave: messages to peers, answers to clients. So
-nothing is claimed that is not on disk, at one sync for however many orders a turn carries (F3).
+journal once, and only then let anything else leave: messages to peers, then, once what is committed
+took effect, answers to clients. So nothing is claimed that is not on disk, at one sync for however
+many orders a turn carries (F3), and no peer waits for this node to match orders.
 Clock, log, snapshots and network come from outside; a simulation runs this class as it is.
 """
 
@@ -44,7 +45,7 @@ from raftbook.replica.upgrade import UNKNOWN, EngineVersions
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import CHECK, pack_entry, read_request
+from raftbook.wire.entry import CHECK, pack_entry, read_requests
 
 _log = logging.getLogger(__name__)
 
@@ -234,12 +235,11 @@ class Replica:
 
     def _take_forwarded(self, peer_id: int, requests: tuple[bytes, ...]) -> None:
         """One bad request would void the entry it is joined into: the message is refused whole."""
-        read = []
         try:
-            for raw in requests:
-                if len(raw) > self._bounds.entry_bytes_max:
-                    raise ProtocolError(f"a request of {len(raw)} bytes is larger than an entry")
-                read.append(read_request(raw))
+            size = max(map(len, requests), default=0)
+            if size > self._bounds.entry_bytes_max:
+                raise ProtocolError(f"a request of {size} bytes is larger than an entry")
+            read = read_requests(requests)
         except ProtocolError as error:
             self._complain(peer_id, str(error))
             return
@@ -372,13 +372,15 @@ class Replica:
         raft = self.raft
         raft.turn()
         self._reports.stands(raft.role, raft.term, raft.leader_id, self._log.last_index)
-        self._attest()
         self._answers.refuse(self._proposer.expire(self._clock()))
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
-        self._send_appends()
+        self._send_before_sync()
         self._measured_sync()
         raft.synced()
+        self._send()
+        raft.apply_committed()
+        self._attest()
         self._send()
         self._look_at_members()
 
@@ -392,25 +394,30 @@ class Replica:
         if self._log.sync():
             self._meter.sync.observe(self._clock() - began)
 
-    def _send_appends(self) -> None:
-        """Let a leader's entries leave before its own sync: its followers' disks work meanwhile.
+    def _send_before_sync(self) -> None:
+        """Let go what claims nothing of this disk, so that others work while it does: a leader's
+        entries, and requests on their way to the leader.
 
-        An append claims nothing of this disk, and one that a power cut outruns is like one that the
-        leader sent and lost: the followers may have an entry that it has not. What counts this
-        disk in is the commit, which needs an answer to the append; that is read in a later turn,
-        after this one's sync. Its term and vote must be on this disk already: a voter alone, with a
-        learner to send to, elects itself within the turn, and would after a power cut lead the same
-        term anew.
+        An append that a power cut outruns is like one that the leader sent and lost: the followers
+        may have an entry that it has not. What counts this disk in is the commit, which needs an
+        answer to the append; that is read in a later turn, after this one's sync. Its term and vote
+        must be on this disk already: a voter alone, with a learner to send to, elects itself within
+        the turn, and would after a power cut lead the same term anew.
         """
-        if not (self.raft.is_leader and self._log.dirty and self.raft.has_synced_term()):
+        if not self._log.dirty:
             return
+        may_append = self.raft.is_leader and self.raft.has_synced_term()
         for peer_id, messages in self._outbox.items():
-            count = 0
-            while count < len(messages) and messages[count]["type"] == "append":
-                count += 1
-            if count:
-                self._links.send(peer_id, messages[:count])
-                del messages[:count]
+            early: list[Message] = []
+            late: list[Message] = []
+            for each in messages:
+                kind = each["type"]
+                # An append stays behind whatever was to be said before it.
+                is_early = kind == "forward" or (kind == "append" and may_append and not late)
+                (early if is_early else late).append(each)
+            if early:
+                self._links.send(peer_id, early)
+                messages[:] = late
 
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, defaultdict(list)
@@ -519,11 +526,13 @@ class Replica:
         for reply in applied.replies:
             key = (reply[0], reply[1])
             waiters = self._proposer.answered(key)
-            if waiters and key in self._unseen and names_no_session(reply):
+            if not waiters:
+                continue
+            if key in self._unseen and names_no_session(reply):
                 # It may have taken effect before what was installed, and then its session went.
                 message = "its session is gone, and this node did not see what became of it"
                 self._answers.refuse([Refusal(waiters, key, Reject.OUTCOME_UNKNOWN, message)])
-            elif waiters:
+            else:
                 self._answers.reply(waiters, reply, applied)
         self._answers.applied(applied)
 

@@ -66,6 +66,10 @@ _SHAPES: Final[dict[int, tuple[type | tuple[type, ...], ...]]] = {
     PONG: (int,),
     REPLY_PAGE: (int, int, tuple),
 }
+_TYPES: Final = frozenset(
+    (kind, int, *shape) for kind, shape in _SHAPES.items() if object not in shape
+)
+"""The kinds whose fields all have one type, each with the types of its message."""
 _REQUEST_HEAD: Final = bytes((0x94, REQUEST))  # msgpack: an array of four, its kind first
 _THREE: Final = b"\x93"
 
@@ -77,7 +81,10 @@ def read_message(payload: bytes) -> tuple[Any, ...]:
         ProtocolError: no message of this protocol; the text says what is wrong.
     """
     value = unpack(payload)
-    if type(value) is not tuple or not value or type(value[0]) is not int:
+    if type(value) is tuple and (types := tuple(map(type, value)))[:1] == (int,):
+        if (value[0], *types) in _TYPES:
+            return value
+    else:
         raise ProtocolError("a message is an array that starts with its kind")
     shape = _SHAPES.get(value[0])
     if shape is None:

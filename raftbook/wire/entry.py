@@ -40,6 +40,7 @@ FORMATS: Final = {FORMAT_VERSION: FIRST_ENGINE_VERSION}
 
 _NESTED: Final = frozenset((tuple, dict))
 _TUPLE: Final = frozenset((tuple,))
+_INT: Final = frozenset((int,))
 
 
 class UnsupportedVersion(ProtocolError):
@@ -93,9 +94,9 @@ def unpack_entry(index: int, payload: bytes) -> Entry:
         )
     if type(time_ns) is not int or type(requests) is not tuple:
         raise ProtocolError(f"entry {index} is not (version, time, requests)")
-    for request in requests:
-        if not _is_request(request):
-            raise ProtocolError(f"entry {index} holds {brief(request)}, which is no request")
+    if not _are_requests(requests):
+        wrong = next(request for request in requests if not _is_request(request))
+        raise ProtocolError(f"entry {index} holds {brief(wrong)}, which is no request")
     if len(requests) == 1 and requests[0][0] == NO_SESSION:
         _refuse_newer_engine(index, requests[0][2])
     return Entry(index, time_ns, requests)
@@ -136,17 +137,37 @@ def unpack_check(payload: bytes) -> tuple[int, dict[int, str]]:
 
 
 def read_request(raw: bytes) -> Request:
-    """The request in these bytes. What is refused here must not be joined into an entry, where it
+    """See `read_requests`."""
+    return read_requests((raw,))[0]
+
+
+def read_requests(raws: Iterable[bytes]) -> tuple[Request, ...]:
+    """The requests in these bytes. What is refused here must not be joined into an entry, where it
     would void all the others with it.
 
     Raises:
-        ProtocolError: not exactly one packed request.
+        ProtocolError: one of them is not exactly one packed request.
     """
-    value = unpack(raw)
-    if not _is_request(value):
-        raise ProtocolError(f"{brief(value)} is no request")
-    request: Request = value
-    return request
+    requests: tuple[Request, ...] = tuple(map(unpack, raws))
+    if not _are_requests(requests):
+        wrong = next(request for request in requests if not _is_request(request))
+        raise ProtocolError(f"{brief(wrong)} is no request")
+    return requests
+
+
+def _are_requests(values: tuple[Any, ...]) -> bool:
+    """Whether each of these is a request: `_is_request` of all at once, column by column."""
+    if not values:
+        return True
+    if not _TUPLE.issuperset(map(type, values)) or {*map(len, values)} != {3}:
+        return False
+    session_ids, request_seqs, commands = zip(*values, strict=True)
+    return (
+        _INT.issuperset(map(type, session_ids))
+        and _INT.issuperset(map(type, request_seqs))
+        and _TUPLE.issuperset(map(type, commands))
+        and are_flat([*chain.from_iterable(commands)])
+    )
 
 
 def _is_request(value: Any) -> bool:

@@ -6,9 +6,13 @@ Must not know what is inside a frame.
 
 from __future__ import annotations
 
+from struct import Struct
+from typing import Final
+
 from raftbook.errors import ProtocolError
 
 HEADER_BYTES = 4
+_LENGTH: Final = Struct(">I")
 
 
 def frame(payload: bytes) -> bytes:
@@ -33,25 +37,30 @@ class FrameReader:
         Raises:
             ProtocolError: a frame is empty or longer than the cap. The stream is then lost.
         """
-        buffer = self._buffer
-        if not buffer and len(piece) > HEADER_BYTES:  # mostly a piece is one frame: not copied
-            length = int.from_bytes(piece[:HEADER_BYTES], "big")
-            if len(piece) == HEADER_BYTES + length and 0 < length <= self._frame_bytes_max:
-                return [bytes(piece[HEADER_BYTES:])]
-        buffer += piece
+        if self._buffer:  # mostly nothing is left of the piece before
+            self._buffer += piece
+            if self._lacks_bytes():
+                return []
+            piece = bytes(self._buffer)
+            self._buffer.clear()
         frames: list[bytes] = []
-        start = 0
-        available = len(buffer)
-        while available - start >= HEADER_BYTES:
-            length = int.from_bytes(buffer[start : start + HEADER_BYTES], "big")
-            if not 0 < length <= self._frame_bytes_max:
-                raise ProtocolError(
-                    f"frame of {length} bytes; frames have 1 to {self._frame_bytes_max} bytes"
-                )
-            end = start + HEADER_BYTES + length
-            if end > available:
+        end, available, bytes_max = 0, len(piece), self._frame_bytes_max
+        while available - end >= HEADER_BYTES:
+            start = end + HEADER_BYTES
+            (length,) = _LENGTH.unpack_from(piece, end)
+            if not 0 < length <= bytes_max:
+                raise ProtocolError(f"frame of {length} bytes; frames have 1 to {bytes_max} bytes")
+            if start + length > available:
                 break
-            frames.append(bytes(buffer[start + HEADER_BYTES : end]))
-            start = end
-        del buffer[:start]
+            end = start + length
+            frames.append(piece[start:end])
+        if end < available:
+            self._buffer += piece[end:]
         return frames
+
+    def _lacks_bytes(self) -> bool:
+        """Whether the first frame is not complete, as far as its length makes sense."""
+        if len(self._buffer) < HEADER_BYTES:
+            return True
+        length: int = _LENGTH.unpack_from(self._buffer)[0]
+        return len(self._buffer) < HEADER_BYTES + length and 0 < length <= self._frame_bytes_max

@@ -423,3 +423,28 @@ def test_a_client_that_speaks_but_never_reads_is_dropped_by_name(
     with caplog.at_level(logging.WARNING):
         at_the_door(tmp_path, scene)
     assert "client 127.0.0.1:50000 does not read, connection dropped" in caplog.text
+
+
+def test_replies_are_packed_while_the_client_reads_and_wait_as_they_are_while_not(
+    tmp_path: Path,
+) -> None:
+    bounds = replace(BOUNDS, buffer_bytes_max=12_000)
+
+    async def scene(door: Door) -> None:
+        caller = door.caller()
+        session = await caller.open("alice")
+        outbox = caller.connection._outbox
+        caller.transport.is_full = True
+        for seq in range(1, 41):  # 40 replies of some 1.7 KB
+            caller.say(m.REQUEST, session, seq, (BUY,) * 30)
+            await caller.connection_round()
+        assert caller.connection._requests._unwritten > 30
+        assert outbox._queued_bytes < bounds.buffer_bytes_max
+        assert caller.transport.most < bounds.buffer_bytes_max
+        replies = await caller.hear()
+        assert [reply[2] for reply in replies] == list(range(1, 41))
+        assert caller.connection._requests._unwritten == 0
+        caller.transport.is_full = False
+        assert (await caller.ask(m.REQUEST, session, 41, (BUY,)))[2] == 41
+
+    at_the_door(tmp_path, scene, bounds=bounds)

@@ -378,8 +378,7 @@ def _s8() -> list[Patch]:
 
 
 def _f8() -> list[Patch]:
-    def apply_again(self: Raft) -> bool:
-        moved = self.commit_index > self.applied_index
+    def apply_again(self: Raft) -> None:
         while self.commit_index > self.applied_index:
             position = self.applied_index + 1 - self._log.base_index
             payload, index, term = self._log.entries[position]
@@ -388,11 +387,10 @@ def _f8() -> list[Patch]:
             replies = replica._answers._replies
             if replies and index % 40 == 0:
                 replies.clear()  # a callback raised
-                return moved
+                return
             self._SyncObj__raftLastApplied = index
-        return moved
 
-    return [_put(Raft, "_SyncObj__applyLogEntries", apply_again)]
+    return [_put(Raft, "apply_committed", apply_again)]
 
 
 def _f9() -> list[Patch]:
