@@ -138,7 +138,8 @@ def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value
     arrivals, seen = 0, None
     if book.stops is not None:
         waiting = sorted(book.stops, key=_arrival)
-        arrivals, seen = book.stops.arrivals, book.stops.seen_price
+        arrivals = book.stops.arrivals
+        seen = book.stops.seen_price if arrivals else None  # nothing has trailed yet
     market = [order for order in book.at_auction.values() if order.terms[6] is None]
     limit = [order for order in book.at_auction.values() if order.terms[6] is not None]
     value: Value = (
@@ -182,7 +183,7 @@ def restore_book(
     waiting, arrivals, seen, market, limit, owes, until_ns, then, busted, candles, *more = value
     book.owes_auction = bool(owes)
     book.is_call = book.phase in CALLS
-    if waiting or arrivals or seen is not None:
+    if waiting or arrivals:
         book.stops = stops = Stops()
         stops.arrivals, stops.seen_price = arrivals, seen
         for order_value in waiting:
