@@ -106,10 +106,13 @@ class Raft(Elections):
         self._synced_index = self._log.last_index
         self._synced_term = self.term
 
-    def has_synced_term(self) -> bool:
-        """Whether this term, and the vote in it, were on disk before this turn. Who leads a term
-        has raised it to stand, so a term that was synced was synced with that vote."""
-        return self._synced_term == self.term
+    def may_leave_unsynced(self, append: Message) -> bool:
+        """Whether an append may leave before this turn's sync: this node leads, its term and the
+        vote in it are on disk (who leads a term has raised it to stand, so they were synced
+        together), and so is all that it calls committed, which is by this disk alone where nobody
+        else votes."""
+        is_known = self._synced_term == self.term and append["commit_index"] <= self._synced_index
+        return self.is_leader and is_known
 
     def receive(self, peer_id: int, message: Message) -> None:
         """Take one message from a peer; its form was checked (`messages.check_message`)."""

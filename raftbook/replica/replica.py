@@ -372,7 +372,6 @@ class Replica:
         raft = self.raft
         raft.turn()
         self._reports.stands(raft.role, raft.term, raft.leader_id, self._log.last_index)
-        self._answers.refuse(self._proposer.expire(self._clock()))
         self.shipper.turn()
         self._compaction.turn(raft.applied_index, log_kept=LOG_KEPT_ENTRIES)
         self._send_before_sync()
@@ -380,6 +379,7 @@ class Replica:
         raft.synced()
         self._send()
         raft.apply_committed()
+        self._answers.refuse(self._proposer.expire(raft.now))
         self._attest()
         self._send()
         self._look_at_members()
@@ -400,20 +400,21 @@ class Replica:
 
         An append that a power cut outruns is like one that the leader sent and lost: the followers
         may have an entry that it has not. What counts this disk in is the commit, which needs an
-        answer to the append; that is read in a later turn, after this one's sync. Its term and vote
-        must be on this disk already: a voter alone, with a learner to send to, elects itself within
-        the turn, and would after a power cut lead the same term anew.
+        answer to the append; that is read in a later turn, after this one's sync. A voter alone,
+        with a learner to send to, needs no answer: it elects itself within the turn, and would
+        after a power cut lead the same term anew; and what it calls committed within the turn is so
+        by the sync. Hence `may_leave_unsynced`.
         """
         if not self._log.dirty:
             return
-        may_append = self.raft.is_leader and self.raft.has_synced_term()
+        may_leave = self.raft.may_leave_unsynced
         for peer_id, messages in self._outbox.items():
             early: list[Message] = []
             late: list[Message] = []
             for each in messages:
                 kind = each["type"]
                 # An append stays behind whatever was to be said before it.
-                is_early = kind == "forward" or (kind == "append" and may_append and not late)
+                is_early = kind == "forward" or (kind == "append" and not late and may_leave(each))
                 (early if is_early else late).append(each)
             if early:
                 self._links.send(peer_id, early)

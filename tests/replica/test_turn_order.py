@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raftbook.replica.messages import Message
-from tests.replica.harness import Cluster
+from tests.replica.harness import BOUNDS, Cluster
 
 
 @pytest.fixture
@@ -132,3 +132,89 @@ def test_lone_voter_tells_its_learner_what_is_committed_at_once(tmp_path: Path) 
     cluster.turn(1)
     told = [done[at][2] for at in sent(done, "append") if not done[at][2]["entries"]]
     assert [message["commit_index"] for message in told][-1:] == [index]
+
+
+def test_lone_voter_tells_nobody_what_is_committed_before_its_sync(tmp_path: Path) -> None:
+    """Its own disk is the whole majority: what it calls committed is so by the sync."""
+    cluster = Cluster(tmp_path, size=1)
+    cluster.await_leader()
+    session = cluster.open_session(1)
+    cluster.new_machine(2)
+    cluster.add(2)
+    cluster.run_until(lambda: cluster[2].raft.applied_index > 0)
+    assert cluster.voters() == (1,)
+    done = watch(cluster, 1)
+    on_disk = [cluster[1].last_index]
+    cluster.disks[1].on_sync = lambda: on_disk.append(cluster.disks[1].entries[-1][1])
+    for request_seq in (1, 2):  # the second while the commit of the first is still to be told
+        cluster.order(1, session, request_seq)
+        cluster.turn(1)
+    syncs = 0
+    for what in done:
+        syncs += what[0] == "sync"
+        if what[0] == "send" and what[2]["type"] == "append":
+            assert what[2]["commit_index"] <= on_disk[syncs], what
+
+
+def test_learner_acknowledges_nothing_that_the_lone_voter_lost(tmp_path: Path) -> None:
+    """1. node 2 is too slow to become a voter, and its client orders; 2. the sync of the turn in
+    which node 1 takes the order fails; 3. node 1 starts again from its disk."""
+    cluster = Cluster(tmp_path, size=1)
+    cluster.await_leader()
+    session = cluster.open_session(1)
+    cluster.new_machine(2)
+    cluster.add(2)
+    cluster.network.hold(2, 1)  # what it says takes longer than an election timeout
+    cluster.run_until(lambda: cluster[2].raft.applied_index > 0)
+    waiter = cluster.order(2, session, 2)
+    cluster.run(0.5)
+    cluster.order(1, session, 1)
+    cluster.turn(1)  # committed by this turn's sync, and told with the next
+    cluster.network.deliver_all()
+    cluster.turn(2)
+    cluster.network.release(2, 1)
+    cluster.network.deliver(2, 1)
+    assert cluster.voters() == (1,)
+    cluster.disks[1].refuse = lambda log: "no power"
+    cluster.turn(1)
+    assert cluster[1].fenced
+    cluster.network.deliver(1, 2)
+    cluster.turn(2)
+    was_acknowledged = waiter.acknowledged
+    cluster.disks[1].refuse = lambda log: None
+    cluster.restart(1)
+    cluster.await_leader()
+    cluster.run(2.0)
+    assert cluster[2].fenced is None
+    assert cluster.book(1)[f"{session}-2"] >= was_acknowledged
+
+
+def test_after_a_pause_what_is_committed_is_answered(cluster: Cluster) -> None:
+    session = cluster.open_session(1)
+    waiter = cluster.order(1, session, 1)
+    cluster.turn(1)
+    for _ in range(2):  # the append, and what acknowledges it, which waits in node 1's sockets
+        cluster.network.deliver_all()
+        for node_id in (2, 3):
+            cluster.turn(node_id)
+    cluster.clock.now += BOUNDS.request_deadline_s + 0.1
+    cluster.turn(1)
+    assert waiter.acknowledged
+
+
+def test_what_is_committed_during_a_slow_sync_is_answered(cluster: Cluster) -> None:
+    session = cluster.open_session(1)
+    waiter = cluster.order(1, session, 1)
+
+    def take_long() -> None:
+        cluster.disks[1].on_sync = lambda: None
+        cluster.network.deliver_all()  # its append left before the sync
+        for node_id in (2, 3):
+            cluster.turn(node_id)
+        cluster.clock.now += BOUNDS.request_deadline_s + 0.1
+
+    cluster.disks[1].on_sync = take_long
+    cluster.turn(1)
+    cluster.network.deliver_all()
+    cluster.turn(1)
+    assert waiter.acknowledged
