@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from raftbook.replica.fences import FenceKind
 from raftbook.replica.membership import ChangeRefused, Member, Membership
 from raftbook.replica.replica import Replica
 
@@ -101,6 +102,9 @@ class Administration:
         self._wake()
         raft, deadline = self._replica.raft, self._now() + self._commit_s
         while self._now() < deadline:
+            fence = self._replica.fence
+            if fence is not None and fence.kind is not FenceKind.REMOVED:
+                break  # what it calls committed may be in no disk's log
             committed = raft.committed_membership
             if committed.index >= index and has_changed(committed):
                 return committed

@@ -38,3 +38,21 @@ def test_a_change_that_another_leaders_replaced_is_not_reported_as_done(tmp_path
 
     with pytest.raises(OutcomeOpen):
         asyncio.run(add())
+
+
+def test_a_change_whose_sync_failed_is_not_reported_as_done(tmp_path: Path) -> None:
+    """A lone voter's own disk is the majority, and it has refused."""
+    cluster = Cluster(tmp_path, size=1)
+    cluster.await_leader()
+    operator = Administration(cluster[1], lambda: None, commit_s=60, hand_over_s=1)
+
+    async def add() -> None:
+        asked = asyncio.create_task(operator.add(Member(2, "host", 2, 102)))
+        await asyncio.sleep(0)  # the entry is written
+        cluster.disks[1].refuse = lambda log: "no power"
+        cluster.turn(1)
+        assert cluster[1].fenced
+        await asked
+
+    with pytest.raises(OutcomeOpen):
+        asyncio.run(add())
