@@ -8,6 +8,7 @@ replica, which answers through `replied` and `refused`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -170,10 +171,11 @@ class Requests:
         if is_attachment(reply):
             self._attach(reply)
         if len(reply[4]) <= pages.EVENTS and self._outbox.has_room():
-            self._outbox.put(self._last_frame(reply, reply[4], applied))
-        else:
-            self._unwritten += 1
-            self._outbox.put_pages(self._frames(reply, applied), is_paced=False)
+            with suppress(Exception):  # it fails again as a page, and that ends the connection
+                self._outbox.put(self._last_frame(reply, reply[4], applied))
+                return
+        self._unwritten += 1
+        self._outbox.put_pages(self._frames(reply, applied), is_paced=False)
 
     def _attach(self, reply: Reply) -> None:
         """A session of this connection was attached to it, which may have ended meanwhile."""
