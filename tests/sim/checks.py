@@ -153,6 +153,11 @@ class Checks:
 
     # -- turns ------------------------------------------------------------------------------------
 
+    def told(self, host: Host, commit_index: int) -> None:
+        """A leader tells a peer what is committed, maybe before the sync of its turn."""
+        if host.replica.raft.is_leader and commit_index > self._commit_seen.get(host.node_id, 0):
+            self._committed_up_to(host, commit_index)
+
     def turn_ended(self, host: Host) -> None:
         """A turn is over and its sync is done, unless it fenced the node."""
         replica = host.replica

@@ -121,6 +121,8 @@ class WatchedLinks:
                 host.world.checks.voted(host, message["term"], peer_id)
             elif message["type"] == "request_vote":
                 host.world.checks.voted(host, message["term"], host.node_id)
+            elif message["type"] == "append":
+                host.world.checks.told(host, message["commit_index"])
         assert self.target is not None
         self.target.send(peer_id, messages)
         host.point("send.after")
