@@ -337,12 +337,14 @@ class Replica:
         follower when its leader spoke. A leader goes on for `fallback_s` without a majority, and
         its followers cannot know: theirs may be that much too young.
         """
-        if self.fence is None and self.raft.is_leader:
-            return int((self._clock() - self.raft.majority_heard_at()) * 1_000)
-        if self.raft.heard_at == self._unheard_at:
-            # Its state is from before its start: as old as the last entry it has.
-            return (self._wall_ns() - self.machine.exchange.now_ns) // 1_000_000
-        return int((self._clock() - self.raft.heard_at) * 1_000)
+        state_ms = (self._wall_ns() - self.machine.exchange.now_ns) // 1_000_000
+        is_leader = self.fence is None and self.raft.is_leader
+        if not is_leader and self.raft.heard_at == self._unheard_at:
+            return state_ms  # its state is from before its start
+        heard_at = self.raft.majority_heard_at() if is_leader else self.raft.heard_at
+        heard_ms = int((self._clock() - heard_at) * 1_000)
+        # Where more is committed than a turn may apply, it is as old as the last entry it applied.
+        return max(heard_ms, state_ms) if self.raft.needs_turn() else heard_ms
 
     @property
     def pending_count(self) -> int:

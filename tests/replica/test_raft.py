@@ -561,3 +561,29 @@ def test_every_replica_has_the_same_digest_at_every_index(cluster: Cluster) -> N
     cluster.check_agreement()
     digests = {cluster[node_id].machine.state_digest() for node_id in cluster.node_ids}
     assert len(digests) == 1
+
+
+def test_a_node_with_much_to_apply_is_as_old_as_what_it_has_applied(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.run(0.2)
+    cluster.network.cut([3], [1, 2])
+    for number in range(1, 31):
+        fill(cluster, session, range(number, number + 1))
+    cluster.run(5)
+    monkeypatch.setattr("raftbook.replica.raft.APPLY_BYTES_PER_TURN_MAX", 1)
+    ages: list[int] = []
+    turn = cluster.turn
+
+    def watched(node_id: int) -> None:
+        turn(node_id)
+        if cluster[3].raft.needs_turn():
+            ages.append(cluster[3].age_ms())
+
+    monkeypatch.setattr(cluster, "turn", watched)
+    cluster.network.heal()
+    cluster.run(3)
+    assert len(ages) >= 29 and min(ages) >= 5_000
+    assert cluster[3].age_ms() <= 80
