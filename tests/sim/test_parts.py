@@ -43,7 +43,7 @@ def test_a_leader_that_knew_no_majority_is_not_held_against_who_comes_back() -> 
     """
     cut_off = Fault(1, 2.0, "cut", node=0, other=0, seconds=10.0, share=4.5 / 997)
     wiped = Fault(2, 2.96, "wipe", node=2, other=0, seconds=0.02, share=0.5)
-    outcome = run_seed(5, nodes=3, seconds=3.0, faults=[cut_off, wiped], members=False, mixed=False)
+    outcome = run_seed(6, nodes=3, seconds=3.0, faults=[cut_off, wiped], members=False, mixed=False)
     assert outcome.faults == {"cut": 1, "wipe": 1}
     assert outcome.terms > 1
     assert not outcome.invariant, outcome.message
