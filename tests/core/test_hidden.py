@@ -116,7 +116,7 @@ def test_stops_by_quotes_fire_in_order_of_the_instruments_creation() -> None:
 def test_the_runs_of_a_venue_do_all_that_is_new_here() -> None:
     counts: Counter[Any] = Counter()
     for name in ("slicing", "stopping", "calling", "pegging", "listing"):
-        for seed in range(4):
+        for seed in range(8):
             exchange = Exchange(GENESIS)
             for entry in random_entries(seed, 150, PROFILES[name]):
                 for reply in exchange.apply(entry):
