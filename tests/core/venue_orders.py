@@ -25,6 +25,7 @@ from tests.core.venue_profiles import STOPS, Profile
 
 PLAIN = ("gtc", "ioc", "fok", "post", "market", "market_fok")
 """Sorts of orders that NEW_ORDER can say too."""
+_ANY_PRICE = (0, 1, -1, 2, -2, 3, 4, 5)
 _TRIGGERS = (TriggerBy.LAST, TriggerBy.LAST, TriggerBy.BID, TriggerBy.ASK, TriggerBy.MID)
 _RESTING = (TimeInForce.GTC, TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 
@@ -197,7 +198,7 @@ class OrderTalk:
         terms = self.open.get(self.speaker, {}).get(name.get("order_id", 0))
         values = {
             "order_qty": choose((1, 2, 3, 4, 5, 6, 7, 0)),
-            "price": choose(PRICES[terms[3]] if terms else (0, 1, -1, 2, -2, 3, 4, 5)),
+            "price": choose(PRICES.get(terms[3], _ANY_PRICE) if terms else _ANY_PRICE),
             "stop_price": choose((1, 2, 3, 4, 0, -1, 9)),
             "trail_offset": choose((1, 2, 3, 5_000, 0, 10_000)),
             "display_qty": choose((1, 2, 3, 0, -1)),
