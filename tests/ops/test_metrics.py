@@ -95,6 +95,7 @@ def test_requests_that_found_no_way_are_counted(tmp_path: Path) -> None:
         alice.say(m.REQUEST, session, 1, (c.new_order("A", Side.BUY, 2, 10),))
         await alice.connection_round()
         assert (await _scrape(app))("queue", queue="pending") == 1
+        door.replica._proposer.take()  # pretends that it has left this node
         door.now += 3.0
         door.replica.turn()
         scrape = await _scrape(app)
