@@ -8,6 +8,7 @@ RAFTBOOK_COMPILED=1 compiles `raftbook/core` with mypyc, which is asked for only
 """
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
@@ -38,7 +39,12 @@ class CompileCore(build_ext):
 
         modules = sorted(Path("raftbook", "core").glob("*.py"))
         paths = [str(path) for path in modules if path.name not in PLAIN]
-        self.distribution.ext_modules = mypycify(paths, group_name=GROUP)
+        extensions = mypycify(paths, group_name=GROUP)
+        if sys.platform == "linux":  # calls within the core go straight, not by a table
+            for extension in extensions:
+                extension.extra_compile_args.append("-fno-semantic-interposition")
+                extension.extra_link_args.append("-Wl,-Bsymbolic")
+        self.distribution.ext_modules = extensions
         super().finalize_options()
 
 
