@@ -116,7 +116,8 @@ def test_lone_node_answers_in_the_turn_that_syncs(tmp_path: Path) -> None:
     assert [what[0] for what in done] == ["sync", "apply"]
 
 
-def test_lone_voter_tells_its_learner_what_is_committed_at_once(tmp_path: Path) -> None:
+def lone_voter_with_learner(tmp_path: Path) -> tuple[Cluster, int]:
+    """Node 1 votes alone, node 2 has caught up and may not vote; a session at node 1."""
     cluster = Cluster(tmp_path, size=1)
     cluster.await_leader()
     session = cluster.open_session(1)
@@ -124,6 +125,11 @@ def test_lone_voter_tells_its_learner_what_is_committed_at_once(tmp_path: Path) 
     cluster.add(2)
     cluster.run_until(lambda: cluster[2].raft.applied_index > 0)
     assert cluster.voters() == (1,)
+    return cluster, session
+
+
+def test_lone_voter_tells_its_learner_what_is_committed_at_once(tmp_path: Path) -> None:
+    cluster, session = lone_voter_with_learner(tmp_path)
     done = watch(cluster, 1)
     waiter = cluster.order(1, session, 1)
     cluster.turn(1)  # it is committed by this turn's sync, and its append left before that
@@ -136,13 +142,7 @@ def test_lone_voter_tells_its_learner_what_is_committed_at_once(tmp_path: Path) 
 
 def test_lone_voter_tells_nobody_what_is_committed_before_its_sync(tmp_path: Path) -> None:
     """Its own disk is the whole majority: what it calls committed is so by the sync."""
-    cluster = Cluster(tmp_path, size=1)
-    cluster.await_leader()
-    session = cluster.open_session(1)
-    cluster.new_machine(2)
-    cluster.add(2)
-    cluster.run_until(lambda: cluster[2].raft.applied_index > 0)
-    assert cluster.voters() == (1,)
+    cluster, session = lone_voter_with_learner(tmp_path)
     done = watch(cluster, 1)
     on_disk = [cluster[1].last_index]
     cluster.disks[1].on_sync = lambda: on_disk.append(cluster.disks[1].entries[-1][1])
