@@ -6,7 +6,6 @@ shape. A command is a flat tuple that starts with its kind; a request is
 integer ticks, quantities integer lots, money minor units of its currency, times nanoseconds.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from raftbook.core.types import (
 )
 
 Command = tuple[Any, ...]
-Request = tuple[int, int, Sequence[Any]]
+Request = tuple[int, int, tuple[Any, ...]]
 """The commands are what the log holds, so any of them may be no Command at all."""
 
 # Kinds: append-only, they stand in every log ever written.
@@ -86,7 +85,7 @@ class Entry:
 
     index: int
     time_ns: int
-    requests: Sequence[Request]
+    requests: tuple[Request, ...]
 
 
 def new_order(

@@ -38,7 +38,7 @@ _BLOCK_BYTES: Final = 4096
 PLAIN_TERMS_LEN: Final = 7
 """Terms of an order without conditions."""
 _DIGEST_CHARS: Final = 32
-DIGEST_PENDING_MAX: Final = 256
+DIGEST_PENDING_MAX: Final = 512
 """Replies that may wait at the end of an entry: one loop over many costs less than many loops."""
 
 

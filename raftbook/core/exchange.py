@@ -244,7 +244,8 @@ class Exchange:
         if self.agenda.next_ns <= now_ns:
             offset = self._do_chores(replies)
         reply: Any
-        requests: Sequence[tuple[Any, ...]] = entry.requests
+        requests: tuple[tuple[Any, ...], ...] = entry.requests
+        commands: tuple[Any, ...]
         for session_id, request_seq, commands in requests:
             session = sessions.get(session_id)
             seq: int = request_seq

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -271,7 +271,7 @@ class Replica:
         request_seq: int,
         raw: bytes,
         waiter: Waiter,
-        commands: Sequence[Command] | None = None,
+        commands: tuple[Command, ...] | None = None,
     ) -> None:
         """Let a packed request into the log; `waiter` hears once what became of it.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,7 +60,7 @@ class Desk:
         self._named += 1
         return f"{self._prefix}-{self._named}"
 
-    async def submit(self, account: str, commands: Sequence[Command]) -> Outcome:
+    async def submit(self, account: str, commands: tuple[Command, ...]) -> Outcome:
         """Let commands take effect in one request.
 
         Raises:
@@ -105,7 +104,7 @@ class Desk:
             message = f"This node last heard of a leader {age_ms / 1_000:.1f} s ago; ask another."
             raise unavailable(message)
 
-    def _check(self, commands: Sequence[Command]) -> None:
+    def _check(self, commands: tuple[Command, ...]) -> None:
         """Nothing that is malformed or too new for a member gets into the log."""
         problem = forms_error(commands)
         assert problem is None, f"{commands}: {problem}"
@@ -127,7 +126,7 @@ class Desk:
                 return
         raise crowded("Too many accounts trade on this node; please use another.")
 
-    async def _ask(self, session: _Session, commands: Sequence[Command]) -> Outcome | None:
+    async def _ask(self, session: _Session, commands: tuple[Command, ...]) -> Outcome | None:
         """One request in a session; None if the log knows no such session."""
         seq = session.take()
         raw = pack_request(session.session_id, seq, commands)
@@ -155,7 +154,7 @@ class Desk:
         return applied.time_ns
 
     async def send(
-        self, session_id: int, seq: int, raw: bytes, commands: Sequence[Command]
+        self, session_id: int, seq: int, raw: bytes, commands: tuple[Command, ...]
     ) -> tuple[Reply, Applied]:
         """Put one packed request on its way, and wait for what became of it."""
         waiter = _Waiter(asyncio.get_running_loop().create_future())
