@@ -16,21 +16,30 @@ from raftbook.core import commands as c
 from raftbook.core.commands import Command, Entry
 from raftbook.core.exchange import Exchange
 from raftbook.core.limits import Limits
-from raftbook.core.types import OrderType, PegReference, Phase, Side, TimeInForce
+from raftbook.core.types import (
+    OrderType,
+    PegReference,
+    Phase,
+    Side,
+    TimeInForce,
+    TrailUnit,
+    TriggerBy,
+)
+from raftbook.core.versions import ENGINE_VERSION
 
 BATCH = 1_000
 
 
 class Desk:
-    """An exchange under engine version 2, and one session that talks to it."""
+    """An exchange under an engine version, and one session that talks to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine_version: int = 2) -> None:
         limits = Limits(open_orders_max=2_000_000)
         self.exchange = Exchange(genesis()._replace(limits=limits))
         self.index = 0
         self.seq = 0
         self.time_ns = 10**18
-        self.entry(((0, 0, (c.set_engine_version(2, "bench"),)),))
+        self.entry(((0, 0, (c.set_engine_version(engine_version, "bench"),)),))
         self.entry(((0, 1, (c.open_session("bench", "bench"),)),))
 
     def entry(self, requests: Any) -> list[Any]:
@@ -69,6 +78,9 @@ def run() -> dict[str, Any]:
             "the same at 20,000 prices": _auction(50_000, 20_000),
             "pegs_page pegged orders that move": _pegs(),
             "FOK: a dry run over 100,000 orders": _dry_run(),
+            "a trade past the best price of stops_max trailing stops": _trailing(),
+            "a request of 1,000 orders under hidden_max hidden levels": _hidden(),
+            "a request of 1,000 that each move what pegs_max pegged orders follow": _flips(),
         },
     }
 
@@ -141,3 +153,58 @@ def _dry_run() -> float:
     desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
     fok = c.new_order(SYMBOL, Side.BUY, 2**30, 20_000, time_in_force=TimeInForce.FOK)
     return desk.milliseconds(lambda: desk.say(fok))
+
+
+def _trailing() -> float:
+    """The dearest of the trades of a market that rises: the first brings the stops together."""
+    desk = Desk()
+    desk.say(c.new_order(SYMBOL, Side.SELL, 1, 10_000), c.new_order(SYMBOL, Side.BUY, 1, 10_000))
+    stop = c.place_order(
+        SYMBOL,
+        Side.SELL,
+        1,
+        None,
+        ord_type=OrderType.STOP,
+        trail_unit=TrailUnit.TICKS,
+        trail_offset=5_000,
+    )
+    desk.say_all([stop] * desk.exchange.limits.stops_max)
+    trades = [
+        (c.new_order(SYMBOL, Side.SELL, 1, price), c.new_order(SYMBOL, Side.BUY, 1, price))
+        for price in range(10_001, 10_101)
+    ]
+    return max([desk.milliseconds(lambda each=each: desk.say(*each)) for each in trades])
+
+
+def _hidden() -> float:
+    desk = Desk(ENGINE_VERSION)
+    count = desk.exchange.limits.hidden_max
+    desk.say_all(
+        [c.place_order(SYMBOL, Side.BUY, 1, 10_000 + n, hidden=True) for n in range(count)]
+    )
+    desk.say(c.new_order(SYMBOL, Side.SELL, 1, 100_000))
+    stop = c.place_order(
+        SYMBOL,
+        Side.BUY,
+        1,
+        None,
+        ord_type=OrderType.STOP,
+        stop_price=200_000,
+        trigger_by=TriggerBy.MID,
+    )
+    desk.say(stop)
+    orders = [c.new_order(SYMBOL, Side.BUY, 1, 8_000 + n) for n in range(BATCH)]
+    return desk.milliseconds(lambda: desk.say(*orders))
+
+
+def _flips() -> float:
+    """They keep their price, at their limit, but each has to be looked at."""
+    desk = Desk()
+    desk.say(c.new_order(SYMBOL, Side.BUY, 1, 10_000), c.new_order(SYMBOL, Side.SELL, 1, 20_000))
+    peg = c.place_peg(SYMBOL, Side.BUY, 1, PegReference.PRIMARY, limit_price=9_000)
+    desk.say_all([peg] * desk.exchange.limits.pegs_max)
+    flips: list[Command] = []
+    for name in map(str, range(BATCH // 2)):
+        flips.append(c.new_order(SYMBOL, Side.BUY, 1, 11_000, client_order_id=name))
+        flips.append(c.cancel_order(client_order_id=name))
+    return desk.milliseconds(lambda: desk.say(*flips))

@@ -22,7 +22,8 @@ from raftbook.core.ledger import Ledger
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
 from raftbook.core.pegs import Pegs
-from raftbook.core.stops import Stops, trailed
+from raftbook.core.stops import Stops
+from raftbook.core.trailing import trailed
 from raftbook.core.types import (
     OrderType,
     Phase,
@@ -233,6 +234,13 @@ class BookState:
         """Whether an order waits for its stop price."""
         return self.stops is not None and order.terms[0] in self.stops.by_id
 
+    def stop_price(self, order: Order) -> int | None:
+        """The price that an order waits for now, None if it waits for none."""
+        if self.stops is None or order.special is None or not self.waits(order):
+            return None
+        self.stops.catch_up(order, order.special)
+        return order.special.stop_price
+
     def market_need(self, account: Account, kind: tuple[int, ...], qty: int) -> int:
         """What an order without limit price must hold, minor units."""
         ledger = self.ledger
@@ -264,9 +272,10 @@ class BookState:
             conditions = OrderConditions(*terms[7])
             if conditions.trail_unit:
                 stops = self.stops
-                waits = stops is not None and terms[0] in stops.by_id
-                special, reference = order.special, self.reference_price()
-                best = special.best_price if waits and special is not None else reference
+                special, best = order.special, self.reference_price()
+                if stops is not None and terms[0] in stops.by_id and special is not None:
+                    stops.catch_up(order, special)
+                    best = special.best_price
                 assert best is not None, f"order {terms[0]} trails nothing"
                 price = trailed(terms, best)
             else:

@@ -13,7 +13,7 @@ from raftbook.core.conditions import (
     working_order_id,
 )
 from raftbook.core.exchange import Exchange
-from raftbook.core.ladder import Ladder, Level, Order
+from raftbook.core.ladder import Ladder, Level, Order, is_unquoted
 from raftbook.core.types import Settlement, Side, TimeInForce
 
 
@@ -155,8 +155,8 @@ def _check_level(level: Level) -> list[Order]:
     assert level.hidden == sum(hidden), f"level {level.price}: {level.hidden} != {sum(hidden)}"
     first = next((order for order in orders if is_hidden(order.terms)), None)
     assert level.first_hidden is first, f"level {level.price}: {first} is its first hidden order"
-    pegs = sum(order.special is not None and order.special.is_pegged for order in orders)
-    assert level.pegs == pegs, f"level {level.price}: {level.pegs} pegs counted, {pegs} stand"
+    unquoted = sum(map(is_unquoted, orders))
+    assert level.unquoted == unquoted, f"level {level.price}: {level.unquoted} != {unquoted}"
     assert level.qty == total, f"level {level.price}: qty {level.qty} != {total}"
     assert level.newest is orders[-1], f"level {level.price}: newest is not the last"
     older = None

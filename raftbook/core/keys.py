@@ -34,6 +34,12 @@ class SortedKeys:
     def __len__(self) -> int:
         return len(self._near) + len(self._far)
 
+    def from_best(self, rank: int) -> int:
+        """The greatest key for rank 0, the next for 1 and so on. O(log keys)."""
+        near = self._near
+        rank_far = rank - len(near)
+        return near[-1 - rank] if rank_far < 0 else self._far[-1 - rank_far]
+
     def below(self, key: int) -> Iterator[int]:
         """Keys below `key`, which need not be there, greatest first. O(log keys) to begin."""
         near = self._near

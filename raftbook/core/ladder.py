@@ -7,6 +7,7 @@ Owns orders and where they stand while they rest. A ladder's `key` grows towards
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ class Special:
         display_qty: largest slice of an iceberg in lots; 0 for any other order.
         shown_qty: what the market sees of a resting iceberg now.
         stop_price: ticks at which it fires; None once it has fired, and for orders that never wait.
-        best_price: of a trailing stop: the last price most in its favour so far.
+        best_price: of a trailing stop: the last price most in its favour so far; while it waits,
+            `Stops.catch_up` says it anew, and the stop price.
         arrival: counts the instrument's stops; who came first fires first.
         sibling: the other order of an OCO pair while both are open.
         holds_later: whether it is a stop that holds no money before it fires.
@@ -130,13 +132,19 @@ class Order:
         return special.shown_qty
 
 
+def is_unquoted(order: Order) -> bool:
+    """Whether no pegged order follows it and no stop looks at its price."""
+    special = order.special
+    return special is not None and (special.is_hidden or special.is_pegged)
+
+
 class Level:
     """All orders at one price: an intrusive queue, O(1) at both ends and in the middle. Those that
     show themselves stand before those that do not.
 
     `qty` is the sum of what the market sees, `count` the number of orders, `icebergs` of those that
-    show a slice at a time, `pegs` of those that are pegged, `hidden` of those that show nothing;
-    `first_hidden` is the eldest of these.
+    show a slice at a time, `hidden` of those that show nothing, of which `first_hidden` is the
+    eldest, `unquoted` of those that are hidden or pegged: what no pegged order follows.
     """
 
     __slots__ = (
@@ -147,9 +155,9 @@ class Level:
         "icebergs",
         "key",
         "newest",
-        "pegs",
         "price",
         "qty",
+        "unquoted",
     )
 
     def __init__(self, key: int, price: int, order: Order) -> None:
@@ -157,7 +165,7 @@ class Level:
         self.price = price
         self.qty = order.leaves_qty
         self.count = 1
-        self.icebergs = self.pegs = self.hidden = 0
+        self.icebergs = self.hidden = self.unquoted = 0
         self.first_hidden: Order | None = None
         self.eldest: Order | None = order
         self.newest: Order | None = order
@@ -173,12 +181,13 @@ class Ladder:
     """The levels of one side. `best` is the level that trades next, None on an empty side; `hidden`
     counts the orders that show nothing."""
 
-    __slots__ = ("_keys", "best", "hidden", "levels", "sign")
+    __slots__ = ("_keys", "_unquoted", "best", "hidden", "levels", "sign")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign  # +1: bids, -1: asks
         self.levels: dict[int, Level] = {}  # by key
         self._keys = SortedKeys()
+        self._unquoted = SortedKeys()  # those of levels in which all orders are
         self.best: Level | None = None
         self.hidden = 0
 
@@ -193,6 +202,22 @@ class Ladder:
         levels = self.levels
         for worse in self._keys.below(key):
             yield levels[worse]
+
+    def best_quoted(self) -> Level | None:
+        """The best level at which not all orders are pegged or hidden. O(log² levels).
+
+        Such levels are some of all: counted from the best, they agree with all up to the first
+        that is quoted, and nowhere after it.
+        """
+        best = self.best
+        if best is None or best.unquoted < best.count:
+            return best
+        keys, unquoted = self._keys, self._unquoted
+        ranks = range(len(unquoted))
+        rank = bisect_left(
+            ranks, True, key=lambda each: keys.from_best(each) != unquoted.from_best(each)
+        )
+        return self.levels[keys.from_best(rank)] if rank < len(keys) else None
 
     def append(self, order: Order, price: int) -> None:
         """Let `order` join the back of the queue at `price` (O(log levels) for a new price)."""
@@ -214,7 +239,13 @@ class Ladder:
             newest = level.newest
             assert newest is not None, f"level {price} stands empty"
             order.older, newest.newer, level.newest = newest, order, order
+        self._join(level, order)
+
+    def _join(self, level: Level, order: Order) -> None:
+        """Count an order that was linked into a level in which others stand."""
         order.level = level
+        if level.unquoted == level.count and not is_unquoted(order):
+            self._unquoted.remove(level.key)
         level.count += 1
         level.qty += order.leaves_qty
         if order.special is not None:
@@ -222,8 +253,10 @@ class Ladder:
 
     def _count_special(self, level: Level, order: Order, special: Special) -> None:
         """Count an order that joined a level, and take back what the market does not see."""
-        if special.is_pegged:
-            level.pegs += 1
+        if is_unquoted(order):
+            level.unquoted += 1
+            if level.count == 1:
+                self._unquoted.add(level.key)
         if special.display_qty:
             level.icebergs += 1
             level.qty -= order.leaves_qty - special.shown_qty
@@ -239,13 +272,10 @@ class Ladder:
         if before is None:
             self.append(order, price)
             return
-        order.level = level = before.level
+        level = before.level
         assert level is not None, f"order {before.terms[0]} does not rest at {price}"
         insert(level, order, before)
-        level.count += 1
-        level.qty += order.leaves_qty
-        if order.special is not None:
-            self._count_special(level, order, order.special)
+        self._join(level, order)
 
     def remove(self, order: Order) -> None:
         """Take `order` out of its queue, wherever it stands, with what is left of it."""
@@ -254,8 +284,9 @@ class Ladder:
         order.level = None
         if level.count == 1:
             del self.levels[level.key]
-            if level.hidden:
-                self.hidden -= 1
+            if level.unquoted:
+                self.hidden -= level.hidden
+                self._unquoted.remove(level.key)
             if level is not self.best:
                 self._keys.remove(level.key)
             else:
@@ -273,17 +304,20 @@ class Ladder:
         else:
             newer.older = older
         level.count -= 1
-        if order.special is None:
+        special = order.special
+        if special is None:
             level.qty -= order.leaves_qty
         else:
             level.qty -= order.shown_qty()
-            level.icebergs -= bool(order.special.display_qty)
-            level.pegs -= order.special.is_pegged
-            if order.special.is_hidden:
+            level.icebergs -= bool(special.display_qty)
+            level.unquoted -= is_unquoted(order)
+            if special.is_hidden:
                 level.hidden -= 1
                 self.hidden -= 1
                 if level.first_hidden is order:
                     level.first_hidden = newer
+        if level.unquoted == level.count and not is_unquoted(order):
+            self._unquoted.add(level.key)
 
     def check(self) -> None:
         """Assert that levels, keys and best agree."""
@@ -292,5 +326,8 @@ class Ladder:
         assert sorted(self.levels, reverse=True) == keys, f"{keys} are not the levels' keys"
         best = self.levels[keys[0]] if keys else None
         assert self.best is best, "best is not the best level"
+        self._unquoted.check()
+        unquoted = [key for key in keys if self.levels[key].unquoted == self.levels[key].count]
+        assert unquoted == list(reversed(self._unquoted)), f"{unquoted} quote nothing"
         for key, level in self.levels.items():
             assert key == level.key == level.price * self.sign, f"level {level.price} under {key}"

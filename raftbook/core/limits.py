@@ -42,5 +42,5 @@ class Limits(NamedTuple):
     pegs_page: int = 1_000
     """Pegged orders of one instrument that move in one entry; the others follow with the next."""
     hidden_max: int = 10_000
-    """Hidden orders that rest in one instrument: to find the best price that shows may take a look
-    at all of them."""
+    """Hidden orders that rest in one instrument: who asks for the best price that shows may have
+    to look past all of them."""

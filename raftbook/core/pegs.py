@@ -138,14 +138,9 @@ def _moving(book: Book, pegs: Pegs) -> list[Order]:
 
 
 def reference(ladder: Ladder) -> int | None:
-    """The best price of a side at which not all orders are pegged or hidden. O(levels of those)."""
-    best = ladder.best
-    if best is None or best.pegs + best.hidden < best.count:
-        return None if best is None else best.price
-    for level in ladder:
-        if level.pegs + level.hidden < level.count:
-            return level.price
-    return None
+    """The best price of a side at which not all orders are pegged or hidden."""
+    level = ladder.best_quoted()
+    return None if level is None else level.price
 
 
 def wanted_price(terms: tuple[Any, ...], bid: int | None, ask: int | None) -> int | None:

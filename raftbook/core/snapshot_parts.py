@@ -138,6 +138,9 @@ def export_book(book: Book, order_value: Callable[[Order, int], Value]) -> Value
     arrivals, seen = 0, None
     if book.stops is not None:
         waiting = sorted(book.stops, key=_arrival)
+        for order in waiting:
+            if order.special is not None:
+                book.stops.catch_up(order, order.special)
         arrivals = book.stops.arrivals
         seen = book.stops.seen_price if arrivals else None  # nothing has trailed yet
     market = [order for order in book.at_auction.values() if order.terms[6] is None]
@@ -230,7 +233,7 @@ def _restore_pegs(exchange: Exchange, book: Book, waiting: list[Order]) -> None:
     """Know the pegged orders, those that wait and those that stand in the book."""
     for order in waiting:
         order.account.open_count += 1
-    levels = [level for ladder in (book.bids, book.asks) for level in ladder if level.pegs]
+    levels = [level for ladder in (book.bids, book.asks) for level in ladder if level.unquoted]
     orders = [order for level in levels for order in level]
     pegged = [each for each in orders if each.special is not None and each.special.is_pegged]
     if not waiting and not pegged:

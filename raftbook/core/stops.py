@@ -14,18 +14,15 @@ from sortedcontainers import SortedList
 
 from raftbook.core.conditions import trigger_by
 from raftbook.core.ladder import Order, Special
-from raftbook.core.types import OrderType, Side, TrailUnit, TriggerBy
+from raftbook.core.trailing import StopKey, Trail, trailed
+from raftbook.core.types import OrderType, Side, TriggerBy
 
 _BUY: Final = int(Side.BUY)
-_TICKS: Final = int(TrailUnit.TICKS)
 _STOP_TYPES: Final = frozenset((int(OrderType.STOP), int(OrderType.STOP_LIMIT)))
 _LAST: Final = int(TriggerBy.LAST)
 _BID: Final = int(TriggerBy.BID)
 _ASK: Final = int(TriggerBy.ASK)
 _MID: Final = int(TriggerBy.MID)
-BPS_UNIT: Final = 10_000
-
-_Key = tuple[int, int, int]
 
 
 def rises(terms: tuple[Any, ...]) -> bool:
@@ -40,10 +37,10 @@ class _Waiting:
     __slots__ = ("falling", "rising")
 
     def __init__(self) -> None:
-        self.rising: SortedList[_Key] = SortedList()
-        self.falling: SortedList[_Key] = SortedList()
+        self.rising: SortedList[StopKey] = SortedList()
+        self.falling: SortedList[StopKey] = SortedList()
 
-    def reach(self, low: int, high: int, rising: list[_Key], falling: list[_Key]) -> None:
+    def reach(self, low: int, high: int, rising: list[StopKey], falling: list[StopKey]) -> None:
         """Add what fires at a price that lies between two neighbouring ticks, or on one."""
         for key in self.rising:
             if key[0] > low:
@@ -70,7 +67,8 @@ class Stops:
 
     __slots__ = (
         "_by_last",
-        "_trailing",
+        "_falling_trail",
+        "_rising_trail",
         "arrivals",
         "by_id",
         "by_quotes",
@@ -83,7 +81,7 @@ class Stops:
         self.by_id: dict[int, Order] = {}
         self._by_last = _Waiting()
         self.by_quotes: dict[int, _Waiting] = {}
-        self._trailing: dict[int, Order] = {}
+        self._falling_trail, self._rising_trail = Trail(is_buy=False), Trail(is_buy=True)
         self.arrivals = 0
         self.seen_price: int | None = None
         self.pending: dict[int, Order] = {}
@@ -121,8 +119,9 @@ class Stops:
         order_id = order.terms[0]
         self.by_id[order_id] = order
         if order.terms[7][1]:
-            self._trailing[order_id] = order
-        self._side(order).add(self._key(order, special))
+            self._trail_of(order).add(order.terms, special.arrival, special.best_price)
+        else:
+            self._side(order).add(self._key(order, special))
 
     def remove(self, order: Order, special: Special) -> None:
         """An order waits no longer: it fires or ends, or it is put in anew."""
@@ -131,28 +130,28 @@ class Stops:
             self.due.pop(order_id, None)
             return
         del self.by_id[order_id]
-        self._trailing.pop(order_id, None)
+        if order.terms[7][1]:
+            special.best_price = self._trail_of(order).remove(order.terms, special.arrival)
+            special.stop_price = trailed(order.terms, special.best_price)
+            return
         self._side(order).remove(self._key(order, special))
         by = trigger_by(order.terms)
         if by != _LAST and not (self.by_quotes[by].rising or self.by_quotes[by].falling):
             del self.by_quotes[by]
 
     def trail(self, last_price: int) -> None:
-        """Let trailing stops follow the last price, in their favour only. O(trailing stops)."""
+        """Let trailing stops follow the last price, in their favour only."""
         if last_price == self.seen_price:
             return
         self.seen_price = last_price
-        for order in self._trailing.values():
-            special = order.special
-            assert special is not None, f"order {order.terms[0]} trails without a trigger"
-            is_buy = order.terms[4][0] == _BUY
-            best = special.best_price
-            if last_price < best if is_buy else last_price > best:
-                side = self._side(order)
-                side.remove(self._key(order, special))
-                special.best_price = last_price
-                special.stop_price = trailed(order.terms, last_price)
-                side.add(self._key(order, special))
+        self._falling_trail.follow(last_price)
+        self._rising_trail.follow(last_price)
+
+    def catch_up(self, order: Order, special: Special) -> None:
+        """Set on an order that waits where it is now: what trails is told of no move."""
+        if order.terms[7][1]:
+            special.best_price = self._trail_of(order).best_price(order.terms[0])
+            special.stop_price = trailed(order.terms, special.best_price)
 
     def reached(self, last_price: int | None, bid: int | None, ask: int | None) -> list[Order]:
         """The orders that fire at these prices, first those that rise.
@@ -160,10 +159,12 @@ class Stops:
         Args:
             bid, ask: looked at only if an order looks at them.
         """
-        rising: list[_Key] = []
-        falling: list[_Key] = []
+        rising: list[StopKey] = []
+        falling: list[StopKey] = []
         if last_price is not None:
             self._by_last.reach(last_price, last_price, rising, falling)
+            self._rising_trail.reach(last_price, rising)
+            self._falling_trail.reach(last_price, falling)
         for by, waiting in self.by_quotes.items():
             if by == _MID and bid is not None and ask is not None:
                 waiting.reach((bid + ask) // 2, -(-(bid + ask) // 2), rising, falling)
@@ -171,9 +172,8 @@ class Stops:
                 waiting.reach(bid, bid, rising, falling)
             elif by == _ASK and ask is not None:
                 waiting.reach(ask, ask, rising, falling)
-        if self.by_quotes:
-            rising.sort()
-            falling.sort()
+        rising.sort()
+        falling.sort()
         return [self.by_id[key[2]] for keys in (rising, falling) for key in keys]
 
     def __iter__(self) -> Iterator[Order]:
@@ -182,12 +182,15 @@ class Stops:
     def __len__(self) -> int:
         return len(self.by_id) + len(self.pending)
 
-    def _side(self, order: Order) -> SortedList[_Key]:
+    def _trail_of(self, order: Order) -> Trail:
+        return self._rising_trail if rises(order.terms) else self._falling_trail
+
+    def _side(self, order: Order) -> SortedList[StopKey]:
         by = trigger_by(order.terms)
         waiting = self._by_last if by == _LAST else self.by_quotes.setdefault(by, _Waiting())
         return waiting.rising if rises(order.terms) else waiting.falling
 
-    def _key(self, order: Order, special: Special) -> _Key:
+    def _key(self, order: Order, special: Special) -> StopKey:
         stop_price = special.stop_price
         assert stop_price is not None, f"order {order.terms[0]} waits for no price"
         sign = 1 if rises(order.terms) else -1
@@ -204,21 +207,20 @@ class Stops:
         )
         groups = (self._by_last, *self.by_quotes.values())
         keys = sorted(key[2] for each in groups for key in (*each.rising, *each.falling))
-        assert keys == sorted(self.by_id), f"{keys} are not the stops {sorted(self.by_id)}"
-        trailing = [order_id for order_id, order in self.by_id.items() if order.terms[7][1]]
-        assert sorted(trailing) == sorted(self._trailing), "trailing stops differ"
+        plain = sorted(each for each, order in self.by_id.items() if not order.terms[7][1])
+        assert keys == plain, f"{keys} are not the stops {plain}"
+        trails = (self._falling_trail, self._rising_trail)
+        for trail in trails:
+            trail.check()
+        assert sum(map(len, trails)) == len(self.by_id) - len(plain), "trailing stops differ"
         for order in self.by_id.values():
             special = order.special
             assert special is not None and order.leaves_qty > 0 and order.level is None, (
                 f"order {order.terms[0]} waits and does not"
             )
-            assert self._key(order, special) in self._side(order), f"order {order.terms[0]} lost"
-
-
-def trailed(terms: tuple[Any, ...], best_price: int) -> int:
-    """The stop price of a trailing order whose best price is this: never nearer than the offset."""
-    _, unit, offset, *_ = terms[7]
-    distance = offset
-    if unit != _TICKS:
-        distance = -(-abs(best_price) * offset // BPS_UNIT)
-    return int(best_price + distance if terms[4][0] == _BUY else best_price - distance)
+            is_there = (
+                order.terms[0] in self._trail_of(order)
+                if order.terms[7][1]
+                else self._key(order, special) in self._side(order)
+            )
+            assert is_there, f"order {order.terms[0]} lost"

@@ -20,7 +20,7 @@ from raftbook.core.conditions import (
     limit_of,
 )
 from raftbook.core.ladder import Order
-from raftbook.core.stops import BPS_UNIT
+from raftbook.core.trailing import BPS_UNIT
 from raftbook.core.types import (
     ID_CHARS_MAX,
     OrderType,

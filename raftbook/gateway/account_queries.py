@@ -93,7 +93,7 @@ def _order_view(order: Order) -> dict[str, Any]:
         "shown_qty": order.shown_qty() if is_resting else 0,
         "waiting": is_waiting,
         "pending": order.book.pends(order),
-        "stop_price": special.stop_price if special is not None and is_stop else None,
+        "stop_price": order.book.stop_price(order),
         "entered_ns": order.entered_ns,
         "closed_ns": order.closed_ns,
         "held": order.held,

@@ -1,13 +1,15 @@
-"""Where a look at a ladder goes on: below a key that need not be there any more."""
+"""Where a look at a ladder begins and goes on, however many levels are passed over."""
 
 import random
 from bisect import insort
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftbook.core.keys import SortedKeys
+from raftbook.core.ladder import Ladder, Level, Order, Special, is_unquoted
 from tests.core.flow import EFFORT
 
 KEYS = st.sets(st.integers(-900, 900), max_size=1_500)
@@ -47,5 +49,38 @@ def test_many_keys_come_and_go_as_in_a_sorted_list(seed: int) -> None:
             keys.check()
             assert list(reversed(keys)) == expected[::-1]
             assert len(keys) == len(expected)
+            assert [keys.from_best(each) for each in range(len(keys))] == expected[::-1]
             key = chooser.randrange(-10_000, 10_000)
             assert list(keys.below(key)) == [each for each in expected[::-1] if each < key]
+
+
+@pytest.mark.parametrize("seed", range(2 * EFFORT))
+def test_the_best_level_that_quotes_is_found_past_all_that_do_not(seed: int) -> None:
+    chooser = random.Random(seed)
+    ladder, orders = Ladder(chooser.choice((1, -1))), list[Order]()
+    for step in range(4_000):
+        if not orders or chooser.random() < (0.8 if step < 2_000 else 0.3):
+            order = _order(step, chooser.choice(("", "hidden", "pegged")), chooser)
+            # few that quote, and those far from the best
+            price = chooser.randrange(700) * ladder.sign + (0 if is_unquoted(order) else -600)
+            ladder.append(order, price)
+            orders.append(order)
+        else:
+            ladder.remove(orders.pop(chooser.randrange(len(orders))))
+        found = ladder.best_quoted()
+        assert found is next(filter(_quotes, ladder), None)
+        if step % 100 == 0:
+            ladder.check()
+
+
+def _order(order_id: int, how: str, chooser: random.Random) -> Order:
+    nobody = cast(Any, None)
+    order = Order(nobody, nobody, (order_id,), chooser.randint(1, 9), 0, 0)
+    if how:
+        order.special = special = Special(0)
+        special.is_hidden, special.is_pegged = how == "hidden", how == "pegged"
+    return order
+
+
+def _quotes(level: Level) -> bool:
+    return not all(map(is_unquoted, level))

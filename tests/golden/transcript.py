@@ -188,9 +188,10 @@ class _Market:
 
     def _stops(self) -> list[str]:
         """What waits, in order of arrival."""
-        waiting = self.pair.engine.books[SYMBOL].stops
+        book = self.pair.engine.books[SYMBOL]
+        waiting = book.stops
         orders = sorted(waiting or (), key=lambda order: order.special.arrival)
-        told = [f"{order.terms[2]} at {order.special.stop_price}" for order in orders]
+        told = [f"{order.terms[2]} at {book.stop_price(order)}" for order in orders]
         for order_id, order in () if waiting is None else waiting.pending.items():
             told.append(f"{order.terms[2]} is {'due' if order_id in waiting.due else 'pending'}")
         return told or ["none"]

@@ -1,0 +1,53 @@
+"""Trailing stops that share their best prices are where each would be alone."""
+
+import random
+
+import pytest
+
+from raftbook.core.trailing import Trail, trailed
+from raftbook.core.types import OrderType, Side, TimeInForce, TrailUnit
+from tests.core.flow import EFFORT
+
+
+@pytest.mark.parametrize("seed", range(20 * EFFORT))
+def test_each_is_where_it_would_be_alone(seed: int) -> None:
+    chance = random.Random(seed)
+    is_buy = bool(seed % 2)
+    trail, alone = Trail(is_buy=is_buy), dict[int, tuple[tuple[object, ...], int]]()
+    price = chance.choice((0, 1_000))
+    for arrival in range(600):
+        draw = chance.random()
+        if draw < 0.4:
+            unit = chance.choice((TrailUnit.TICKS, TrailUnit.BASIS_POINTS))
+            terms = _terms(arrival, unit, chance.choice((1, 7, 40, 900)), is_buy=is_buy)
+            best = price + chance.choice((0, 0, 0, -5, 5))
+            trail.add(terms, arrival, best)
+            alone[arrival] = (terms, best)
+        elif draw < 0.55 and alone:
+            order_id = chance.choice(list(alone))
+            terms, best = alone.pop(order_id)
+            assert trail.remove(terms, order_id) == best
+        else:
+            price += chance.randint(-30, 30)
+            trail.follow(price)
+            better = min if is_buy else max
+            alone = {each: (terms, better(best, price)) for each, (terms, best) in alone.items()}
+        trail.check()
+        assert len(trail) == len(alone)
+        assert {each: trail.best_price(each) for each in alone} == {
+            each: best for each, (_, best) in alone.items()
+        }
+        stops = {each: trailed(terms, best) for each, (terms, best) in alone.items()}
+        found: list[tuple[int, int, int]] = []
+        trail.reach(price, found)
+        sign = 1 if is_buy else -1
+        assert sorted(found) == sorted(
+            (sign * stop, each, each)
+            for each, stop in stops.items()
+            if (price >= stop if is_buy else price <= stop)
+        )
+
+
+def _terms(order_id: int, unit: TrailUnit, offset: int, *, is_buy: bool) -> tuple[object, ...]:
+    kind = (int(Side.BUY if is_buy else Side.SELL), int(OrderType.STOP), int(TimeInForce.GTC), 0, 0)
+    return (order_id, "a", "", "X", kind, 1, None, (None, int(unit), offset, 0, 0, 0, 0, 0))
