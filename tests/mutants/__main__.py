@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,13 +76,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=320)
-    parser.add_argument("--only", default="", help="a file of the core, such as walks.py")
+    parser.add_argument("--only", nargs="*", help="files of the core, such as walks.py")
     parser.add_argument("--begin", type=int, default=1, help="the first of the sample to be tried")
     parser.add_argument("--again", type=Path, help="only those that this log has as unnoticed")
     parser.add_argument("--timeout", type=float, default=60, help="seconds of one mutant")
     options = parser.parse_args()
     os.nice(19)
-    sample = drawn(options.seed, options.count, options.only)[options.begin - 1 :]
+    sample = drawn(options.seed, options.count, options.only or ())[options.begin - 1 :]
     if options.again:
         lines = [line for line in options.again.read_text().split("\n") if "/" in line]
         failed = [line for line in lines if " unnoticed " in line or " timed out " in line]
@@ -98,11 +99,11 @@ def main() -> int:
 # -- drawing -------------------------------------------------------------------------------------
 
 
-def drawn(seed: int, count: int, only: str) -> list[Mutant]:
+def drawn(seed: int, count: int, only: Collection[str]) -> list[Mutant]:
     """The sample: from each file as many as its lines are of all lines, three at least."""
     chooser = random.Random(seed)
     files = [path for path in sorted((ROOT / CORE).glob("*.py")) if path.name not in LEFT_OUT]
-    files = [path for path in files if only in ("", path.name)]
+    files = [path for path in files if not only or path.name in only]
     lines = {path: path.read_text().count("\n") for path in files}
     sample: list[Mutant] = []
     for path in files:

@@ -43,15 +43,18 @@ _FIRST: Final[dict[str, tuple[str, ...]]] = {
     "digest.py": ("tests/golden/test_journals.py::test_log_digest_says_the_same",),
     "events.py": ("tests/wire/test_golden_bytes.py",),
     "form.py": ("tests/core/test_totality.py", "tests/wire/test_golden_bytes.py"),
+    "hidden.py": ("tests/core/test_hidden.py",),
     "instrument.py": ("tests/test_config_market.py", "tests/client/test_values.py"),
     "keys.py": (
         "tests/core/test_keys.py",
         "tests/core/test_twin.py::test_deep_ladders_behave_like_shallow_ones[2]",
     ),
+    "ladder.py": ("tests/core/test_keys.py",),
     "ledger.py": ("tests/core/test_overflow.py",),
     "limits.py": ("tests/test_config_market.py",),
     "pegs.py": ("tests/core/test_pegs.py",),
     "sessions.py": ("tests/core/test_sessions.py",),
+    "trailing.py": ("tests/core/test_trailing.py",),
     "types.py": ("tests/wire/test_golden_bytes.py",),
     "versions.py": ("tests/replica/test_upgrade.py",),
     "walks.py": tuple(
