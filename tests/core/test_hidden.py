@@ -55,6 +55,7 @@ def test_a_level_of_hidden_orders_alone_is_none_that_the_market_sees() -> None:
     assert (asks.hidden, pair.engine.books["A"].shown_count()) == (2, 2)
     say(pair, BEN, c.cancel_order(order_id=3), c.cancel_order(order_id=4))
     assert best_shown(asks) is None and asks.best is not None
+    assert best_shown(pair.engine.books["A"].bids) is None
 
 
 def test_a_cancel_replace_that_is_refused_leaves_every_place_as_it_was() -> None:

@@ -28,7 +28,7 @@ _STATE: Final = (
     "tests/core/test_call.py::test_in_pages_it_does_what_it_does_at_once[A-1]",
     "tests/golden/test_journals.py::test_the_log_leads_to_the_same_state",
 )
-_EDGES: Final = ("tests/core/test_venue_edges.py",)
+_EDGES: Final = ("tests/core/test_venue_edges.py", "tests/core/test_linked.py")
 _ALL: Final = (*_MATCHING, *_LONG, *_VENUE, *_EDGES)
 _FIRST: Final[dict[str, tuple[str, ...]]] = {
     "auction.py": ("tests/core/test_auction.py",),
@@ -49,7 +49,7 @@ _FIRST: Final[dict[str, tuple[str, ...]]] = {
         "tests/core/test_keys.py",
         "tests/core/test_twin.py::test_deep_ladders_behave_like_shallow_ones[2]",
     ),
-    "ladder.py": ("tests/core/test_keys.py",),
+    "ladder.py": ("tests/core/test_keys.py", "tests/gateway/test_refresh.py"),
     "ledger.py": ("tests/core/test_overflow.py",),
     "limits.py": ("tests/test_config_market.py",),
     "pegs.py": ("tests/core/test_pegs.py",),
