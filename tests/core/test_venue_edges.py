@@ -7,9 +7,11 @@ from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
+from raftbook.core.form import is_node_notice
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import (
     OrderType,
+    PegReference,
     Phase,
     PostOnly,
     Reject,
@@ -18,7 +20,7 @@ from raftbook.core.types import (
     TimeInForce,
 )
 from tests.core.pair import Pair
-from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LATER, START_NS
+from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LATER, MS, START_NS
 
 OPERATOR, ANNA, BEN = 1, 2, 4
 FREE = LATER._replace(settlement=0, collar=None)
@@ -113,6 +115,7 @@ def test_behind_a_best_price_at_the_edge_of_the_band_nothing_is_posted(
 def test_a_new_exchange_stands_before_the_first_entry() -> None:
     exchange = Exchange(GENESIS)
     assert (exchange.applied_index, exchange.now_ns, exchange.is_unfinished) == (0, 0, False)
+    assert exchange.moment.stamp_ns == 0
 
 
 def test_a_market_order_that_gathers_gets_no_price() -> None:
@@ -185,3 +188,80 @@ def test_no_rules_are_older_than_the_first() -> None:
     switch = c.set_engine_version(0, "x")
     (reply,) = exchange.apply(Entry(1, START_NS, ((c.NO_SESSION, 0, (switch,)),)))
     assert reply[4] == [(e.REJECTED, 0, Reject.MALFORMED, switch)]
+
+
+def test_hidden_orders_are_counted_and_others_are_not() -> None:
+    venue, most = Venue(), GENESIS.limits.hidden_max
+    hidden = c.place_order("A", Side.BUY, 1, 1, hidden=True)
+    (told,) = venue.entry((ANNA, (hidden,) * most + (hidden, c.new_order("A", Side.BUY, 1, 1))))
+    kinds = [event[0] for event in told[4] if event[0] != e.RESTED]
+    assert kinds == [e.ACCEPTED] * most + [e.REJECTED, e.ACCEPTED]
+    assert (e.REJECTED, 0, Reject.TOO_MANY, hidden) in told[4]
+
+
+@pytest.mark.parametrize(("more", "is_refused"), [(0, False), (1, True)])
+def test_each_slice_of_an_iceberg_is_a_fill(more: int, is_refused: bool) -> None:
+    venue, most = Venue(), GENESIS.limits.fills_max
+    iceberg = c.place_order("A", Side.SELL, most, 1, display_qty=1)
+    venue.entry((BEN, (iceberg, *[c.new_order("A", Side.SELL, 1, 1)] * more)))
+    order = c.new_order("A", Side.BUY, most + more, 1, time_in_force=TimeInForce.FOK)
+    (told,) = venue.entry((ANNA, (order,)))
+    fills = sum(event[0] == e.TRADE for event in told[4])
+    assert fills == (0 if is_refused else most)
+    assert told[4][-1][-1] == Reject.FILL_LIMIT if is_refused else told[4][-1][0] == e.TRADE
+
+
+def test_an_amount_is_spent_at_the_best_price_while_there_are_orders() -> None:
+    """Two makers there, one after the other, and a worse price behind them."""
+    venue = Venue()
+    asks = [c.new_order("F", Side.SELL, 1, price) for price in (1, 1, 2)]
+    venue.entry((BEN, tuple(asks)))
+    order = c.place_order(
+        *("F", Side.BUY, 0, None),
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+        self_trade_prevention=SelfTradePrevention.CANCEL_NEWEST,
+        quote_qty=2,
+    )
+    (told,) = venue.entry((ANNA, (order,)))
+    assert [event[3] for event in told[4] if event[0] == e.TRADE] == [1, 1]
+
+
+def test_a_volatility_call_lasts_to_the_nanosecond() -> None:
+    venue = Venue()
+    venue.entry((BEN, (c.new_order("Q", Side.SELL, 1, 6),)), at_ns=1)
+    venue.entry((ANNA, (c.new_order("Q", Side.BUY, 1, 6),)), at_ns=2)
+    book = venue.pair.engine.books["Q"]
+    assert book.phase == Phase.AUCTION and book.call_until_ns == START_NS + 2 + 3 * MS
+    venue.entry(at_ns=1 + 3 * MS)
+    assert book.phase == Phase.AUCTION
+    venue.entry(at_ns=2 + 3 * MS)
+    assert book.phase == Phase.CONTINUOUS
+
+
+def test_a_market_order_gives_back_what_it_holds_too_much_in_mid_auction() -> None:
+    venue, page = Venue(), GENESIS.limits.auction_page
+    gathers = c.place_order(
+        *("F", Side.BUY, page + 1, None),
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.AT_AUCTION,
+    )
+    sells = (c.new_order("F", Side.SELL, 1, 1),) * (page + 1)
+    venue.entry((OPERATOR, (c.set_phase("F", Phase.AUCTION),)), (ANNA, (gathers,)), (BEN, sells))
+    balance = venue.pair.engine.accounts["a"].balances["eur"]
+    before = balance.held
+    venue.entry((OPERATOR, (c.set_phase("F", Phase.CONTINUOUS),)))
+    assert venue.pair.engine.is_unfinished
+    assert 0 < balance.held <= before // (page + 1) + 1
+
+
+def test_a_peg_stands_at_its_reference_unless_it_says_otherwise() -> None:
+    peg = c.place_peg("A", Side.BUY, 1, PegReference.PRIMARY)
+    assert peg == c.place_peg("A", Side.BUY, 1, PegReference.PRIMARY, offset=0)
+
+
+@pytest.mark.parametrize("session_id", ["1", None, 1.0, True])
+def test_a_notice_names_a_session_by_its_number(session_id: object) -> None:
+    assert is_node_notice(c.session_lost(1, 1))
+    assert not is_node_notice((c.SESSION_LOST, session_id, 1))
+    assert not is_node_notice((c.SESSION_LOST, 1, session_id))
