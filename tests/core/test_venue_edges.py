@@ -20,7 +20,7 @@ from raftbook.core.types import (
     TimeInForce,
 )
 from tests.core.pair import Pair
-from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LATER, MS, START_NS
+from tests.core.venue_market import FIRST_ENTRIES, GENESIS, LATER, MS, OLD_GENESIS, START_NS
 
 OPERATOR, ANNA, BEN = 1, 2, 4
 FREE = LATER._replace(settlement=0, collar=None)
@@ -115,7 +115,7 @@ def test_behind_a_best_price_at_the_edge_of_the_band_nothing_is_posted(
 def test_a_new_exchange_stands_before_the_first_entry() -> None:
     exchange = Exchange(GENESIS)
     assert (exchange.applied_index, exchange.now_ns, exchange.is_unfinished) == (0, 0, False)
-    assert exchange.moment.stamp_ns == 0
+    assert Exchange(OLD_GENESIS).moment.stamp_ns == 0  # nothing is stamped by its rules
 
 
 def test_a_market_order_that_gathers_gets_no_price() -> None:
@@ -265,3 +265,34 @@ def test_a_notice_names_a_session_by_its_number(session_id: object) -> None:
     assert is_node_notice(c.session_lost(1, 1))
     assert not is_node_notice((c.SESSION_LOST, session_id, 1))
     assert not is_node_notice((c.SESSION_LOST, 1, session_id))
+
+
+@pytest.mark.parametrize("empty", ["symbol", "base", "quote"])
+def test_no_instrument_is_listed_without_a_name_and_what_it_trades(empty: str) -> None:
+    command = c.list_instrument(FREE._replace(**{empty: ""}))
+    (told,) = Venue().entry((OPERATOR, (command,)))
+    assert told[4][0][:2] == (e.REJECTED, 0)
+
+
+@pytest.mark.parametrize(("price", "fills"), [(4, 1), (5, 0)])
+def test_fill_or_kill_looks_no_further_than_the_volatility_band(price: int, fills: int) -> None:
+    venue = Venue()
+    venue.entry((BEN, (c.new_order("Q", Side.SELL, 1, price),)))
+    order = c.new_order("Q", Side.BUY, 1, price, time_in_force=TimeInForce.FOK)
+    (told,) = venue.entry((ANNA, (order,)))
+    assert sum(event[0] == e.TRADE for event in told[4]) == fills
+
+
+def test_a_market_order_within_a_volatility_band_needs_money() -> None:
+    """Four lots at 4 cost 160, and 150 are there; no collar says what one may cost."""
+    terms = LATER._replace(
+        tick_size="0.1", collar=None, reference_price=3, volatility_band=1, volatility_call_ms=1
+    )
+    venue = Venue()
+    begin = (c.list_instrument(terms), c.set_phase("C", Phase.CONTINUOUS))
+    venue.entry((OPERATOR, begin), (BEN, (c.new_order("C", Side.SELL, 4, 4),)))
+    order = c.new_order(
+        *("C", Side.BUY, 4, None), ord_type=OrderType.MARKET, time_in_force=TimeInForce.IOC
+    )
+    (told,) = venue.entry((ANNA, (order,)))
+    assert told[4] == [(e.REJECTED, 0, Reject.INSUFFICIENT_FUNDS, order)]
