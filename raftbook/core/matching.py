@@ -300,8 +300,10 @@ class Matcher(BookState):
         canceled = order.leaves_qty
         order.leaves_qty = 0
         events.append((EXPIRED, 0, order.terms, order.cum_qty, canceled, 0, reason))
-        if order.special is not None and order.special.pending:
-            fail_pending(self, order.special, events)
+        if order.special is not None:
+            part(order.special)
+            if order.special.pending:
+                fail_pending(self, order.special, events)
 
     # -- ends of orders ---------------------------------------------------------------------------
 

@@ -1,10 +1,15 @@
 """Orders that belong together: what they cost at the door, and when they are released."""
 
+import pytest
+
 from raftbook.core import commands as c
 from raftbook.core import events as e
+from raftbook.core.commands import Entry
+from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Reject, Side, TriggerBy
 from tests.core.pair import Pair
 from tests.core.test_hidden import ANNA, BEN, market, say
+from tests.core.venue_market import GENESIS, START_NS
 
 OPERATOR = 1
 
@@ -55,6 +60,28 @@ def test_a_stop_by_the_middle_fires_at_the_middle() -> None:
         assert e.TRIGGERED not in [event[0] for event in told]
     told = say(pair, ANNA, c.cancel_order(order_id=1))  # now it is 2
     assert [event[2][7][0] for event in told if event[0] == e.TRIGGERED] == [2]
+
+
+@pytest.mark.parametrize("how", ["cancel", "fire", "amend"])
+def test_a_stop_goes_on_alone_when_what_it_follows_meets_the_fill_limit(how: str) -> None:
+    pair, most = market(), GENESIS.limits.fills_max
+    say(pair, BEN, c.place_order("A", Side.SELL, most + 2, 1, display_qty=1))
+    both = c.place_oco("A", Side.BUY, most + 1, price=1, stop_price=3, stop_client_order_id="s")
+    told = say(pair, ANNA, c.place_ouo(both))
+    assert (told[-1][0], told[-1][-1]) == (e.EXPIRED, Reject.FILL_LIMIT)
+    stop = pair.engine.accounts["a"].by_client_order_id["s"]
+    assert stop.leaves_qty == 1
+    again = restore_state(GENESIS, export_state(pair.engine))
+    ends = {
+        "cancel": [(ANNA, c.cancel_order(client_order_id="s"))],
+        "fire": [(BEN, c.new_order("A", Side.SELL, 1, 4)), (BEN, c.mass_cancel())],
+        "amend": [(ANNA, c.replace_order(client_order_id="s", order_qty=most + 3))],
+    }
+    for session_id, command in (*ends[how], (ANNA, c.new_order("A", Side.BUY, 1, 1))):
+        say(pair, session_id, command)
+        index = pair.engine.applied_index
+        again.apply(Entry(index, START_NS, ((session_id, index, (command,)),)))
+    assert export_state(again) == export_state(pair.engine)
 
 
 def _buy(price: int) -> c.Command:
