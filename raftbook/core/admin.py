@@ -153,11 +153,13 @@ def set_kill_switch(
         refuse(command, code, events)
         return
     _, name, on = command
+    concerned = list(exchange.accounts.values())
     if name:
-        exchange.accounts[name].is_killed = bool(on)
+        concerned = [exchange.accounts[name]]
+        concerned[0].is_killed = bool(on)
     else:
         exchange.is_killed = bool(on)
-    for account in exchange.accounts.values():
+    for account in concerned:
         account.block(venue_killed=exchange.is_killed)
     events.append((KILL_SWITCH_SET, 0, name, on))
 

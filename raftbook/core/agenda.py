@@ -133,7 +133,8 @@ class Agenda:
         heappush(self.expiries, (time_ns, order.terms[0], order))
         self.wake_at(time_ns)
         if len(self.expiries) >= self._sweep_at:
-            self.expiries = [entry for entry in self.expiries if is_current(entry)]
+            current = {entry[:2]: entry for entry in self.expiries if is_current(entry)}
+            self.expiries = list(current.values())  # once each, however often it came back
             heapify(self.expiries)
             self._sweep_at = max(_SWEEP_MIN, 2 * len(self.expiries))
 

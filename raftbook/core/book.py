@@ -217,12 +217,12 @@ class Book(Matcher):
         """Let the stops fire whose price was reached, round after round."""
         stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
-        left = self.limits.triggers_max
+        left, last_trade_id = self.limits.triggers_max, self.trade_id + self.fills_max
         bid: int | None = None
         ask: int | None = None
         while self.is_trading and self.symbol not in self.agenda.stopped:
             if stops.due:
-                left = release_due(self, stops, left, events)
+                left = release_due(self, stops, left, last_trade_id, events)
                 continue
             if self.last_price is not None:
                 stops.trail(self.last_price)
@@ -236,7 +236,7 @@ class Book(Matcher):
                     continue
                 if self.phase != _CONTINUOUS:
                     return
-                if not left:
+                if not left or self.trade_id >= last_trade_id:
                     self.stop_firing()
                     return
                 left -= 1

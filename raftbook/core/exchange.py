@@ -404,8 +404,11 @@ def _attach_session(
     session.epoch += 1
     session.cancels = bool(cancels)
     session.lease_ns = lease_ms * _NS_PER_MS if cancels else 0
-    leases = exchange.agenda.leases
+    leases, by_id = exchange.agenda.leases, exchange.sessions.by_id
     leases.pop(session.session_id, None)
+    if len(leases) > 2 * len(by_id):  # of sessions that are gone
+        for each in [each for each in leases if each not in by_id]:
+            del leases[each]
     if session.lease_ns:
         leases[session.session_id] = session.lease_end_ns()
         exchange.agenda.wake_at(session.lease_end_ns())

@@ -95,7 +95,7 @@ class Matcher(BookState):
         Ends by construction: each turn empties a maker's slice or the taker.
 
         Returns:
-            Whether it ended because one sweep may make no more trades.
+            Whether it ended because one sweep may meet no more orders.
         """
         taker_terms = taker.terms
         mode = taker_terms[4][4]
@@ -115,6 +115,7 @@ class Matcher(BookState):
                 taker.leaves_qty = leaves
                 self.feed_seq = seq
                 self._prevent(taker, maker, makers, mode, events)
+                last_trade_id -= 1
                 leaves, seq, level = taker.leaves_qty, self.feed_seq, makers.best
                 continue
             price = level.price

@@ -35,7 +35,7 @@ class Matching(Money):
                 self.prevent(maker, taker)
             else:
                 self.trade(maker, taker)
-                fills += 1
+            fills += 1
         return Reject.NONE
 
     def prevent(self, maker: TwinOrder, taker: TwinOrder) -> None:

@@ -68,12 +68,12 @@ class Stops(Matching):
     def look_at_stops(self, symbol: str) -> None:
         """After a whole command: rounds until one finds none, or as many fired as may."""
         instrument = self.instruments[symbol]
-        fired = 0
+        fired, first = 0, instrument.trades
         while instrument.trades_now():
             while waiting := self.due_in(symbol):
                 if instrument.phase != Phase.CONTINUOUS:
                     return
-                if fired == self.limits.triggers_max:
+                if self.is_enough(fired, instrument.trades - first):
                     instrument.stops_left = True
                     return
                 fired += 1
@@ -89,11 +89,14 @@ class Stops(Matching):
                     continue  # one that fired before it has ended it
                 if instrument.phase != Phase.CONTINUOUS:
                     return
-                if fired == self.limits.triggers_max:
+                if self.is_enough(fired, instrument.trades - first):
                     instrument.stops_left = True
                     return
                 fired += 1
                 self.fire(order)
+
+    def is_enough(self, fired: int, trades: int) -> bool:
+        return fired == self.limits.triggers_max or trades >= self.limits.fills_max
 
     def due_in(self, symbol: str) -> list[TwinOrder]:
         """Pending orders that wait for nothing any more, in the order of their release."""
