@@ -64,6 +64,8 @@ class Raft(Elections):
             apply=apply,
         )
         self._is_founding = False
+        # By peer_id: whether it holds this entry is in doubt, and until when an answer is awaited.
+        self._doubted: dict[int, tuple[int, float]] = {}
         self._synced_index = log.last_index
         self._told_index = applied_index
         self._synced_term = log.term
@@ -153,6 +155,7 @@ class Raft(Elections):
         activate(self._node)
         peer = Node(peer_id)
         self._SyncObj__onNodeConnected(peer)
+        self._doubted.pop(peer_id, None)
         if self.is_leader and peer_id in self._peers:
             match = self._SyncObj__raftMatchIndex[peer]
             # A peer that has told nothing yet is asked at our log's end: it says where to go back
@@ -282,6 +285,7 @@ class Raft(Elections):
             assert index <= self._log.last_index, f"peer {node.id} holds {index}, beyond our log"
             if index > match:
                 self._SyncObj__raftMatchIndex[node] = match = index
+            self._doubted.pop(node.id, None)
             if self.shipping is not None:
                 # It needs no more of the snapshot that it is sent; of a newer one it may.
                 self.shipping.forget(node.id)
@@ -292,9 +296,18 @@ class Raft(Elections):
         else:
             # `match` may be what a lost disk once held: never count more than is told now.
             index = max(1, min(index, self._log.last_index))
+            doubted, until = self._doubted.get(node.id, (index + 1, 0.0))
+            if index >= doubted and self._node.now < until:
+                return  # of what was under way before the first of them: asked about already
+            self._doubted[node.id] = index, self._node.now + self.conf.raftMinTimeout
             self._SyncObj__raftMatchIndex[node] = min(match, index)
-            self._SyncObj__raftNextIndex[node] = index + 1
-            self._replicate(node)
+            if index < self._log.base_index:
+                self._SyncObj__raftNextIndex[node] = index + 1
+                self._replicate(node)
+                return
+            entries = entries_from(self._log, index + 1)
+            self._SyncObj__raftNextIndex[node] = index + 1 + len(entries)
+            self._send_append(node, index + 1, entries)
 
     def _reply(self, node: Node, *, success: bool, index: int) -> None:
         reply = {"type": "append_reply", "term": self.term, "success": success, "index": index}
@@ -305,6 +318,7 @@ class Raft(Elections):
         self._is_founding = not self.membership.is_founded
         if self._is_founding and not self.founding.is_possible:
             return  # somebody with a past came up meanwhile
+        self._doubted.clear()
         super()._SyncObj__onBecomeLeader()
         self._configure()
         self.changes.begin_term()
@@ -351,6 +365,9 @@ class Raft(Elections):
                 self._replicate(peer)
 
     def _replicate(self, peer: Node, *, only_entries: bool = False) -> None:
+        """Send what a peer lacks, as far as there is room; a heartbeat where that is in doubt, so
+        that a peer which refuses a thousand messages is not sent a thousand times what they held.
+        """
         log = self._log
         next_index = self._SyncObj__raftNextIndex[peer]
         if next_index <= log.base_index:
@@ -361,25 +378,29 @@ class Raft(Elections):
         while True:
             entries: list[LogEntry] = []
             match = self._SyncObj__raftMatchIndex[peer]
-            if has_room(log, match=match, next_index=next_index):
+            is_known = peer.id not in self._doubted
+            if is_known and has_room(log, match=match, next_index=next_index):
                 entries = entries_from(log, next_index)
             if not entries and sent:
                 return
-            self._send_message(
-                peer.id,
-                {
-                    "type": "append",
-                    "term": self.term,
-                    "founding": self.membership.founding,
-                    "commit_index": self.commit_index,
-                    "prev_index": next_index - 1,
-                    "prev_term": term_at(self._log, next_index - 1),
-                    "entries": entries,
-                },
-            )
+            self._send_append(peer, next_index, entries)
             sent = True
             next_index += len(entries)
             self._SyncObj__raftNextIndex[peer] = next_index
+
+    def _send_append(self, peer: Node, next_index: int, entries: list[LogEntry]) -> None:
+        self._send_message(
+            peer.id,
+            {
+                "type": "append",
+                "term": self.term,
+                "founding": self.membership.founding,
+                "commit_index": self.commit_index,
+                "prev_index": next_index - 1,
+                "prev_term": term_at(self._log, next_index - 1),
+                "entries": entries,
+            },
+        )
 
     # -- applying -----------------------------------------------------------------------------
 

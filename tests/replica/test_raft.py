@@ -345,6 +345,30 @@ def test_a_follower_far_behind_is_caught_up_in_bounded_messages(
     assert cluster.book(3) == names(session, range(1, 100))
 
 
+def test_a_follower_that_refuses_many_messages_is_asked_once(cluster: Cluster) -> None:
+    """A new leader begins at its own log's end: what it sends a follower that is behind, before the
+    first answer arrives, is refused."""
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.network.cut([3], [1, 2])
+    fill(cluster, session, range(1, 10))
+    cluster.elect(2)
+    cluster.network.heal()
+    cluster.network.hold(3, 2)
+    had = cluster[3].last_index
+    for seq in range(10, 60):
+        cluster.order(2, session, seq)
+        cluster.turn(2)
+        cluster.network.deliver(2, 3)
+        cluster.turn(3)
+    cluster.network.records = True
+    cluster.network.release(3, 2)
+    cluster.run(1)
+    sent = [m["entries"] for _, to, m in cluster.network.sent if to == 3 and m["type"] == "append"]
+    assert sum(map(len, sent)) == cluster[2].last_index - had  # each that it lacked, once
+    assert cluster.book(3) == names(session, range(1, 60))
+
+
 def test_a_follower_far_behind_is_not_sent_more_than_a_connection_may_buffer(
     cluster: Cluster,
 ) -> None:
