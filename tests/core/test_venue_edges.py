@@ -296,3 +296,15 @@ def test_a_market_order_within_a_volatility_band_needs_money() -> None:
     )
     (told,) = venue.entry((ANNA, (order,)))
     assert told[4] == [(e.REJECTED, 0, Reject.INSUFFICIENT_FUNDS, order)]
+
+
+def test_a_mass_cancel_by_price_asks_for_the_price_when_an_order_has_its_turn() -> None:
+    venue, page = Venue(), GENESIS.limits.cancel_page
+    orders = [c.new_order("A", Side.BUY, 1, 1)] * (page + 1) + [c.new_order("A", Side.BUY, 1, 2)]
+    venue.entry((ANNA, tuple(orders)))
+    cancel = c.mass_cancel(symbol="A", side=Side.BUY, price_high=1)
+    moves = c.replace_order(order_id=page + 2, price=0)
+    (told, _) = venue.entry((ANNA, (cancel,)), (ANNA, (moves,)))
+    assert told[4][0] == (e.MASS_CANCELED, 0, "a", page, 1)
+    (told,) = venue.entry()
+    assert [event[2][0] for event in told[4][1:]] == [page + 1, page + 2]

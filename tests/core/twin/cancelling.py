@@ -59,30 +59,36 @@ class Cancelling(Amending):
         return None
 
     def cancel_many(self, account: str, fits: Callable[[TwinOrder], bool], reason: int) -> None:
-        """Cancel what fits, account by account in order of creation, each by order_id."""
+        """Cancel what fits when its turn comes, account by account in order of creation, each by
+        order_id."""
         names = list(self.accounts)
-        orders = [order for order in self.open_orders() if fits(order)]
+        orders = list(self.open_orders())
         orders.sort(key=lambda o: (names.index(o.account), o.order_id))
         job = MassCancelJob(account, reason, fits, [order.order_id for order in orders])
         self.cancel_page(job, 0 if self.auctions() else self.limits.cancel_page)
         if job.order_ids:
             self.mass_cancels.append(job)
 
-    def still_to_cancel(self, job: MassCancelJob) -> list[int]:
-        orders = [self.order_of(order_id) for order_id in job.order_ids]
-        return [o.order_id for o in orders if o is not None and not o.closed and job.fits(o)]
+    def next_to_cancel(self, job: MassCancelJob) -> TwinOrder | None:
+        while job.order_ids:
+            order = self.order_of(job.order_ids.pop(0))
+            if order is not None and not order.closed and job.fits(order):
+                return order
+        return None
 
     def cancel_page(self, job: MassCancelJob, room: int) -> int:
         """Cancel as many of a mass cancel as there is room for; how many that were."""
-        waiting = self.still_to_cancel(job)
-        page, job.order_ids = waiting[:room], waiting[room:]
+        page: list[TwinOrder] = []
+        while len(page) < room and (order := self.next_to_cancel(job)) is not None:
+            page.append(order)
         told_first = len(self.out)
-        for order_id in page:
-            order = self.order_of(order_id)
-            if order is not None and not order.closed:  # its other leg may have ended it
+        for order in page:
+            if not order.closed:  # its other leg may have ended it
                 self.end(order, e.CANCELED, job.reason)
-        job.order_ids = self.still_to_cancel(job)
-        told = (e.MASS_CANCELED, 0, job.account, len(page), int(job.order_ids != []))
+        following = self.next_to_cancel(job)
+        if following is not None:
+            job.order_ids.insert(0, following.order_id)
+        told = (e.MASS_CANCELED, 0, job.account, len(page), int(following is not None))
         self.out.insert(told_first, told)
         return len(page)
 
