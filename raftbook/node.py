@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import random
+import resource
 import secrets
 import signal
 import time
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("raftbook.node")
 
+_DESCRIPTORS: Final = 65_536
 _HAND_OVER_S: Final = 1.0
 """How long a leader's log stands still for a peer to take over."""
 _RETRY_MIN_S: Final = 1.0
@@ -174,6 +176,7 @@ class Node:
         Args:
             retry_s: first wait before a node whose disk was full looks for space.
         """
+        _allow_descriptors()
         stop = asyncio.Event()
         self._is_again = False
         self.replica.on_fenced.append(lambda: self._on_fenced(stop, retry_s))
@@ -412,3 +415,13 @@ class _LateLinks:
 
 def _nonce() -> bytes:
     return secrets.token_bytes(NONCE_BYTES)
+
+
+def _allow_descriptors() -> None:
+    """As many files and connections as this process may have, up to what is enough: a shell's
+    limit, 1,024 as a rule, is less than two ports may hold, and without one nothing is stored.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

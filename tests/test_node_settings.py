@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from raftbook.config import parse_config, render_config
@@ -17,3 +19,19 @@ def test_whatever_a_leader_has_under_way_fits_the_smallest_buffer_of_a_link() ->
     config = parse_config(text, Path("cluster.toml"))
     settings = link_settings(config)
     assert settings.buffer_bytes_max > IN_FLIGHT_BYTES_MAX + settings.frame_bytes_max
+
+
+def test_a_node_takes_the_descriptors_that_it_may_have() -> None:
+    program = (
+        "import resource\n"
+        "from raftbook.node import _allow_descriptors\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))\n"
+        "_allow_descriptors()\n"
+        "soft, after = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "assert soft == min(hard, 65_536) and after == hard, (soft, after, hard)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))\n"
+        "_allow_descriptors()\n"
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == (128, 128)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -160,7 +160,9 @@ class MemberChanges:
     def _check_can_commit(self, changed: Membership, node_id: int) -> None:
         """Refuse a removal after which nothing could be committed, not even itself."""
         voters = changed.voter_ids
-        answering = {each for each in voters if self._raft.is_answering(each)}
+        raft = self._raft
+        # Who leads begins by counting everybody as heard: what counts is an answer in this term.
+        answering = {each for each in voters if raft.is_answering(each) and raft.match_index(each)}
         if self._raft.node_id in voters:
             answering.add(self._raft.node_id)
         if changed.is_majority(answering):

@@ -141,6 +141,9 @@ class Proposer:
             refusals.append(_give_up(key, pending))
         for refusal in refusals:
             self._bytes -= len(self._pending.pop(refusal.key).raw)
+        queue = self._queue
+        while queue and queue[0] not in self._pending:  # nobody takes it without a leader
+            queue.popleft()
         return refusals
 
     def give_up_all(self) -> list[Refusal]:

@@ -53,6 +53,14 @@ def test_a_request_that_expired_in_the_queue_does_not_leave() -> None:
     assert list(proposer.take()) == []
 
 
+def test_what_expired_is_not_queued_for_a_leader_that_does_not_come() -> None:
+    proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
+    for seq in range(1_000):
+        proposer.submit((7, seq), b"x", Waiter(), now=float(seq))
+        proposer.expire(float(seq))
+    assert len(proposer) == len(proposer._queue) <= 3
+
+
 def test_only_what_left_the_node_has_an_unknown_outcome() -> None:
     proposer = Proposer(pending_max=10, deadline_s=2.0, bytes_max=100)
     proposer.submit((7, 1), b"1", Waiter(), now=0.0)
