@@ -163,8 +163,8 @@ class MemberChanges:
         raft = self._raft
         # Who leads begins by counting everybody as heard: what counts is an answer in this term.
         answering = {each for each in voters if raft.is_answering(each) and raft.match_index(each)}
-        if self._raft.node_id in voters:
-            answering.add(self._raft.node_id)
+        if raft.node_id in voters:
+            answering.add(raft.node_id)
         if changed.is_majority(answering):
             return
         silent = [str(each) for each in voters if each not in answering]

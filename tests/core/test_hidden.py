@@ -13,25 +13,10 @@ from raftbook.core.invariants import check
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.types import OrderType, Side, TriggerBy
 from tests.core.pair import Pair
+from tests.core.small_market import ANNA, BEN, market, say
 from tests.core.venue_flow import random_entries
-from tests.core.venue_market import FIRST_ENTRIES, GENESIS, START_NS
+from tests.core.venue_market import GENESIS, START_NS
 from tests.core.venue_profiles import PROFILES
-
-ANNA, BEN = 2, 4
-
-
-def say(pair: Pair, session_id: int, *commands: c.Command) -> list[Any]:
-    index = pair.engine.applied_index + 1
-    reply = pair.apply(Entry(index, START_NS, ((session_id, index, commands),)))[-1]
-    pair.check()
-    return list(reply[4])
-
-
-def market() -> Pair:
-    pair = Pair(GENESIS)
-    for entry in FIRST_ENTRIES:
-        pair.apply(entry)
-    return pair
 
 
 def sell(qty: int, price: int, **more: Any) -> c.Command:

@@ -8,10 +8,8 @@ from raftbook.core.commands import Entry
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Reject, Side, TriggerBy
 from tests.core.pair import Pair
-from tests.core.test_hidden import ANNA, BEN, market, say
+from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
 from tests.core.venue_market import GENESIS, START_NS
-
-OPERATOR = 1
 
 
 def test_a_pair_takes_a_token_for_each_of_its_orders() -> None:

@@ -1,13 +1,17 @@
 """Corners of a whole venue that the random runs came upon late or not at all, one test each."""
 
+from typing import Any, cast
+
 import pytest
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
+from raftbook.core.agenda import Agenda
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
 from raftbook.core.form import is_node_notice
+from raftbook.core.ladder import Order
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import (
     OrderType,
@@ -308,3 +312,68 @@ def test_a_mass_cancel_by_price_asks_for_the_price_when_an_order_has_its_turn() 
     assert told[4][0] == (e.MASS_CANCELED, 0, "a", page, 1)
     (told,) = venue.entry()
     assert [event[2][0] for event in told[4][1:]] == [page + 1, page + 2]
+
+
+def test_stops_of_one_look_trade_so_often_and_the_others_wait_for_the_next_entry() -> None:
+    venue, most = Venue(), GENESIS.limits.fills_max
+    stop = c.place_order("A", Side.BUY, most, None, ord_type=OrderType.STOP, stop_price=1)
+    asks = [c.new_order("A", Side.SELL, 1, price) for price in [1] + [2] * 2 * most]
+    venue.entry((ANNA, (stop, stop)), (BEN, tuple(asks)))
+    (told,) = venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, 1),)))
+    assert _count(told, e.TRIGGERED, e.TRADE) == (1, 1 + most)
+    (told,) = venue.entry()
+    assert _count(told, e.TRIGGERED, e.TRADE) == (1, most)
+
+
+def test_so_often_do_orders_that_are_released() -> None:
+    venue, most = Venue(), GENESIS.limits.fills_max
+    one = c.place_oto(c.place_order("A", Side.BUY, 1, 0), c.place_order("A", Side.BUY, most, 2))
+    venue.entry((ANNA, (one, one)), (BEN, (c.new_order("A", Side.SELL, 1, 2),) * 2 * most))
+    (told,) = venue.entry((BEN, (c.new_order("A", Side.SELL, 2, 0),)))
+    assert _count(told, e.TRIGGERED, e.TRADE) == (1, 2 + most)
+    (told,) = venue.entry()
+    assert _count(told, e.TRIGGERED, e.TRADE) == (1, most)
+
+
+def test_a_sweep_meets_so_many_own_orders_and_no_more() -> None:
+    venue, most = Venue(), GENESIS.limits.fills_max
+    venue.entry((ANNA, (c.new_order("A", Side.SELL, 1, 1),) * (most + 1)))
+    order = c.new_order(
+        *("A", Side.BUY, 1, 1), self_trade_prevention=SelfTradePrevention.CANCEL_OLDEST
+    )
+    (told,) = venue.entry((ANNA, (order,)))
+    assert _count(told, e.CANCELED, e.EXPIRED) == (most, 1)
+    assert told[4][-1][-1] == Reject.FILL_LIMIT
+
+
+def _count(reply: Reply, *kinds: int) -> tuple[int, ...]:
+    return tuple(sum(event[0] == kind for event in reply[4]) for kind in kinds)
+
+
+def test_leases_of_sessions_that_are_gone_are_not_kept() -> None:
+    venue = Venue()
+    exchange = venue.pair.engine
+    day = c.attach_session(cancel_on_disconnect=True, lease_ms=86_400_000)
+    for name in map(str, range(50)):
+        (told,) = venue.pair.apply(
+            Entry(
+                exchange.applied_index + 1,
+                START_NS,
+                ((c.NO_SESSION, 0, (c.open_session("d", name),)),),
+            )
+        )
+        session_id = told[4][0][2]
+        request = (session_id, 1, (day, c.close_session()))
+        venue.pair.apply(Entry(exchange.applied_index + 1, START_NS, (request,)))
+    assert len(exchange.agenda.leases) <= 2 * GENESIS.limits.sessions_max + 1
+
+
+def test_a_time_that_comes_back_to_an_order_is_kept_once() -> None:
+    agenda, nobody = Agenda(), cast(Any, None)
+    conditions = (None, 0, 0, 0, 0, START_NS, 0, 0)
+    terms = (1, "a", "", "A", (1, 2, 5, 0, 0), 1, 1, conditions)
+    order = Order(nobody, nobody, terms, 1, 0, 0)
+    for _ in range(1_000):
+        agenda.expire_at(order, START_NS)
+    assert len(agenda.expiries) < 100
+    assert agenda.expired(START_NS) is order

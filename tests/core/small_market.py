@@ -1,0 +1,25 @@
+"""The small venue of `venue_market.py`, open for trade, and one request at a time to it."""
+
+from typing import Any
+
+from raftbook.core import commands as c
+from raftbook.core.commands import Entry
+from tests.core.pair import Pair
+from tests.core.venue_market import FIRST_ENTRIES, GENESIS, START_NS
+
+OPERATOR, ANNA, BEN = 1, 2, 4
+"""Sessions."""
+
+
+def say(pair: Pair, session_id: int, *commands: c.Command) -> list[Any]:
+    index = pair.engine.applied_index + 1
+    reply = pair.apply(Entry(index, START_NS, ((session_id, index, commands),)))[-1]
+    pair.check()
+    return list(reply[4])
+
+
+def market() -> Pair:
+    pair = Pair(GENESIS)
+    for entry in FIRST_ENTRIES:
+        pair.apply(entry)
+    return pair
