@@ -31,15 +31,15 @@ BATCH = 1_000
 
 
 class Desk:
-    """An exchange under an engine version, and one session that talks to it."""
+    """An exchange with every feature in force, and one session that talks to it."""
 
-    def __init__(self, engine_version: int = 2) -> None:
+    def __init__(self) -> None:
         limits = Limits(open_orders_max=2_000_000)
         self.exchange = Exchange(genesis()._replace(limits=limits))
         self.index = 0
         self.seq = 0
         self.time_ns = 10**18
-        self.entry(((0, 0, (c.set_engine_version(engine_version, "bench"),)),))
+        self.entry(((0, 0, (c.set_engine_version(ENGINE_VERSION, "bench"),)),))
         self.entry(((0, 1, (c.open_session("bench", "bench"),)),))
 
     def entry(self, requests: Any) -> list[Any]:
@@ -177,7 +177,7 @@ def _trailing() -> float:
 
 
 def _hidden() -> float:
-    desk = Desk(ENGINE_VERSION)
+    desk = Desk()
     count = desk.exchange.limits.hidden_max
     desk.say_all(
         [c.place_order(SYMBOL, Side.BUY, 1, 10_000 + n, hidden=True) for n in range(count)]

@@ -154,7 +154,7 @@ class Bounds:
     accounts_max: int = _bounded(10_000, 1, 1_000_000, "accounts", genesis=True)
     instruments_max: int = _bounded(1_000, 1, 100_000, "instruments", genesis=True)
     trades_kept: int = _bounded(1_000, 1, 1_000_000, "trades of one instrument", genesis=True)
-    fills_max: int = _new_bound(10_000, 1_000_000, "trades of one sweep; its rest expires")
+    fills_max: int = _new_bound(10_000, 1_000_000, "orders that one sweep meets; its rest expires")
     stops_max: int = _new_bound(10_000, 1_000_000, "stops that wait in one instrument")
     triggers_max: int = _new_bound(
         1_000, 100_000, "stops that fire after one command; others fire with the next entries"

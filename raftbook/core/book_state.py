@@ -62,7 +62,7 @@ class BookState:
         at_auction: market orders for the auction by order_id, in order of arrival.
         call_until_ns: when logical time ends the call, 0 for a call without end; then call_then.
         busted: trades among the remembered ones that were undone.
-        fills_max: trades of one sweep; beyond any number before engine version 2.
+        fills_max: orders that one sweep meets; beyond any number before engine version 2.
     """
 
     __slots__ = (

@@ -187,7 +187,7 @@ class Ladder:
         self.sign = sign  # +1: bids, -1: asks
         self.levels: dict[int, Level] = {}  # by key
         self._keys = SortedKeys()
-        self._unquoted = SortedKeys()  # those of levels in which all orders are
+        self._unquoted = SortedKeys()  # those of levels whose orders all are: see `Level`
         self.best: Level | None = None
         self.hidden = 0
 

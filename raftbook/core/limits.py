@@ -19,7 +19,8 @@ class Limits(NamedTuple):
     session_recent_ns: int = 60_000_000_000
     """A session active within this time is never given up for a new one."""
     fills_max: int = 10_000
-    """Trades of one sweep: what bounds the time that one command can take."""
+    """Orders that one sweep meets, and trades of the stops that it fires: what bounds the time that
+    one command can take."""
     stops_max: int = 10_000
     """Stops that wait in one instrument."""
     triggers_max: int = 1_000
