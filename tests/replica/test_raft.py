@@ -369,6 +369,25 @@ def test_a_follower_that_refuses_many_messages_is_asked_once(cluster: Cluster) -
     assert cluster.book(3) == names(session, range(1, 60))
 
 
+def test_it_is_asked_again_when_the_question_was_lost(cluster: Cluster) -> None:
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.network.cut([3], [1, 2])
+    fill(cluster, session, range(1, 10))
+    cluster.elect(2)
+    cluster.network.heal()
+    cluster.turn(2)
+    cluster.network.deliver(2, 3)
+    cluster.turn(3)
+    cluster.network.deliver(3, 2)
+    cluster.turn(2)
+    assert cluster[2].raft._doubted
+    cluster.network.ways[2, 3].queue.clear()
+    cluster.run(2 * TIMINGS.election_min_s + 0.1)
+    assert cluster.book(3) == names(session, range(1, 10))
+    assert not cluster[2].raft._doubted
+
+
 def test_a_follower_far_behind_is_not_sent_more_than_a_connection_may_buffer(
     cluster: Cluster,
 ) -> None:
