@@ -24,6 +24,22 @@ def look(book: Book, events: list[Event]) -> None:
     follow(book, events)
 
 
+def look_at(exchange: Exchange, touched: set[Book], events: list[Event]) -> None:
+    """After what concerned some instruments, in order of their creation: nothing has changed for
+    the others since they were looked at last."""
+    agenda = exchange.agenda
+    if not agenda.is_quoted and not agenda.is_pegged:
+        return
+    books = list(touched)
+    if len(books) > 1:
+        books = [book for book in exchange.books.values() if book in touched]
+    for book in books:
+        if agenda.is_quoted and book.stops is not None:
+            book.fire_stops(events)
+    for book in books:
+        follow(book, events)
+
+
 def look_all(exchange: Exchange, events: list[Event]) -> None:
     """After what may have concerned several, in order of their creation."""
     if exchange.agenda.is_quoted:

@@ -15,6 +15,10 @@ NEVER: Final = 2**64
 """No logical time is later."""
 _SWEEP_MIN: Final = 64
 """The heap of expiries is swept of what has ended whenever it has doubled, from here on."""
+_STALE_PART: Final = 32
+"""Or when one in so many of it was passed over at once: to make it anew then costs less."""
+LOOKS_PER_CANCEL: Final = 16
+"""Orders that the mass cancels of an entry look at in all, for each that one of them may cancel."""
 
 
 class MassCancel:
@@ -25,7 +29,7 @@ class MassCancel:
         reason: the reject code that each CANCELED tells.
         names: accounts that are still to be looked through, the next one last.
         current: the account whose orders are in `ids`.
-        ids: of that account, still to be looked at, the next one last.
+        ids: of that account, open or not, still to be looked at, the next one last.
         last_order_id: younger orders are not meant.
         session_id, symbol, side, price_low, price_high: as in `commands.mass_cancel`.
     """
@@ -56,6 +60,10 @@ class MassCancel:
         self.side = 0
         self.price_low: int | None = None
         self.price_high: int | None = None
+
+    def is_over(self) -> bool:
+        """Whether every order was looked at."""
+        return not self.ids and not self.names
 
     def fits(self, order: Order) -> bool:
         """Whether an order is meant and still open."""
@@ -92,10 +100,12 @@ class Agenda:
         following: instruments in which pegged orders wait for the next entry to move.
         is_pegged: whether there ever was a pegged order, as far as this object lives.
         is_quoted: whether there ever was a stop that looks at bid or ask, likewise.
+        looks: how many more orders mass cancels may look at in this entry.
     """
 
     __slots__ = (
         "_day_sweep_at",
+        "_looks_of",
         "_sweep_at",
         "calls",
         "day",
@@ -106,6 +116,7 @@ class Agenda:
         "is_pegged",
         "is_quoted",
         "leases",
+        "looks",
         "mass_cancels",
         "next_ns",
         "stopped",
@@ -124,7 +135,7 @@ class Agenda:
         self.uncrossing: dict[str, None] = {}
         self.following: dict[str, None] = {}
         self.is_pegged = self.is_quoted = False
-        self.day = 0
+        self.day = self.looks = self._looks_of = 0
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN
 
@@ -133,10 +144,13 @@ class Agenda:
         heappush(self.expiries, (time_ns, order.terms[0], order))
         self.wake_at(time_ns)
         if len(self.expiries) >= self._sweep_at:
-            current = {entry[:2]: entry for entry in self.expiries if is_current(entry)}
-            self.expiries = list(current.values())  # once each, however often it came back
-            heapify(self.expiries)
-            self._sweep_at = max(_SWEEP_MIN, 2 * len(self.expiries))
+            self._sweep_expiries()
+
+    def _sweep_expiries(self) -> None:
+        current = {entry[:2]: entry for entry in self.expiries if is_current(entry)}
+        self.expiries = list(current.values())  # once each, however often it came back
+        heapify(self.expiries)
+        self._sweep_at = max(_SWEEP_MIN, 2 * len(self.expiries))
 
     def add_day_order(self, order: Order) -> None:
         """A new order ends when this day is rolled."""
@@ -155,12 +169,21 @@ class Agenda:
 
     def expired(self, now_ns: int) -> Order | None:
         """Take out the next order whose time has come, None if there is none."""
-        expiries = self.expiries
-        while expiries and expiries[0][0] <= now_ns:
-            entry = heappop(expiries)
+        stale = 0
+        while self.expiries and self.expiries[0][0] <= now_ns:
+            entry = heappop(self.expiries)
             if is_current(entry):
                 return entry[2]
+            stale += 1
+            if stale >= _SWEEP_MIN and stale * _STALE_PART > len(self.expiries):
+                self._sweep_expiries()
+                stale = 0
         return None
+
+    def begin_mass_cancels(self, entry_index: int, cancel_page: int) -> None:
+        """There is room for so many looks in every entry, whatever asks for them."""
+        if entry_index != self._looks_of:
+            self._looks_of, self.looks = entry_index, LOOKS_PER_CANCEL * cancel_page
 
     def wake_at(self, time_ns: int) -> None:
         """Something is due then."""

@@ -52,12 +52,13 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], room: int, events: l
     agenda, now_ns = exchange.agenda, exchange.moment.time_ns
     under_way = agenda.mass_cancels
     agenda.mass_cancels = []
+    agenda.begin_mass_cancels(exchange.moment.index, exchange.limits.cancel_page)
     _end_leases(exchange, now_ns, events)
     younger, agenda.mass_cancels = agenda.mass_cancels, []
     page = exchange.limits.cancel_page
     for job in under_way:
-        if page:
-            page -= go_on(exchange, job, page, events)
+        if page and agenda.looks:
+            page -= len(go_on(exchange, job, page, events))
         else:
             agenda.mass_cancels.append(job)
     agenda.mass_cancels += younger
@@ -88,8 +89,8 @@ def _end_leases(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
         lapse(exchange, session, events)
 
 
-def lapse(exchange: Exchange, session: Session, events: list[Event]) -> None:
-    """A session is served no longer: its orders end. Once in an epoch."""
+def lapse(exchange: Exchange, session: Session, events: list[Event]) -> list[Order]:
+    """A session is served no longer: its orders end. Once in an epoch; see `go_on`."""
     session.cancels = False
     session.lease_ns = 0
     exchange.agenda.leases.pop(session.session_id, None)
@@ -97,16 +98,18 @@ def lapse(exchange: Exchange, session: Session, events: list[Event]) -> None:
     name = session.account.name
     job = MassCancel(name, _DISCONNECTED, [name], exchange.last_order_id)
     job.session_id = session.session_id
-    go_on(exchange, job, exchange.limits.cancel_page, events)
+    return go_on(exchange, job, exchange.limits.cancel_page, events)
 
 
 # -- mass cancels --------------------------------------------------------------------------------
 
 
-def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -> int:
-    """Cancel at most `room` orders, and none while an auction goes on; what is left goes on with
-    the next entry. How many it were."""
-    if exchange.agenda.uncrossing:
+def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -> list[Order]:
+    """Cancel at most `room` orders, and none while an auction goes on; what is left, or what this
+    entry may not look at any more, goes on with the next entry. Which orders it were."""
+    agenda = exchange.agenda
+    agenda.begin_mass_cancels(exchange.moment.index, exchange.limits.cancel_page)
+    if agenda.uncrossing:
         room = 0
     place = len(events)
     page: list[Order] = []
@@ -121,26 +124,29 @@ def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -
     following = _next(exchange, job)
     if following is not None:
         job.ids.append(following.terms[0])
-        exchange.agenda.mass_cancels.append(job)
-        exchange.agenda.wake_at(0)
-    more = int(following is not None)
-    events.insert(place, (MASS_CANCELED, 0, job.account, len(page), more))
-    return len(page)
+    is_over = job.is_over()
+    if not is_over:
+        agenda.mass_cancels.append(job)
+        agenda.wake_at(0)
+    events.insert(place, (MASS_CANCELED, 0, job.account, len(page), int(not is_over)))
+    return page
 
 
 def _next(exchange: Exchange, job: MassCancel) -> Order | None:
-    """The next open order that is meant, None when there is none. Takes it off the job."""
-    while True:
-        while job.ids:
-            order_id = job.ids.pop()
-            order = exchange.accounts[job.current].orders.get(order_id)
-            if order is not None and job.fits(order):
-                return order
-        if not job.names:
-            return None
-        job.current = job.names.pop()
-        job.ids = list(exchange.accounts[job.current].orders)
-        job.ids.reverse()
+    """The next open order that is meant, taken off the job; None when there is none, or when this
+    entry may look at no more. An account counts as one, and so does each of its orders."""
+    agenda = exchange.agenda
+    while agenda.looks and not job.is_over():
+        agenda.looks -= 1
+        if not job.ids:
+            job.current = job.names.pop()
+            job.ids = list(exchange.accounts[job.current].orders)
+            job.ids.reverse()
+            continue
+        order = exchange.accounts[job.current].orders.get(job.ids.pop())
+        if order is not None and job.fits(order):
+            return order
+    return None
 
 
 # -- times ---------------------------------------------------------------------------------------

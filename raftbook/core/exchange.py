@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from raftbook.core import admin, linked, listing, orders
 from raftbook.core import commands as c
 from raftbook.core.accounts import Account
-from raftbook.core.aftermath import look_all
+from raftbook.core.aftermath import look_at
 from raftbook.core.agenda import Agenda
 from raftbook.core.book import Book
 from raftbook.core.chores import do_chores, lapse
@@ -378,8 +378,8 @@ class Exchange:
         if kind == c.RENEW_LEASE:
             session.renewed_ns = self.moment.time_ns
         elif session.cancels:
-            lapse(self, session, events)
-            look_all(self, events)
+            page = lapse(self, session, events)
+            look_at(self, {order.book for order in page}, events)
 
 
 def _close_session(

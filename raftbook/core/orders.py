@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.core.accounts import Account
-from raftbook.core.aftermath import look, look_all
+from raftbook.core.aftermath import look, look_at
 from raftbook.core.agenda import MassCancel
 from raftbook.core.book import Book
 from raftbook.core.chores import go_on
@@ -44,6 +44,8 @@ _PEGGED: Final = int(OrderType.PEGGED)
 _ANY_SIDE: Final = frozenset((0, *map(int, Side)))
 EVERYBODY: Final = "*"
 """In the place of an account's name, in a mass cancel."""
+MASS_CANCELS_MAX: Final = 16
+"""Mass cancels of one account's orders that are under way when it is refused another one."""
 
 
 # -- new orders ----------------------------------------------------------------------------------
@@ -192,6 +194,7 @@ def cancel_replace(
     _, order_id, client_order_id, or_place, *fields = command
     account = session.account
     order = account.find(order_id, client_order_id)
+    touched: set[Book] = set() if order is None else {order.book}
     wish = Wish(exchange, tuple(fields))
     if order is None or not order.leaves_qty:
         reason = _UNKNOWN_ORDER if order is None else _TOO_LATE
@@ -213,9 +216,10 @@ def cancel_replace(
         events.append((REJECTED, 0, int(code), command))
     else:
         book = _let_in(exchange, session, wish, events).book
+        touched.add(book)
         if book.stops is not None and not exchange.agenda.is_quoted:  # else in its turn
             book.fire_stops(events)
-    look_all(exchange, events)
+    look_at(exchange, touched, events)
 
 
 def mass_cancel(
@@ -232,8 +236,8 @@ def mass_cancel(
     job = MassCancel(name, _MASS_CANCEL, names, exchange.last_order_id)
     job.session_id, job.symbol, job.side = session_id, symbol, side
     job.price_low, job.price_high = price_low, price_high
-    go_on(exchange, job, exchange.limits.cancel_page, events)
-    look_all(exchange, events)
+    page = go_on(exchange, job, exchange.limits.cancel_page, events)
+    look_at(exchange, {order.book for order in page}, events)
 
 
 def _mass_cancel_reject(exchange: Exchange, account: Account, command: Command) -> int:
@@ -250,6 +254,9 @@ def _mass_cancel_reject(exchange: Exchange, account: Account, command: Command) 
         return Reject.BAD_SIDE
     if not symbol and not (price_low is None and price_high is None):
         return Reject.UNSUPPORTED_COMBINATION
+    under_way = sum(each.account == account.name for each in exchange.agenda.mass_cancels)
+    if under_way >= MASS_CANCELS_MAX and not account.is_operator:
+        return Reject.RATE_LIMIT
     return 0
 
 

@@ -6,12 +6,13 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.agenda import Agenda
+from raftbook.core.agenda import LOOKS_PER_CANCEL, Agenda
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
 from raftbook.core.form import is_node_notice
 from raftbook.core.ladder import Order
+from raftbook.core.orders import MASS_CANCELS_MAX
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import (
     OrderType,
@@ -377,3 +378,30 @@ def test_a_time_that_comes_back_to_an_order_is_kept_once() -> None:
         agenda.expire_at(order, START_NS)
     assert len(agenda.expiries) < 100
     assert agenda.expired(START_NS) is order
+
+
+def test_mass_cancels_of_one_entry_look_at_so_many_orders_and_go_on_with_the_next() -> None:
+    """However many are asked for at once, and whether or not they find anything to cancel."""
+    venue, looks = Venue(), LOOKS_PER_CANCEL * GENESIS.limits.cancel_page
+    venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, 1),) * 8))
+    asked = looks // 9 + 2
+    (told,) = venue.entry((ANNA, (c.mass_cancel(symbol="B"),) * asked))
+    assert [event[3:] for event in told[4]] == [(0, 0)] * (looks // 9) + [(0, 1)] * 2
+    (told,) = venue.entry()
+    assert told[4] == [(e.MASS_CANCELED, 0, "a", 0, 0)] * 2
+    assert venue.entry() == []
+
+
+def test_an_account_with_so_many_mass_cancels_under_way_is_refused_another_one() -> None:
+    venue = Venue()
+    venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, 1),) * 8))
+    cancel = c.mass_cancel(symbol="B")
+    fit = LOOKS_PER_CANCEL * GENESIS.limits.cancel_page // 9
+    (told,) = venue.entry((ANNA, (cancel,) * (fit + MASS_CANCELS_MAX + 1)))
+    assert told[4][-1] == (e.REJECTED, 0, Reject.RATE_LIMIT, cancel)
+    (_, told) = venue.entry((OPERATOR, (c.mass_cancel(account="a"),)))
+    assert told[4][0] == (e.MASS_CANCELED, 0, "a", 0, 1), "an operator is not refused"
+    while venue.entry():
+        pass
+    (told,) = venue.entry((ANNA, (cancel,)))
+    assert told[4] == [(e.MASS_CANCELED, 0, "a", 0, 0)]

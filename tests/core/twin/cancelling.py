@@ -10,6 +10,8 @@ from tests.core.twin.amending import Amending
 from tests.core.twin.state import MassCancelJob, TwinOrder, TwinSession
 
 EVERYBODY = "*"
+MASS_CANCELS_MAX = 16
+LOOKS_PER_CANCEL = 16
 
 
 class Cancelling(Amending):
@@ -41,6 +43,9 @@ class Cancelling(Amending):
             return self.refuse(command, Reject.BAD_SIDE)
         if (low is not None or high is not None) and not symbol:
             return self.refuse(command, Reject.UNSUPPORTED_COMBINATION)
+        under_way = [job for job in self.mass_cancels if job.account == session.account]
+        if len(under_way) >= MASS_CANCELS_MAX and not is_operator:
+            return self.refuse(command, Reject.RATE_LIMIT)
 
         def fits(order: TwinOrder) -> bool:
             if low is not None or high is not None:
@@ -61,18 +66,25 @@ class Cancelling(Amending):
     def cancel_many(self, account: str, fits: Callable[[TwinOrder], bool], reason: int) -> None:
         """Cancel what fits when its turn comes, account by account in order of creation, each by
         order_id."""
-        names = list(self.accounts)
-        orders = list(self.open_orders())
-        orders.sort(key=lambda o: (names.index(o.account), o.order_id))
-        job = MassCancelJob(account, reason, fits, [order.order_id for order in orders])
+        names = list(self.accounts) if account == EVERYBODY else [account]
+        meant = [order.order_id for order in self.open_orders()]
+        job = MassCancelJob(account, reason, fits, meant, names, [])
         self.cancel_page(job, 0 if self.auctions() else self.limits.cancel_page)
-        if job.order_ids:
+        if job.names or job.order_ids:
             self.mass_cancels.append(job)
 
     def next_to_cancel(self, job: MassCancelJob) -> TwinOrder | None:
-        while job.order_ids:
+        """Each account costs a look, and each of its orders, those too that are only remembered."""
+        while self.looks > 0 and (job.names or job.order_ids):
+            self.looks -= 1
+            if not job.order_ids:
+                name = job.names.pop(0)
+                job.order_ids = sorted(o.order_id for o in self.orders if o.account == name)
+                continue
             order = self.order_of(job.order_ids.pop(0))
-            if order is not None and not order.closed and job.fits(order):
+            if order is None or order.closed or order.order_id not in job.meant:
+                continue
+            if job.fits(order):
                 return order
         return None
 
@@ -88,16 +100,16 @@ class Cancelling(Amending):
         following = self.next_to_cancel(job)
         if following is not None:
             job.order_ids.insert(0, following.order_id)
-        told = (e.MASS_CANCELED, 0, job.account, len(page), int(following is not None))
-        self.out.insert(told_first, told)
+        more = int(bool(job.names or job.order_ids))
+        self.out.insert(told_first, (e.MASS_CANCELED, 0, job.account, len(page), more))
         return len(page)
 
     def go_on_with_mass_cancels(self, jobs: list[MassCancelJob]) -> None:
         room = self.limits.cancel_page
         for job in jobs:
-            if room > 0:
+            if room > 0 and self.looks > 0:
                 room -= self.cancel_page(job, room)
-        self.mass_cancels = [job for job in self.mass_cancels if job.order_ids]
+        self.mass_cancels = [job for job in self.mass_cancels if job.names or job.order_ids]
 
     # --------------------------------------------------------------------------------------- time
 

@@ -6,6 +6,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.events import UNASKED, Reply
 from raftbook.core.types import Reject
+from tests.core.twin.cancelling import LOOKS_PER_CANCEL
 from tests.core.twin.forms import FIRST_FORMS, FORMS, well_formed
 from tests.core.twin.sessions import Sessions
 from tests.core.twin.state import SECOND, TwinSession
@@ -27,6 +28,7 @@ class Twin(Sessions):
         self.out = []
         for instrument in self.instruments.values():
             instrument.pegs_moved = 0
+        self.looks = LOOKS_PER_CANCEL * self.limits.cancel_page
         if self.version >= 2:
             self.work_that_time_brings()
         if self.out:

@@ -244,7 +244,9 @@ class MassCancelJob:
     account: str
     reason: int
     fits: Callable[[TwinOrder], bool]
-    order_ids: list[int]  # in the order in which they are to go
+    meant: list[int]  # the orders that were open when it took effect
+    names: list[str]  # accounts that are still to be gone through
+    order_ids: list[int]  # of the one that is gone through, whatever became of them
 
 
 def written(conditions: OrderConditions) -> tuple[Any, ...]:
