@@ -28,13 +28,13 @@ from raftbook.core.types import (
 from raftbook.core.versions import ENGINE_VERSION
 
 BATCH = 1_000
+ROOMY = Limits(open_orders_max=2_000_000)
 
 
 class Desk:
     """An exchange with every feature in force, and one session that talks to it."""
 
-    def __init__(self) -> None:
-        limits = Limits(open_orders_max=2_000_000)
+    def __init__(self, limits: Limits = ROOMY) -> None:
         self.exchange = Exchange(genesis()._replace(limits=limits))
         self.index = 0
         self.seq = 0
@@ -71,6 +71,8 @@ def run() -> dict[str, Any]:
         "milliseconds": {
             "a sweep of fills_max resting orders": _sweep(),
             "a page of a mass cancel": _mass_cancel(),
+            "a request of 1,000 mass cancels, which finds nothing": _fruitless(),
+            "1,000 sessions that are refused at sessions_max": _refused_sessions(),
             "a page of expiries": _expiries(),
             "triggers_max stops that fire one after another": _cascade(),
             "an auction of 20,000 orders at 300 prices": _auction(10_000, 300),
@@ -97,6 +99,22 @@ def _mass_cancel() -> float:
     desk = Desk()
     desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
     return desk.milliseconds(lambda: desk.say(c.mass_cancel()))
+
+
+def _fruitless() -> float:
+    """Among 100,000 own orders."""
+    desk = Desk()
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
+    cancels = [c.mass_cancel(symbol=SYMBOL, side=Side.BUY)] * BATCH
+    return desk.milliseconds(lambda: desk.say(*cancels))
+
+
+def _refused_sessions() -> float:
+    limits = Limits(sessions_per_account_max=Limits().sessions_max)
+    desk = Desk(limits)
+    desk.entry(((0, 2, (c.open_session("bench", ""),) * (limits.sessions_max - 1)),))
+    more = (c.open_session("bench", ""),) * BATCH
+    return desk.milliseconds(lambda: desk.entry(((0, 3, more),)))
 
 
 def _expiries() -> float:

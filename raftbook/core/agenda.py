@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from raftbook.core.ladder import Order
+from raftbook.core.limits import Limits
 
 NEVER: Final = 2**64
 """No logical time is later."""
@@ -19,6 +20,8 @@ _STALE_PART: Final = 32
 """Or when one in so many of it was passed over at once: to make it anew then costs less."""
 LOOKS_PER_CANCEL: Final = 16
 """Orders that the mass cancels of an entry look at in all, for each that one of them may cancel."""
+LOOKS_PER_MOVE: Final = 16
+"""Pegged orders that are looked at in an entry, for each that may move in one instrument."""
 
 
 class MassCancel:
@@ -100,7 +103,8 @@ class Agenda:
         following: instruments in which pegged orders wait for the next entry to move.
         is_pegged: whether there ever was a pegged order, as far as this object lives.
         is_quoted: whether there ever was a stop that looks at bid or ask, likewise.
-        looks: how many more orders mass cancels may look at in this entry.
+        cancel_looks: how many more orders mass cancels may look at in this entry.
+        peg_looks: likewise the pegged orders of all instruments; what began is done.
     """
 
     __slots__ = (
@@ -108,6 +112,7 @@ class Agenda:
         "_looks_of",
         "_sweep_at",
         "calls",
+        "cancel_looks",
         "day",
         "day_orders",
         "ended_day",
@@ -116,9 +121,9 @@ class Agenda:
         "is_pegged",
         "is_quoted",
         "leases",
-        "looks",
         "mass_cancels",
         "next_ns",
+        "peg_looks",
         "stopped",
         "uncrossing",
     )
@@ -135,7 +140,7 @@ class Agenda:
         self.uncrossing: dict[str, None] = {}
         self.following: dict[str, None] = {}
         self.is_pegged = self.is_quoted = False
-        self.day = self.looks = self._looks_of = 0
+        self.day = self.cancel_looks = self.peg_looks = self._looks_of = 0
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN
 
@@ -180,10 +185,12 @@ class Agenda:
                 stale = 0
         return None
 
-    def begin_mass_cancels(self, entry_index: int, cancel_page: int) -> None:
-        """There is room for so many looks in every entry, whatever asks for them."""
+    def begin_looks(self, entry_index: int, limits: Limits) -> None:
+        """There is room for so many in every entry, whatever asks for them."""
         if entry_index != self._looks_of:
-            self._looks_of, self.looks = entry_index, LOOKS_PER_CANCEL * cancel_page
+            self._looks_of = entry_index
+            self.cancel_looks = LOOKS_PER_CANCEL * limits.cancel_page
+            self.peg_looks = LOOKS_PER_MOVE * limits.pegs_page
 
     def wake_at(self, time_ns: int) -> None:
         """Something is due then."""

@@ -39,6 +39,8 @@ _NO_BOUND: Final = -(2**64)
 """Below every ladder key: a market order without a collar crosses every price."""
 _NEVER: Final = 2**64
 """Above every ladder key: nothing crosses."""
+_ANY_NUMBER: Final = 2**62
+"""More orders than a side can hold."""
 
 
 class BookState:
@@ -113,7 +115,7 @@ class BookState:
         self.moment = moment
         self.agenda = agenda
         self.limits = limits
-        self.fills_max = _NEVER
+        self.fills_max = _ANY_NUMBER
         self.phase = int(Phase.CONTINUOUS)
         self.is_call = False
         self.owes_auction = False
@@ -255,7 +257,9 @@ class BookState:
             notional = 0 if best is None else max(best.price, 0) * qty
         elif collar is None:
             bound = self.bound_of(kind[0], None)
-            notional = cost(account, kind[4], self.asks, bound=bound, qty=qty)
+            notional = cost(
+                account, kind[4], self.asks, bound=bound, qty=qty, orders_max=self.fills_max
+            )
         else:
             assert reference is not None, "a market order without a reference was not refused"
             notional = (reference + collar) * qty

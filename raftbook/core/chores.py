@@ -52,12 +52,12 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], room: int, events: l
     agenda, now_ns = exchange.agenda, exchange.moment.time_ns
     under_way = agenda.mass_cancels
     agenda.mass_cancels = []
-    agenda.begin_mass_cancels(exchange.moment.index, exchange.limits.cancel_page)
+    agenda.begin_looks(exchange.moment.index, exchange.limits)
     _end_leases(exchange, now_ns, events)
     younger, agenda.mass_cancels = agenda.mass_cancels, []
     page = exchange.limits.cancel_page
     for job in under_way:
-        if page and agenda.looks:
+        if page and agenda.cancel_looks:
             page -= len(go_on(exchange, job, page, events))
         else:
             agenda.mass_cancels.append(job)
@@ -108,7 +108,7 @@ def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -
     """Cancel at most `room` orders, and none while an auction goes on; what is left, or what this
     entry may not look at any more, goes on with the next entry. Which orders it were."""
     agenda = exchange.agenda
-    agenda.begin_mass_cancels(exchange.moment.index, exchange.limits.cancel_page)
+    agenda.begin_looks(exchange.moment.index, exchange.limits)
     if agenda.uncrossing:
         room = 0
     place = len(events)
@@ -136,8 +136,8 @@ def _next(exchange: Exchange, job: MassCancel) -> Order | None:
     """The next open order that is meant, taken off the job; None when there is none, or when this
     entry may look at no more. An account counts as one, and so does each of its orders."""
     agenda = exchange.agenda
-    while agenda.looks and not job.is_over():
-        agenda.looks -= 1
+    while agenda.cancel_looks and not job.is_over():
+        agenda.cancel_looks -= 1
         if not job.ids:
             job.current = job.names.pop()
             job.ids = list(exchange.accounts[job.current].orders)

@@ -66,7 +66,8 @@ class Pegs:
 
 
 def follow(book: Book, events: list[Event]) -> None:
-    """Let pegged orders move to where their references are now, each once.
+    """Let pegged orders move to where their references are now, each once; with the next entry
+    where this one has looked at so many already.
 
     First each that wants another price leaves the book, then each joins it: so they do not stand in
     each other's way. O(1) while nothing that they follow has moved, else O(pegged orders).
@@ -85,6 +86,14 @@ def follow(book: Book, events: list[Event]) -> None:
     if pegs.is_current and bid == pegs.bid and ask == pegs.ask:
         return
     pegs.bid, pegs.ask = bid, ask
+    if not pegs.by_id:
+        return
+    agenda = book.agenda
+    agenda.begin_looks(book.moment.index, book.limits)
+    if agenda.peg_looks <= 0:
+        _follow_later(book, pegs)
+        return
+    agenda.peg_looks -= len(pegs.by_id)
     moving = _moving(book, pegs)
     for order in moving:
         if order.level is not None:
@@ -127,14 +136,25 @@ def _moving(book: Book, pegs: Pegs) -> list[Order]:
         if wanted == special.wanted:
             continue
         if not pegs.room:
-            pegs.is_current = False
-            book.agenda.following[book.symbol] = None
-            book.agenda.wake_at(0)
+            _follow_later(book, pegs)
             break
         pegs.room -= 1
         special.wanted = wanted
         moving.append(order)
     return moving
+
+
+def _follow_later(book: Book, pegs: Pegs) -> None:
+    pegs.is_current = False
+    book.agenda.following[book.symbol] = None
+    book.agenda.wake_at(0)
+
+
+def recall(book: Book, pegs: Pegs) -> None:
+    """Know after a restore what was looked at: every entry ends with a look at what trades, unless
+    the next one begins with it. Whether one is due decides what else there is room for."""
+    pegs.bid, pegs.ask = reference(book.bids), reference(book.asks)
+    pegs.is_current = book.is_trading and book.symbol not in book.agenda.following
 
 
 def reference(ladder: Ladder) -> int | None:

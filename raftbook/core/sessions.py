@@ -6,9 +6,16 @@ replies. Must not know what a command means.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import Final
+
 from raftbook.core.accounts import Account
 from raftbook.core.events import Reply
 from raftbook.core.limits import Limits
+
+_GONE_MAX: Final = 64
+"""Closed sessions that may stand in a heap beside as many as there are."""
 
 
 class Session:
@@ -57,6 +64,42 @@ class Session:
         return max(self.last_time_ns, self.renewed_ns) + self.lease_ns
 
 
+class _ByActivity:
+    """Sessions by when they were last active. O(log sessions), spread over their requests.
+
+    A heap of what was last seen of each: since time does not go back that is the truth or too
+    early, and it is put right where it comes to the top. So what is found does not depend on what
+    was looked at before.
+    """
+
+    __slots__ = ("_heap",)
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int]] = []
+
+    def add(self, session: Session, by_id: Mapping[int, Session], count: int) -> None:
+        """Know one more session, now one of `count` that are in `by_id`."""
+        heap = self._heap
+        heappush(heap, (session.last_time_ns, session.session_id))
+        if len(heap) > 2 * count + _GONE_MAX:
+            heap[:] = [each for each in heap if each[1] in by_id]
+            heapify(heap)
+
+    def eldest(self, by_id: Mapping[int, Session]) -> Session | None:
+        """The least recently active one, of several the one that was opened first."""
+        heap = self._heap
+        while heap:
+            seen_ns, session_id = heap[0]
+            session = by_id.get(session_id)
+            if session is None:
+                heappop(heap)
+            elif session.last_time_ns != seen_ns:
+                heapreplace(heap, (session.last_time_ns, session_id))
+            else:
+                return session
+        return None
+
+
 class SessionTable:
     """All sessions in the order they were opened; bounded in all and per account."""
 
@@ -68,7 +111,8 @@ class SessionTable:
         self.count_by_account: dict[str, int] = {}
         self.last_session_id = 0
         self.tags_orders = False
-        self._none_idle_before_ns = 0  # no state: only spares looks that would find nothing
+        self._by_activity = _ByActivity()
+        self._of_account: dict[str, _ByActivity] = {}
 
     def open(self, account: Account, key: str, now_ns: int) -> Session | None:
         """A new session, or None while there is no room among sessions that are all in use.
@@ -79,11 +123,10 @@ class SessionTable:
         limits = self.limits
         self._evict_idle(now_ns)
         if self.count_by_account.get(account.name, 0) >= limits.sessions_per_account_max:
-            own = [session for session in self.by_id.values() if session.account is account]
-            if not self._give_up_one(own, now_ns):
+            if not self._give_up_one(self._of_account[account.name], now_ns):
                 return None
         if len(self.by_id) >= limits.sessions_max:
-            if not self._give_up_one(list(self.by_id.values()), now_ns):
+            if not self._give_up_one(self._by_activity, now_ns):
                 return None
         self.last_session_id += 1
         session = Session(self.last_session_id, account, key)
@@ -91,9 +134,9 @@ class SessionTable:
         self.add(session)
         return session
 
-    def _give_up_one(self, sessions: list[Session], now_ns: int) -> bool:
-        eldest = min(sessions, key=lambda session: (session.last_time_ns, session.session_id))
-        if now_ns - eldest.last_time_ns < self.limits.session_recent_ns:
+    def _give_up_one(self, sessions: _ByActivity, now_ns: int) -> bool:
+        eldest = sessions.eldest(self.by_id)
+        if eldest is None or now_ns - eldest.last_time_ns < self.limits.session_recent_ns:
             return False
         self.remove(eldest)
         return True
@@ -106,7 +149,9 @@ class SessionTable:
         self.by_id[session.session_id] = session
         if session.key:
             self.by_key[(name, session.key)] = session
-        self.count_by_account[name] = self.count_by_account.get(name, 0) + 1
+        self.count_by_account[name] = count = self.count_by_account.get(name, 0) + 1
+        self._by_activity.add(session, self.by_id, len(self.by_id))
+        self._of_account.setdefault(name, _ByActivity()).add(session, self.by_id, count)
 
     def tag_orders(self) -> None:
         """From now on orders are marked with the session that enters them."""
@@ -122,14 +167,13 @@ class SessionTable:
             del self.by_key[(name, session.key)]
         self.count_by_account[name] -= 1
         if not self.count_by_account[name]:
-            del self.count_by_account[name]
+            del self.count_by_account[name], self._of_account[name]
 
     def _evict_idle(self, now_ns: int) -> None:
         """Forget every session idle for session_idle_ns of logical time."""
-        if now_ns < self._none_idle_before_ns:
-            return
         horizon_ns = now_ns - self.limits.session_idle_ns
-        for session in [s for s in self.by_id.values() if s.last_time_ns <= horizon_ns]:
-            self.remove(session)
-        eldest_ns = min((s.last_time_ns for s in self.by_id.values()), default=now_ns)
-        self._none_idle_before_ns = eldest_ns + self.limits.session_idle_ns
+        while True:
+            eldest = self._by_activity.eldest(self.by_id)
+            if eldest is None or eldest.last_time_ns > horizon_ns:
+                return
+            self.remove(eldest)

@@ -20,7 +20,7 @@ from raftbook.core.candles import WIDTHS_NS
 from raftbook.core.conditions import TRIGGERED_TYPES, is_hidden, working_order_id
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Order, Special
-from raftbook.core.pegs import Pegs
+from raftbook.core.pegs import Pegs, recall
 from raftbook.core.sessions import Session
 from raftbook.core.stops import Stops
 from raftbook.core.types import TimeInForce
@@ -324,6 +324,9 @@ def restore_agenda(exchange: Exchange, value: Value) -> None:
     if more:
         following, uncrossing = more
         agenda.following, agenda.uncrossing = dict.fromkeys(following), dict.fromkeys(uncrossing)
+    for book in exchange.books.values():
+        if book.pegs is not None:
+            recall(book, book.pegs)
     for session in exchange.sessions.by_id.values():
         if session.lease_ns:
             agenda.leases[session.session_id] = session.lease_end_ns()

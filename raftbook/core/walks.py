@@ -6,6 +6,7 @@ included, the taker's self-trade mode asked at each order. Changes nothing.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final
 
 from raftbook.core.accounts import Account
@@ -36,7 +37,7 @@ def available(
         slices += _slices(level, fills_max)
         if slices > fills_max:
             return TOO_MANY_FILLS
-        lots, is_end = _open_at(level, account, mode, wanted - found)
+        lots, is_end = _open_at(level, account, mode, wanted - found, level.count)
         found += lots
         if found >= wanted:
             return wanted
@@ -46,49 +47,61 @@ def available(
 
 
 def affordable(
-    account: Account, mode: int, makers: Ladder, *, bound: int, budget: int, qty_max: int
+    account: Account,
+    mode: int,
+    makers: Ladder,
+    *,
+    bound: int,
+    budget: int,
+    qty_max: int,
+    orders_max: int,
 ) -> int:
-    """How many lots `budget` tick-lots buy (or are had for), level by level; 0 if not one."""
-    lots, rest = 0, budget
+    """How many lots of the first `orders_max` orders `budget` tick-lots buy (or are had for), level
+    by level; 0 if not one."""
+    lots, rest, left = 0, budget, orders_max
     for level in makers:
         if level.key < bound or level.price < 1:
             break
         wanted = min(rest // level.price, qty_max - lots)
-        found, is_end = _open_at(level, account, mode, wanted + 1)
+        found, is_end = _open_at(level, account, mode, wanted + 1, left)
         taken = min(found, wanted)
         lots += taken
         rest -= taken * level.price
-        if taken < found or is_end:
+        left -= level.count
+        if taken < found or is_end or left <= 0:
             break
     return lots
 
 
-def cost(account: Account, mode: int, makers: Ladder, *, bound: int, qty: int) -> int:
-    """What a sweep of `qty` lots would pay, tick-lots."""
-    notional = 0
+def cost(
+    account: Account, mode: int, makers: Ladder, *, bound: int, qty: int, orders_max: int
+) -> int:
+    """What a sweep of `qty` lots, which meets at most so many orders, would pay, tick-lots."""
+    notional, left = 0, orders_max
     for level in makers:
-        if level.key < bound or qty <= 0:
+        if level.key < bound or qty <= 0 or left <= 0:
             break
         if mode == _DECREMENT:
-            paid, qty = _paid_at(level, account, qty)
-            notional += paid * level.price
-            continue
-        found, is_end = _open_at(level, account, mode, qty)
-        taken = min(found, qty)
-        notional += taken * level.price
-        qty -= taken
+            paid, qty = _paid_at(level, account, qty, left)
+            is_end = False
+        else:
+            found, is_end = _open_at(level, account, mode, qty, left)
+            paid = min(found, qty)
+            qty -= paid
+        notional += paid * level.price
+        left -= level.count
         if is_end:
             break
     return notional
 
 
-def _paid_at(level: Level, account: Account, qty: int) -> tuple[int, int]:
+def _paid_at(level: Level, account: Account, qty: int, orders_max: int) -> tuple[int, int]:
     """(lots that a taker of `qty` under DECREMENT pays for at one level, lots it has left then).
 
     What icebergs will show later comes behind all that is displayed there.
     """
     paid = later = 0
-    for maker in level:
+    for maker in islice(level, orders_max):
         if maker is level.first_hidden:
             taken = min(later, qty)
             paid += taken
@@ -108,16 +121,19 @@ def _paid_at(level: Level, account: Account, qty: int) -> tuple[int, int]:
     return paid + taken, qty - taken
 
 
-def _open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:
-    """What a taker could get at one level, exact up to `enough`, and whether it ends there.
+def _open_at(
+    level: Level, account: Account, mode: int, enough: int, orders_max: int
+) -> tuple[int, bool]:
+    """What a taker could get of the first orders of a level, exact up to `enough`, and whether it
+    ends there.
 
     Where it ends at an own order it gets of each iceberg before that only the slice that shows: the
     next one stands behind, unless the own order is hidden.
     """
-    if mode == _NONE and not level.icebergs and not level.hidden:
+    if mode == _NONE and not level.icebergs and not level.hidden and level.count <= orders_max:
         return level.qty, False
     found = offered = 0
-    for maker in level:
+    for maker in islice(level, orders_max):
         if mode != _NONE and maker.account.group is account.group:
             if mode != _CANCEL_OLDEST:
                 return found if is_hidden(maker.terms) else offered, True

@@ -118,6 +118,7 @@ class Wish:
                 bound=book.bound_of(kind[0], None),
                 budget=self.conditions.quote_qty,
                 qty_max=book.qty_max,
+                orders_max=book.fills_max,
             )
         if book.ledger is not None:
             probe = Order(account, book, self.terms(account, 0), self.qty, 0, 0)

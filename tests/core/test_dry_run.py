@@ -230,7 +230,9 @@ class Queue:
         market = restore_state(ROOMY, self._value)
         account, book = market.accounts["a"], market.books["A"]
         bound = book.bound_of(Side.BUY, 2)
-        return [cost(account, mode, book.asks, bound=bound, qty=qty) for qty in range(7)]
+        return [
+            cost(account, mode, book.asks, bound=bound, qty=qty, orders_max=9) for qty in range(7)
+        ]
 
 
 @pytest.mark.parametrize("mode", list(SelfTradePrevention))

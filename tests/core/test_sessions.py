@@ -7,6 +7,7 @@ from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
+from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import Reject, Side
 
 TERMS = InstrumentTerms("X", "oil", "eur", "1", "1", 100, -100, 100)
@@ -19,8 +20,8 @@ BUY_ONE = c.new_order("X", Side.BUY, 1, 10)
 class Desk:
     """Sends one request per entry; `at` is nanoseconds since the start."""
 
-    def __init__(self) -> None:
-        self.exchange = Exchange(Genesis((TERMS,), ACCOUNTS, LIMITS))
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.exchange = Exchange(Genesis((TERMS,), ACCOUNTS, limits))
 
     def send(self, session_id: int, seq: int, *commands: Command, at: int = 0) -> Reply:
         entry = Entry(self.exchange.applied_index + 1, START + at, ((session_id, seq, commands),))
@@ -124,3 +125,20 @@ def test_the_clock_goes_on_by_a_minute_per_entry_at_most_and_never_back() -> Non
     assert desk.exchange.now_ns == START + 60_000_000_000
     desk.send(1, 1, at=-5)
     assert desk.exchange.now_ns == START + 60_000_000_000
+
+
+def test_who_gives_way_is_the_same_on_a_node_that_comes_from_a_snapshot() -> None:
+    """It has looked at no session before, which must make no difference."""
+    limits, minute_ns = LIMITS._replace(session_idle_ns=10**15), 60_000_000_000
+    desk = Desk(limits)
+    desk.open("anna", "a", at=0)
+    desk.open("anna", "b", at=1)
+    desk.open("ben", "c", at=2)
+    assert desk.open("ben", "d", at=3) == (0, 0), "the eldest was looked at, and is too young"
+    desk.send(1, 1, BUY_ONE, at=4)
+    desk.send(2, 1, BUY_ONE, at=4)
+    restored = Desk(limits)
+    restored.exchange = restore_state(desk.exchange.genesis, export_state(desk.exchange))
+    for each in (desk, restored):
+        each.open("ben", "e", at=4 + minute_ns)
+    assert list(desk.exchange.sessions.by_id) == list(restored.exchange.sessions.by_id) == [1, 2, 4]

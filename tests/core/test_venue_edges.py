@@ -6,7 +6,7 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.agenda import LOOKS_PER_CANCEL, Agenda
+from raftbook.core.agenda import LOOKS_PER_CANCEL, LOOKS_PER_MOVE, Agenda
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
@@ -405,3 +405,40 @@ def test_an_account_with_so_many_mass_cancels_under_way_is_refused_another_one()
         pass
     (told,) = venue.entry((ANNA, (cancel,)))
     assert told[4] == [(e.MASS_CANCELED, 0, "a", 0, 0)]
+
+
+def test_what_a_market_order_pays_is_asked_of_the_orders_that_a_sweep_may_meet() -> None:
+    """Funds, and the lots of an amount: of what stands behind those it would get nothing."""
+    venue, most = Venue(), GENESIS.limits.fills_max
+    market = {"ord_type": OrderType.MARKET, "time_in_force": TimeInForce.IOC}
+    sells = (c.new_order("F", Side.SELL, 1, 4),) * (most + 1)
+    venue.entry((BEN, sells))
+    (told,) = venue.entry((ANNA, (c.new_order("F", Side.BUY, most + 1, None, **market),)))
+    assert _count(told, e.TRADE, e.EXPIRED) == (most, 1), "it has money for no more"
+    venue.entry(
+        (BEN, (c.cancel_order(order_id=most + 1), *[c.new_order("F", Side.SELL, 1, 1)] * 5))
+    )
+    amount = c.place_order("F", Side.BUY, 0, None, quote_qty=most + 1, **market)
+    venue.entry((OPERATOR, (c.deposit("a", "eur", 50, "1"),)))
+    (told,) = venue.entry((ANNA, (amount,)))
+    assert told[4][0][2][5] == most, "lots"
+    assert _count(told, e.TRADE, e.EXPIRED) == (most, 0)
+
+
+@pytest.mark.parametrize("flips_more", [0, 1])
+def test_an_entry_looks_at_so_many_pegged_orders_and_the_next_one_goes_on(flips_more: int) -> None:
+    """At their limit they want no other price, but each has to be asked."""
+    venue, looks = Venue(), LOOKS_PER_MOVE * GENESIS.limits.pegs_page
+    peg = c.place_peg("A", Side.BUY, 1, PegReference.PRIMARY, limit_price=-2)
+    venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, -1), *[peg] * 3)))
+    up, flips = c.new_order("A", Side.BUY, 1, 0), list[Command]()
+    for number in range(looks // (3 * 2)):
+        flips += (up, c.cancel_order(order_id=5 + number))
+    venue.entry((BEN, (*flips, *[up] * flips_more)))
+    exchange = venue.pair.engine
+    assert list(exchange.agenda.following) == ["A"] * flips_more
+    restored = restore_state(GENESIS, export_state(exchange))
+    for each in (exchange, restored):
+        assert each.apply(Entry(exchange.applied_index + 1, START_NS, ())) == []
+    assert not exchange.agenda.following and not restored.agenda.following
+    assert exchange.books["A"].pegs is not None and exchange.books["A"].pegs.is_current

@@ -59,7 +59,7 @@ class Base:
         self.orders: list[TwinOrder] = []
         self.sessions: list[TwinSession] = []
         self.mass_cancels: list[MassCancelJob] = []
-        self.looks = 0  # that mass cancels have left in this entry
+        self.looks = self.peg_looks = 0  # that mass cancels and pegged orders have in this entry
         self.order_ids = self.session_ids = self.counter = self.day = 0
         self.venue_killed = 0
         self.now_ns = 0

@@ -8,6 +8,7 @@ from raftbook.core.events import UNASKED, Reply
 from raftbook.core.types import Reject
 from tests.core.twin.cancelling import LOOKS_PER_CANCEL
 from tests.core.twin.forms import FIRST_FORMS, FORMS, well_formed
+from tests.core.twin.pegs import LOOKS_PER_MOVE
 from tests.core.twin.sessions import Sessions
 from tests.core.twin.state import SECOND, TwinSession
 
@@ -29,6 +30,7 @@ class Twin(Sessions):
         for instrument in self.instruments.values():
             instrument.pegs_moved = 0
         self.looks = LOOKS_PER_CANCEL * self.limits.cancel_page
+        self.peg_looks = LOOKS_PER_MOVE * self.limits.pegs_page
         if self.version >= 2:
             self.work_that_time_brings()
         if self.out:

@@ -178,13 +178,19 @@ class Matching(Money):
     # ----------------------------------------------------------------------------------- dry runs
 
     def walk(
-        self, account: str, symbol: str, side: int, stp: int, limit: int | None
+        self,
+        account: str,
+        symbol: str,
+        side: int,
+        stp: int,
+        limit: int | None,
+        most: int | None = None,
     ) -> Iterator[tuple[TwinOrder, int, bool]]:
         """(order, lots, whether it is kept off) of each meeting, in order, of a taker that is
         large enough; slice by slice, and what an iceberg shows next stands at the back of what is
-        displayed."""
+        displayed. Of so many orders, where `most` says so, as if there were no others."""
         anchor = self.reference(symbol)
-        makers = self.crossing(symbol, side, limit)
+        makers = self.crossing(symbol, side, limit)[:most]
         for price in dict.fromkeys(maker.price for maker in makers):
             if self.too_far(symbol, anchor, price):
                 return
@@ -202,10 +208,16 @@ class Matching(Money):
                     queue.sort(key=lambda waiting: waiting[0].is_hidden)
 
     def reachable(
-        self, account: str, symbol: str, side: int, stp: int, limit: int | None
+        self,
+        account: str,
+        symbol: str,
+        side: int,
+        stp: int,
+        limit: int | None,
+        most: int | None = None,
     ) -> Iterator[tuple[TwinOrder, int]]:
         """What it would trade, in order, before anything ends or shrinks it."""
-        for maker, lots, is_own in self.walk(account, symbol, side, stp, limit):
+        for maker, lots, is_own in self.walk(account, symbol, side, stp, limit, most):
             if is_own:
                 return
             yield maker, lots
@@ -239,7 +251,8 @@ class Matching(Money):
     def lots_for_amount(self, account: str, wish: Wish) -> list[tuple[TwinOrder, int]]:
         """How many lots of each maker a quote amount takes."""
         limit = self.taker_limit(wish.symbol, wish.side, None)
-        makers = list(self.reachable(account, wish.symbol, wish.side, wish.stp, limit))
+        most = self.limits.fills_max
+        makers = list(self.reachable(account, wish.symbol, wish.side, wish.stp, limit, most))
         rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
         taken: list[tuple[TwinOrder, int]] = []
         for price in dict.fromkeys(maker.price for maker, _ in makers):

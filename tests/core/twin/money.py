@@ -144,8 +144,9 @@ class Money(Base):
         """Tick-lots that a market order would pay now."""
         if wish.quote_qty:
             return sum(maker.price * qty for maker, qty in self.lots_for_amount(account, wish))
-        paid, rest = 0, wish.qty
-        for maker, lots, is_own in self.walk(account, wish.symbol, wish.side, wish.stp, limit):
+        paid, rest, most = 0, wish.qty, self.limits.fills_max
+        met = self.walk(account, wish.symbol, wish.side, wish.stp, limit, most)
+        for maker, lots, is_own in met:
             if is_own and wish.stp != Stp.DECREMENT:
                 break
             qty = min(rest, lots)

@@ -10,6 +10,8 @@ from tests.core.twin.cancelling import Cancelling
 from tests.core.twin.entering import Wish
 from tests.core.twin.state import NOWHERE, PEGS, TwinOrder, TwinSession, other
 
+LOOKS_PER_MOVE = 16
+
 
 class Pegging(Cancelling):
     def place_peg(self, session: TwinSession, command: Any) -> None:
@@ -23,6 +25,7 @@ class Pegging(Cancelling):
         self.take_tokens(session.account, 1)
         order = self.make(session, wish)
         order.where = PEGS
+        self.instruments[symbol].pegs_saw = None
         self.private(e.ACCEPTED, order.terms)
         return None
 
@@ -61,10 +64,17 @@ class Pegging(Cancelling):
         trades = instrument.trades_now()
         if trades and instrument.pegs_left:
             return
+        if not trades:
+            instrument.pegs_saw = None
+        elif not self.may_look(symbol):
+            instrument.pegs_left, instrument.pegs_saw = True, None
+            return
         movers = [order for order in self.pegs_of(symbol) if self.wants(order) != order.wanted]
         if trades:
             room = self.limits.pegs_page - instrument.pegs_moved
             instrument.pegs_left = len(movers) > room
+            if instrument.pegs_left:
+                instrument.pegs_saw = None
             movers = movers[:room]
             instrument.pegs_moved += len(movers)
         for order, wanted in [(order, self.wants(order)) for order in movers]:
@@ -78,6 +88,17 @@ class Pegging(Cancelling):
         for order in movers:
             if order.wanted is not None:
                 self.step_in(order, order.wanted)
+
+    def may_look(self, symbol: str) -> bool:
+        """Whether there is room to look at pegged orders, if there is anything to look at."""
+        instrument, count = self.instruments[symbol], len(self.pegs_of(symbol))
+        sees = (self.best_of_others(symbol, Side.BUY), self.best_of_others(symbol, Side.SELL))
+        if instrument.pegs_saw != sees:
+            if count and self.peg_looks <= 0:
+                return False
+            self.peg_looks -= count
+            instrument.pegs_saw = sees
+        return True
 
     def step_in(self, order: TwinOrder, price: int) -> None:
         in_the_way = self.crossing(order.symbol, order.side, price)

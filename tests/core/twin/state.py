@@ -192,6 +192,7 @@ class TwinInstrument:
     stops_left: bool = False  # more stops were reached than may fire after one command
     pegs_left: bool = False  # more pegged orders want to move than may in one entry
     pegs_moved: int = 0  # in this entry
+    pegs_saw: Any = None  # the best prices at the last look; None where another one is due
     remembered: list[TwinTrade] = field(default_factory=list)
 
     def trades_now(self) -> bool:

@@ -72,6 +72,7 @@ class Venue(Pegging):
         if reason := self.terms_reject(terms):
             return self.refuse(command, reason)
         self.instruments[terms.symbol].terms = terms
+        self.instruments[terms.symbol].pegs_saw = None
         self.public(terms.symbol, e.INSTRUMENT_AMENDED, tuple(terms))
         return None
 
