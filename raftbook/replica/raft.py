@@ -303,7 +303,7 @@ class Raft(Elections):
             self._SyncObj__raftMatchIndex[node] = min(match, index)
             if index < self._log.base_index:
                 self._SyncObj__raftNextIndex[node] = index + 1
-                self._replicate(node)
+                self._ship(node)
                 return
             entries = entries_from(self._log, index + 1)
             self._SyncObj__raftNextIndex[node] = index + 1 + len(entries)
@@ -349,7 +349,12 @@ class Raft(Elections):
             self._SyncObj__lastResponseTime[node] = self._node.now
             self.shipping.acknowledged(node.id, message["received"])
             if self._SyncObj__raftNextIndex[node] <= self._log.base_index:
-                self.shipping.send_next(node.id)
+                self._ship(node)
+
+    def _ship(self, peer: Node) -> bool:
+        """Let a peer have what is next of a snapshot; whether anything left now."""
+        assert self.shipping is not None
+        return self.shipping.send_next(peer.id)
 
     # -- replication --------------------------------------------------------------------------
 
@@ -371,8 +376,11 @@ class Raft(Elections):
         log = self._log
         next_index = self._SyncObj__raftNextIndex[peer]
         if next_index <= log.base_index:
-            assert self.shipping is not None
-            self.shipping.send_next(peer.id)
+            # While a snapshot is made or verified, or a piece under way, the peer must hear of its
+            # leader, and that of the peer. To ask about our log's base cannot be misread: who says
+            # yes needs no snapshot, and a no is of what is before it, as is known already.
+            if not self._ship(peer) and not only_entries:
+                self._send_append(peer, log.base_index + 1, [])
             return
         sent = only_entries
         while True:

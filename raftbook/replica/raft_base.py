@@ -45,8 +45,12 @@ class RaftTimings:
 class Shipping(Protocol):
     """How a snapshot gets to a peer that is behind the log, and in from a leader."""
 
-    def send_next(self, peer_id: int) -> None:
-        """Send the next piece to a peer whose next entry is no longer in the log."""
+    def send_next(self, peer_id: int) -> bool:
+        """Send the next piece to a peer whose next entry is no longer in the log.
+
+        Returns:
+            Whether one left now; if not, the peer must hear of its leader in another way.
+        """
 
     def acknowledged(self, peer_id: int, received: int) -> None:
         """A peer holds this many bytes of what it is being sent."""

@@ -212,21 +212,22 @@ class Shipper:
 
     # -- to a peer ----------------------------------------------------------------------------
 
-    def send_next(self, peer_id: int) -> None:
-        """Send the next piece, or the same again if it was not acknowledged for RESEND_S."""
+    def send_next(self, peer_id: int) -> bool:
+        """Send the next piece, or the same again if it was not acknowledged for RESEND_S; whether
+        one left."""
         transfer = self._outgoing.get(peer_id) or self._begin(peer_id)
         if transfer is None:
-            return
+            return False
         if not self._is_whole(peer_id, transfer):
             transfer.moved_at = self._clock()
-            return
+            return False
         if self._clock() - transfer.sent_at < RESEND_S:
-            return
+            return False
         try:
             chunk = transfer.reader.read(transfer.offset, PIECE_BYTES)
         except StorageError:  # the file was whole a moment ago: what else is there may still be
             self._drop_damaged(peer_id, transfer.header)
-            return
+            return False
         transfer.sent_at = self._clock()
         self._send(
             peer_id,
@@ -240,6 +241,7 @@ class Shipper:
                 "last": transfer.offset + len(chunk) >= transfer.header.size,
             },
         )
+        return True
 
     def acknowledged(self, peer_id: int, received: int) -> None:
         """The peer holds this many bytes: go on from there."""

@@ -15,6 +15,7 @@ from raftbook.errors import ProtocolError
 from raftbook.replica import shipping
 from raftbook.replica.compaction import HELD_MAX
 from raftbook.replica.machine import Machine
+from raftbook.wire.entry import pack_entry
 from raftbook.wire.packing import pack
 from tests.replica.harness import BOUNDS, GENESIS, OIL, Cluster
 
@@ -546,3 +547,100 @@ def test_a_request_whose_session_went_unseen_is_not_said_to_have_had_no_effect(
     cluster.run_until(lambda: waiter.answers)
     assert cluster[3].snapshot_index
     assert waiter.refusal == Reject.OUTCOME_UNKNOWN
+
+
+# -- who waits for a snapshot hears its leader ----------------------------------------------------
+
+
+def reigns(cluster: Cluster) -> set[tuple[int, int]]:
+    """(node, term) of all who lead."""
+    return {(node_id, cluster[node_id].raft.term) for node_id in cluster.leaders()}
+
+
+def test_a_leader_that_verifies_a_large_file_for_its_only_voter_goes_on_leading(
+    behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said nothing meanwhile: the voter stood for election, or the leader gave up for want of
+    answers, and whoever led next began to verify anew."""
+    cluster, session = behind
+    size = cluster.snapshots(1).candidates()[0].path.stat().st_size
+    monkeypatch.setattr(shipping, "VERIFY_BYTES", size // 60)
+    cluster.crash(2)
+    before = reigns(cluster)
+    cluster.network.records = True
+    cluster.network.heal()
+    for _ in range(100):
+        cluster.run(0.02)
+        assert reigns(cluster) == before
+    sent = [message["type"] for way_in, _, message in cluster.network.sent if way_in == 1]
+    assert sent.count("append") > 10
+    cluster.run_until(lambda: cluster.book(3) == names(session, range(1, 31)))
+    assert reigns(cluster) == before
+
+
+def test_a_leader_that_first_has_to_make_a_snapshot_goes_on_leading(
+    behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, session = behind
+    for file in cluster.snapshots(1).candidates():
+        file.path.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster[1]._maker, "start", lambda index, term: None)  # it writes on and on
+        cluster.crash(2)
+        before = reigns(cluster)
+        cluster.network.heal()
+        for _ in range(150):
+            cluster.run(0.02)
+            assert reigns(cluster) == before
+    cluster[1]._maker._result = False  # type: ignore[attr-defined]
+    cluster.run(0.02)
+    cluster[1].start_snapshot()
+    cluster.run_until(lambda: cluster.book(3) == names(session, range(1, 31)))
+    assert reigns(cluster) == before
+
+
+def test_a_peer_with_entries_that_nobody_else_has_is_not_sent_entries_for_its_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log ends beyond where the leader's begins, but not with the leader's entries: its no
+    must not be taken for a log that goes on from there."""
+    cluster = Cluster(tmp_path)
+    cluster.elect(3)
+    session = cluster.open_session(3)
+    cluster.run(0.2)
+    cluster.network.cut([3], [1, 2])
+    cluster[3].raft.propose([pack_entry(0, [])] * 60)
+    cluster.elect(1)
+    fill(cluster, session, range(1, 31))
+    cluster.compact(1)
+    fill(cluster, session, range(31, 41))
+    assert 10 < cluster[1]._log.base_index < cluster[1].last_index < cluster[3].last_index
+    monkeypatch.setattr(shipping, "VERIFY_BYTES", 30)
+    cluster.network.records = True
+    cluster.network.heal()
+    cluster.run_until(lambda: cluster.book(3) == names(session, range(1, 41)))
+    sent = [one for source, target, one in cluster.network.sent if (source, target) == (1, 3)]
+    first = next(at for at, one in enumerate(sent) if one["type"] == "install")
+    appends = [one for one in sent[:first] if one["type"] == "append"]
+    assert len(appends) > 10
+    assert not any(one["entries"] for one in appends)
+
+
+def test_a_peer_that_holds_what_the_leaders_log_begins_with_needs_no_snapshot(
+    behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. node 3's no of long ago arrives; 2. it has more than that by now: it says so when it is
+    asked, while the leader verifies, and is sent entries."""
+    cluster, session = behind
+    cluster.network.heal()
+    cluster.run(2)
+    fill(cluster, session, range(31, 35))
+    cluster.compact(1)
+    monkeypatch.setattr(shipping, "VERIFY_BYTES", 30)
+    cluster.network.records = True
+    raft = cluster[1].raft
+    raft._SyncObj__raftNextIndex[raft._peers[3]] = 2
+    fill(cluster, session, range(35, 37))
+    cluster.run(0.5)
+    assert cluster.book(3) == names(session, range(1, 37))
+    assert not [one for _, _, one in cluster.network.sent if one["type"] == "install"]

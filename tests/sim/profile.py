@@ -55,7 +55,7 @@ class Profile:
 
 def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Profile:
     """The profile of a seed; `kinds` are the fault kinds there are, with their usual weights."""
-    rng = random.Random(f"{seed}/profile")
+    rng, slices = random.Random(f"{seed}/profile"), random.Random(f"{seed}/profile/slices")
     chosen_size = rng.choice(SIZES)
     pace = rng.choice((1.0, 1.0, 1.5))
     timings = RaftTimings(
@@ -79,6 +79,8 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         ("raftbook.replica.appends", "IN_FLIGHT_ENTRIES_MAX", rng.choice((4, 64, 4_096))),
         ("raftbook.replica.raft", "APPLY_BYTES_PER_TURN_MAX", rng.choice((500, 131_072))),
         ("raftbook.replica.shipping", "PIECE_BYTES", rng.choice((8_000, 30_000, 262_144))),
+        # Drawn apart, so that the other draws of a seed stay what they were.
+        ("raftbook.replica.shipping", "VERIFY_BYTES", slices.choice((4_000, 16_000, 2 << 20))),
     )
     limits = Limits(
         reply_window=rng.choice((48, 48, 1_024)),
