@@ -10,7 +10,7 @@ a refusal that says whether it may have taken effect (F14).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -61,17 +61,25 @@ class Refusal:
 
 @dataclass(slots=True)
 class Proposer:
-    """Unanswered requests, eldest first; at most `pending_max` of `bytes_max` bytes in all."""
+    """Unanswered requests, eldest first; at most `pending_max` of `bytes_max` bytes in all.
+
+    Attributes:
+        on_unsent: called with the bytes of each request that ended before it could leave.
+    """
 
     pending_max: int
     deadline_s: float
     bytes_max: int
+    on_unsent: Callable[[bytes], None] = lambda raw: None
     _pending: dict[RequestKey, _Pending] = field(default_factory=dict)
     _queue: deque[RequestKey] = field(default_factory=deque)
     _bytes: int = 0
 
     def __len__(self) -> int:
         return len(self._pending)
+
+    def __contains__(self, key: RequestKey) -> bool:
+        return key in self._pending
 
     @property
     def waiting_bytes(self) -> int:
@@ -126,11 +134,9 @@ class Proposer:
 
     def answered(self, key: RequestKey) -> list[Waiter]:
         """Who waits for this request; it is done."""
-        pending = self._pending.pop(key, None)
-        if pending is None:
+        if key not in self._pending:
             return []
-        self._bytes -= len(pending.raw)
-        return pending.waiters
+        return self._end(key).waiters
 
     def expire(self, now: float) -> list[Refusal]:
         """Give up what waited too long. All deadlines are equally long, so eldest is first."""
@@ -140,7 +146,7 @@ class Proposer:
                 break
             refusals.append(_give_up(key, pending))
         for refusal in refusals:
-            self._bytes -= len(self._pending.pop(refusal.key).raw)
+            self._end(refusal.key)
         queue = self._queue
         while queue and queue[0] not in self._pending:  # nobody takes it without a leader
             queue.popleft()
@@ -153,6 +159,13 @@ class Proposer:
         self._queue.clear()
         self._bytes = 0
         return refusals
+
+    def _end(self, key: RequestKey) -> _Pending:
+        pending = self._pending.pop(key)
+        self._bytes -= len(pending.raw)
+        if not pending.left_node:
+            self.on_unsent(pending.raw)
+        return pending
 
 
 @dataclass(slots=True)

@@ -1,13 +1,14 @@
 """What a leader has read already: requests that were checked, and the entries it made of them.
 
-Owns them from the moment a request is known to be well formed until its entry is applied, so that
-the node that packs an entry does not unpack it again. Nothing depends on it: what is not kept here
-is read from its bytes. An entry is recognised by the very bytes object that stands in the log, so
-another entry at its index is never taken for it.
+Owns them from the moment a request is known to be well formed until its entry is applied, or until
+it ends without one, so that the node that packs an entry does not unpack it again. Nothing depends
+on it: what is not kept here is read from its bytes. An entry is recognised by the very bytes object
+that stands in the log, so another entry at its index is never taken for it.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection
 from typing import Final
 
@@ -21,15 +22,23 @@ class ReadAhead:
     """Requests by their bytes, and entries by their index; bounded in bytes."""
 
     def __init__(self) -> None:
-        self._requests: dict[bytes, Request] = {}
+        self._requests: OrderedDict[bytes, Request] = OrderedDict()
         self._entries: dict[int, tuple[bytes, Entry]] = {}
         self._bytes = 0
 
     def request(self, raw: bytes, request: Request) -> None:
-        """A request that is to stand in an entry soon, and what its bytes say."""
-        if self._bytes + len(raw) <= BYTES_MAX and raw not in self._requests:
-            self._requests[raw] = request
-            self._bytes += len(raw)
+        """A request that is to stand in an entry soon, and what its bytes say. The eldest give way
+        to it: whatever else happens, what nobody takes does not stay."""
+        if raw in self._requests:
+            return
+        self._requests[raw] = request
+        self._bytes += len(raw)
+        while self._bytes > BYTES_MAX and self._requests:
+            self._bytes -= len(self._requests.popitem(last=False)[0])
+
+    def forget(self, raw: bytes) -> None:
+        """A request that will stand in no entry."""
+        self._taken(raw)
 
     def entry(self, index: int, time_ns: int, raws: Collection[bytes], payload: bytes) -> None:
         """An entry was made of these requests, and stands in the log as `payload`.

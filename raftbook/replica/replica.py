@@ -148,7 +148,8 @@ class Replica:
         count_max, bytes_max = bounds.requests_pending_max, bounds.pending_bytes_max
         self._inbox: list[tuple[int, Message]] = []
         self._outbox: dict[int, list[Message]] = defaultdict(list)
-        self._proposer = Proposer(count_max, bounds.request_deadline_s, bytes_max)
+        forget = self.machine.read_ahead.forget
+        self._proposer = Proposer(count_max, bounds.request_deadline_s, bytes_max, forget)
         self._forwarded = Forwarded(count_max, bytes_max)
         self._way: tuple[int | None, int] = (None, 0)
         self._complained_at: dict[int, float] = {}
@@ -283,10 +284,11 @@ class Replica:
             message = f"node {self.node_id} is fenced: {self.fenced}; use another node"
             self._answers.refuse([Refusal([waiter], key, Reject.NOT_READY, message)])
             return
+        is_known = key in self._proposer
         refusal = self._proposer.submit(key, raw, waiter, self._clock())
         if refusal is not None:
             self._answers.refuse([refusal])
-        elif commands is not None and self.raft.is_leader:
+        elif commands is not None and not is_known and self.raft.is_leader:
             self.machine.read_ahead.request(raw, (session_id, request_seq, commands))
 
     def needs_turn(self) -> bool:
@@ -581,6 +583,7 @@ class Replica:
         self._outbox.clear()
         self._answers.refuse(self._proposer.give_up_all())
         self._forwarded.clear()
+        self.machine.read_ahead.clear()
         # To ask a peer to stand speaks of nothing that would have to be on disk or right.
         heir_id = None if kind is FenceKind.BROKEN else self.raft.abdicate()
         if heir_id is not None:

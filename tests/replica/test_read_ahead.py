@@ -61,20 +61,27 @@ def test_an_entry_that_could_switch_the_engine_is_read_from_its_bytes() -> None:
     assert read_ahead.take(7, payload) is None
 
 
-def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_bounded_in_bytes_and_the_eldest_give_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     raws = [pack_request(3, seq, ((1,),)) for seq in range(1, 9)]
-    monkeypatch.setattr(read_ahead_module, "BYTES_MAX", 3 * len(raws[0]))
+    payload = pack_entry(5, raws[6:])
+    monkeypatch.setattr(read_ahead_module, "BYTES_MAX", 3 * len(raws[0]) + len(payload))
     read_ahead = ReadAhead()
     for raw in raws:
         read_ahead.request(raw, read_request(raw))
-    payload = pack_entry(5, raws[:3])
-    read_ahead.entry(7, 5, raws[:3], payload)
-    assert read_ahead.take(7, payload) is None  # longer than its three requests: no room
-    for raw in raws[3:5]:
-        read_ahead.request(raw, read_request(raw))
-    payload = pack_entry(5, raws[3:5])
-    read_ahead.entry(8, 5, raws[3:5], payload)
-    assert read_ahead.take(8, payload) == unpack_entry(8, payload)
+        assert read_ahead._bytes <= read_ahead_module.BYTES_MAX
+    read_ahead.entry(7, 5, raws[6:], payload)
+    assert read_ahead.take(7, payload) == unpack_entry(7, payload)
+    payload = pack_entry(5, raws[:2])
+    read_ahead.entry(8, 5, raws[:2], payload)
+    assert read_ahead.take(8, payload) is None
+    monkeypatch.setattr(read_ahead_module, "BYTES_MAX", len(raws[0]))
+    read_ahead.request(raws[0], read_request(raws[0]))
+    payload = pack_entry(5, raws[:1])
+    read_ahead.entry(9, 5, raws[:1], payload)
+    assert read_ahead.take(9, payload) is None  # longer than its request: no room
+    assert read_ahead._bytes == 0
 
 
 def test_a_leader_reads_no_entry_that_it_made_of_requests_it_had_read(
@@ -99,3 +106,67 @@ def test_a_leader_reads_no_entry_that_it_made_of_requests_it_had_read(
     assert len(read) == 2  # by each follower, once
     digests = {cluster[node_id].machine.exchange.digest.value() for node_id in (1, 2, 3)}
     assert len(digests) == 1
+
+
+COMMANDS = (open_session("ann", "x"),)
+
+
+@pytest.fixture
+def leader(tmp_path: Path) -> tuple[Cluster, int]:
+    """A cluster led by node 1, which has a session."""
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.run(0.2)
+    return cluster, session
+
+
+def test_a_repeated_frame_is_not_kept_beside_what_it_repeats(leader: tuple[Cluster, int]) -> None:
+    cluster, session = leader
+    raw = pack_request(session, 1, COMMANDS)
+    cluster[1].submit(session, 1, raw, Waiter(), COMMANDS)
+    cluster.turn(1)  # it left
+    for _ in range(3):
+        cluster[1].submit(session, 1, raw, Waiter(), COMMANDS)
+    assert not cluster[1].machine.read_ahead._requests
+    cluster.settle()
+    assert cluster[1].machine.read_ahead._bytes == 0
+
+
+def test_what_was_refused_is_not_kept(leader: tuple[Cluster, int]) -> None:
+    cluster, session = leader
+    cluster[1]._proposer.pending_max = 0
+    cluster[1].submit(session, 1, pack_request(session, 1, COMMANDS), Waiter(), COMMANDS)
+    assert not cluster[1].machine.read_ahead._requests
+
+
+def test_what_expires_before_it_leaves_is_forgotten(leader: tuple[Cluster, int]) -> None:
+    """A leader that hands over proposes nothing of what comes meanwhile."""
+    cluster, session = leader
+    cluster[1].raft.hand_over(2, within_s=10.0)
+    cluster.network.hold(1, 2)
+    cluster.network.hold(2, 1)
+    waiter = Waiter()
+    cluster[1].submit(session, 1, pack_request(session, 1, COMMANDS), waiter, COMMANDS)
+    assert cluster[1].machine.read_ahead._requests
+    cluster.run(cluster.bounds.request_deadline_s + 0.1)
+    assert waiter.refusals
+    assert cluster[1].raft.is_leader
+    assert cluster[1].machine.read_ahead._bytes == 0
+
+
+def test_what_another_node_brought_to_an_answer_is_forgotten(leader: tuple[Cluster, int]) -> None:
+    """The same number with other bytes, through another node, stands in the log: the request that
+    waits here is answered with that, and never leaves."""
+    cluster, session = leader
+    waiter = Waiter()
+    other = pack_request(session, 1, (open_session("ann", "y"),))
+    cluster[1].receive(2, {"type": "forward", "requests": (other,)})
+    cluster.turn(1)  # it is proposed
+    cluster[1].raft.hand_over(2, within_s=10.0)
+    cluster.network.hold(1, 2)
+    cluster[1].submit(session, 1, pack_request(session, 1, COMMANDS), waiter, COMMANDS)
+    cluster.settle()
+    assert waiter.reply is not None
+    assert cluster[1].raft.is_leader
+    assert cluster[1].machine.read_ahead._bytes == 0
