@@ -94,7 +94,7 @@ class StorageError(RaftbookError):
         path: the file or folder.
         reason: what is wrong with it.
         remedy: what the operator should do.
-        passes: whether it ends without anybody touching the files: there is no space just now.
+        passes: whether it ends without anybody touching the files: something is lacking just now.
     """
 
     def __init__(self, *, path: str, reason: str, remedy: str, passes: bool = False) -> None:
@@ -103,3 +103,10 @@ class StorageError(RaftbookError):
         self.path = path
         self.reason = reason
         self.remedy = remedy
+
+
+class OutOfDescriptors(StorageError):
+    """No more files can be opened just now; nothing is wrong with any, and nothing was changed.
+
+    The receiver should try again later what can wait. What cannot wait ends as for a full disk.
+    """

@@ -36,8 +36,8 @@ DIGEST_CHARS: Final = 12
 ROLES: Final = ("follower", "candidate", "leader")
 NOTED: Final = (
     "election", "leading", "stepped_down", "no_leader", "following", "snapshot_written",
-    "snapshot_failed", "snapshot_damaged", "snapshot_sending", "snapshot_installed",
-    "snapshot_refused", "forward_refused", "no_majority", "fenced",
+    "snapshot_failed", "snapshot_damaged", "snapshot_put_off", "snapshot_sending",
+    "snapshot_installed", "snapshot_refused", "forward_refused", "no_majority", "fenced",
 )  # fmt: skip
 """Events of note that are shown as 0 before they happen, so that an alert sees the first one."""
 NOT_LOGGED: Final = ("no_leader", "overloaded", "outcome_unknown", "not_ready")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from raftbook.errors import ProtocolError, StorageError
+from raftbook.errors import OutOfDescriptors, ProtocolError, StorageError
 from raftbook.replica.machine import Machine
 from raftbook.replica.reports import Reports
 from raftbook.replica.shipping import SnapshotMaker
@@ -22,6 +22,9 @@ from raftbook.wire.entry import UnsupportedVersion
 HELD_MAX: Final = 8
 """The log is kept for a peer that is being caught up as long as it is at most this many times as
 long as what leads to a snapshot, in entries and in bytes: it is in memory."""
+
+TIDY_AGAIN_S: Final = 1.0
+"""When old snapshots that could not be removed for want of descriptors are looked at again."""
 
 
 class Compaction:
@@ -58,6 +61,7 @@ class Compaction:
         self.snapshot_bytes = 0
         self.snapshot_index = self.failed_index = self.making_index = 0
         self._bytes = 0  # applied since the last snapshot began
+        self._tidy_at: float | None = None
         self._is_wanted = False  # a snapshot on disk turned out to be damaged
 
     def align(self) -> int:
@@ -85,6 +89,8 @@ class Compaction:
                     reason=str(error),
                     remedy="nothing is damaged: start the newer build on this directory",
                 ) from error
+            except OutOfDescriptors:
+                raise  # the file may be whole
             except (StorageError, ProtocolError) as error:
                 problems.append(str(error))
                 continue
@@ -105,7 +111,7 @@ class Compaction:
         self._restore(header)
         self._fit_log(header)
         self.snapshot_index, self.snapshot_bytes = header.index, header.size
-        self._snapshots.prune()
+        self._tidy()
 
     def applied(self, payload_bytes: int) -> None:
         """An entry of this size was applied."""
@@ -125,9 +131,9 @@ class Compaction:
 
     def replace_damaged(self) -> None:
         """There is no snapshot to send, or one file less than was thought: make another soon."""
+        self._is_wanted = True
         newest = self._snapshots.newest()
         self.snapshot_index = 0 if newest is None else newest.index
-        self._is_wanted = True
 
     def turn(self, applied_index: int, *, log_kept: int) -> None:
         """Snapshot when the log has grown, trim the log once the file is verified (F1 F5).
@@ -135,6 +141,8 @@ class Compaction:
         Args:
             log_kept: entries kept before a snapshot.
         """
+        if self._tidy_at is not None and self._clock() >= self._tidy_at:
+            self._tidy()
         succeeded = self._maker.poll()
         if succeeded is not None:
             self._finish(succeeded=succeeded, log_kept=log_kept)
@@ -155,10 +163,20 @@ class Compaction:
             keep_from = self._held(min(index - log_kept, older_index))
             if keep_from > self._log.base_index:
                 self._log.trim_to(keep_from)
+            self._tidy()
+            self._reports.snapshot_written(index, self._log.base_index)
+
+    def _tidy(self) -> None:
+        """Remove snapshots that are not needed any more, now or when that can be done."""
+        self._tidy_at = None
+        try:
             self._snapshots.prune()
             newest = self._snapshots.newest()
-            self.snapshot_bytes = 0 if newest is None else newest.size
-            self._reports.snapshot_written(index, self._log.base_index)
+        except OutOfDescriptors as error:
+            self._tidy_at = self._clock() + TIDY_AGAIN_S
+            self._reports.snapshot_put_off("old snapshots are not removed yet", str(error))
+            return
+        self.snapshot_bytes = 0 if newest is None else newest.size
 
     def _held(self, keep_from: int) -> int:
         """Keep more of the log than the snapshots ask for, within bounds, while a peer needs it."""

@@ -334,6 +334,8 @@ class Raft(Elections):
             return
         assert self.shipping is not None
         received = self.shipping.receive(message)
+        if received is None:
+            return  # no answer, so that it is not sent again at once
         if received < 0:
             self._reply(node, success=True, index=self.commit_index)
             return

@@ -61,11 +61,12 @@ class Shipping(Protocol):
     def forget(self, peer_id: int) -> None:
         """A peer needs no snapshot any more."""
 
-    def receive(self, message: Message) -> int:
+    def receive(self, message: Message) -> int | None:
         """Take a piece from the leader and install the snapshot once it is whole.
 
         Returns:
-            The bytes received so far, or -1 when this node needs no more of it.
+            The bytes received so far, or -1 when this node needs no more of it; None when the
+            piece could not be taken just now.
         """
 
 

@@ -68,6 +68,10 @@ class Reports:
         text = "snapshot %d could not be written; the log is kept whole"
         self._say("snapshot_failed", text, index, level=logging.ERROR, index=index)
 
+    def snapshot_put_off(self, what: str, reason: str) -> None:
+        level = logging.WARNING
+        self._say("snapshot_put_off", "%s: %s", what, reason, level=level, reason=reason)
+
     def snapshot_damaged(self, name: str, peer_id: int) -> None:
         text = "%s is damaged and not sent to %s; it is set aside and a new one is made"
         peer = self._name_of(peer_id)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from raftbook.errors import StorageError
+from raftbook.errors import OutOfDescriptors, StorageError
 from raftbook.replica.machine import Machine
 from raftbook.replica.messages import Message
 from raftbook.replica.reports import Reports
@@ -208,13 +208,22 @@ class Shipper:
         self._incoming: tuple[bytes, Install] | None = None
         self._received_at = 0.0
         self._whole: tuple[int, int] = (0, 0)  # (index, term) of the file that was read in full
-        self._asked_at = -RESEND_S
+        self._asked_at = self._put_off_at = -RESEND_S
 
     # -- to a peer ----------------------------------------------------------------------------
 
     def send_next(self, peer_id: int) -> bool:
         """Send the next piece, or the same again if it was not acknowledged for RESEND_S; whether
         one left."""
+        try:
+            return self._send_next(peer_id)
+        except OutOfDescriptors as error:
+            if self._clock() - self._put_off_at >= RESEND_S:
+                self._put_off_at = self._clock()
+                self._reports.snapshot_put_off("a snapshot is not sent yet", str(error))
+            return False
+
+    def _send_next(self, peer_id: int) -> bool:
         transfer = self._outgoing.get(peer_id) or self._begin(peer_id)
         if transfer is None:
             return False
@@ -309,8 +318,17 @@ class Shipper:
 
     # -- from a leader ------------------------------------------------------------------------
 
-    def receive(self, message: Message) -> int:
-        """Take a piece; bytes received so far, or -1 when nothing more is needed."""
+    def receive(self, message: Message) -> int | None:
+        """Take a piece; bytes received so far, or -1 when nothing more is needed; None when it
+        could not be taken, which the sender finds out by itself: it is sent again in RESEND_S."""
+        try:
+            return self._receive(message)
+        except OutOfDescriptors as error:
+            self._reports.snapshot_put_off("a snapshot is not taken yet", str(error))
+            self.abort("no file can be opened")
+            return None
+
+    def _receive(self, message: Message) -> int:
         header_bytes, offset = message["header"], message["offset"]
         self._received_at = self._clock()
         try:

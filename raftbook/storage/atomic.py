@@ -8,6 +8,8 @@ SyncFailed says that a sync failed.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -20,8 +22,9 @@ class SyncFailed(OSError):
 def rename_durably(source: Path, target: Path) -> None:
     """Renames a file that is already synced, replacing `target`; both in one directory."""
     assert source.parent == target.parent, (source, target)
-    os.replace(source, target)
-    fsync_directory(target.parent)
+    with _opened(target.parent) as descriptor:  # first: without one, nothing is renamed
+        os.replace(source, target)
+        _sync(descriptor)
 
 
 def create_exclusive(path: Path, mode: int = 0o600) -> int:
@@ -45,10 +48,21 @@ def create_directory(directory: Path) -> None:
 
 def fsync_directory(directory: Path) -> None:
     """Makes creations, renames and removals in `directory` durable."""
+    with _opened(directory) as descriptor:
+        _sync(descriptor)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
         raise SyncFailed(error.errno, error.strerror) from error
-    finally:
-        os.close(descriptor)

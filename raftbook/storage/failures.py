@@ -9,7 +9,7 @@ import errno
 import sqlite3
 from pathlib import Path
 
-from raftbook.errors import StorageError
+from raftbook.errors import OutOfDescriptors, StorageError
 from raftbook.storage.atomic import SyncFailed
 
 REJOIN = (
@@ -20,11 +20,17 @@ _CHECK_DISK = "check the disk, then start the node again; if the disk is lost, s
 
 _NO_SPACE = ("disk full", "free some space: a node that runs goes on by itself, else start it")
 _NO_QUOTA = ("disk quota used up", "raise it: a node that runs goes on by itself, else start it")
-_PASSING = (_NO_SPACE, _NO_QUOTA)
+_NO_DESCRIPTORS = (
+    "too many files and connections are open",
+    "let the node have more (LimitNOFILE): one that runs goes on by itself, else start it",
+)
+_PASSING = (_NO_SPACE, _NO_QUOTA, _NO_DESCRIPTORS)
 
 _BY_ERRNO = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_QUOTA,
+    errno.EMFILE: _NO_DESCRIPTORS,
+    errno.ENFILE: _NO_DESCRIPTORS,
     errno.EIO: ("I/O error", _CHECK_DISK),
     errno.EROFS: ("read-only file system", "mount it writable, then start the node again"),
     errno.EACCES: ("permission denied", "give the node's user the files, then start it again"),
@@ -57,7 +63,8 @@ def explain(path: Path, error: sqlite3.Error | OSError) -> StorageError:
         words = _BY_SQLITE_CODE.get(code, ("the file is damaged", REJOIN))
     reason, remedy = words
     passes = words in _PASSING
-    return StorageError(path=str(path), reason=f"{reason} ({error})", remedy=remedy, passes=passes)
+    kind = OutOfDescriptors if words is _NO_DESCRIPTORS else StorageError
+    return kind(path=str(path), reason=f"{reason} ({error})", remedy=remedy, passes=passes)
 
 
 def damaged(path: Path, reason: str) -> StorageError:

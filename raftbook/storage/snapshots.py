@@ -20,7 +20,7 @@ from types import TracebackType
 
 from raftbook import __version__
 from raftbook.core.versions import FIRST_ENGINE_VERSION
-from raftbook.errors import StorageError
+from raftbook.errors import OutOfDescriptors, StorageError
 from raftbook.storage.atomic import (
     create_directory,
     create_exclusive,
@@ -225,6 +225,10 @@ class SnapshotStore:
                 header = decode_header(file.read(HEADER_BYTES))
                 payload_bytes = os.fstat(file.fileno()).st_size - HEADER_BYTES
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                explained = explain(path, error)
+                if isinstance(explained, OutOfDescriptors):  # says nothing about the file
+                    raise explained from error
             return SnapshotFile(path, index, term, header=None, problem=str(error))
         problem = self._foreign(header)
         if (header.index, header.term) != (index, term):

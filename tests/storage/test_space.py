@@ -22,9 +22,16 @@ from tests.storage.journal_samples import open_journal
 
 @pytest.mark.parametrize(
     ("code", "passes"),
-    [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False), (errno.EROFS, False)],
+    [
+        (errno.ENOSPC, True),
+        (errno.EDQUOT, True),
+        (errno.EMFILE, True),
+        (errno.ENFILE, True),
+        (errno.EIO, False),
+        (errno.EROFS, False),
+    ],
 )
-def test_only_a_lack_of_space_passes_by_itself(code: int, passes: bool) -> None:
+def test_only_a_lack_of_something_passes_by_itself(code: int, passes: bool) -> None:
     error = explain(Path("journal"), OSError(code, os.strerror(code)))
     assert error.passes is passes
 
