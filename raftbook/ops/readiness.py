@@ -57,6 +57,9 @@ def obstacles(replica: Replica, *, age_max_s: float) -> tuple[Obstacle, ...]:
     if behind > BEHIND_MAX:
         sentence = f"{behind} committed entries are not applied yet"
         found.append(Obstacle("catching_up", sentence))
+    if replica.shipper.waits_for is not None:
+        sentence = f"a snapshot from the leader cannot be taken: {replica.shipper.waits_for}"
+        found.append(Obstacle("catching_up", sentence))
     if raft.is_leader and not raft.has_committed_in_term():
         sentence = f"leads term {raft.term}, and no entry of it is committed yet"
         found.append(Obstacle("no_quorum", sentence))

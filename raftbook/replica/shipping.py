@@ -37,6 +37,8 @@ VERIFY_BYTES: Final = 2 << 20
 CHILD_S_MAX: Final = 600.0
 """A child that writes for this long hangs, and is ended: while it is there, no other snapshot is
 made, and the log, which is in memory, grows."""
+PUT_OFF_SAID_S: Final = 30.0
+"""The log hears once in this time that snapshots have to wait."""
 INCOMING_IDLE_S: Final = 30.0
 """A transfer of which no piece came, or was acknowledged, for this long is given up."""
 
@@ -187,6 +189,9 @@ class Shipper:
         position: (applied_index, current term) of this node.
         founding: of the membership in this node's log.
         wanted: called when there is no whole snapshot to send: one should be made.
+
+    Attributes:
+        waits_for: what this node lacks to take the snapshot that it is sent, None for nothing.
     """
 
     def __init__(
@@ -208,7 +213,9 @@ class Shipper:
         self._incoming: tuple[bytes, Install] | None = None
         self._received_at = 0.0
         self._whole: tuple[int, int] = (0, 0)  # (index, term) of the file that was read in full
-        self._asked_at = self._put_off_at = -RESEND_S
+        self._asked_at = -RESEND_S
+        self._put_off_at = -PUT_OFF_SAID_S
+        self.waits_for: str | None = None
 
     # -- to a peer ----------------------------------------------------------------------------
 
@@ -218,9 +225,7 @@ class Shipper:
         try:
             return self._send_next(peer_id)
         except OutOfDescriptors as error:
-            if self._clock() - self._put_off_at >= RESEND_S:
-                self._put_off_at = self._clock()
-                self._reports.snapshot_put_off("a snapshot is not sent yet", str(error))
+            self._put_off("a snapshot is not sent yet", error)
             return False
 
     def _send_next(self, peer_id: int) -> bool:
@@ -318,17 +323,32 @@ class Shipper:
 
     # -- from a leader ------------------------------------------------------------------------
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether this node is sent a snapshot: it is behind, although it hears its leader."""
+        return self._incoming is not None or self.waits_for is not None
+
     def receive(self, message: Message) -> int | None:
         """Take a piece; bytes received so far, or -1 when nothing more is needed; None when it
         could not be taken, which the sender finds out by itself: it is sent again in RESEND_S."""
         try:
-            return self._receive(message)
-        except OutOfDescriptors as error:
-            self._reports.snapshot_put_off("a snapshot is not taken yet", str(error))
-            self.abort("no file can be opened")
+            taken = self._take(message)
+            if isinstance(taken, int):
+                return taken
+            self._installed(taken)
+        except StorageError as error:
+            if not error.passes:
+                raise
+            # To be fenced would help nobody: this node can still vote, and it would begin anew
+            # with the same snapshot as soon as the part that it has is removed.
+            self.waits_for = error.reason
+            self._put_off("a snapshot is not taken yet", error)
+            self.abort(error.reason)
             return None
+        return -1
 
-    def _receive(self, message: Message) -> int:
+    def _take(self, message: Message) -> int | SnapshotHeader:
+        """Write a piece down; the header of what is whole now, else what to answer."""
         header_bytes, offset = message["header"], message["offset"]
         self._received_at = self._clock()
         try:
@@ -336,6 +356,7 @@ class Shipper:
                 self.abort("another one is sent")
                 check_engine(decode_header(header_bytes))
                 self._incoming = (header_bytes, self._store.begin_install(header_bytes))
+                self.waits_for = None
             install = self._incoming[1]
             if install.header.index <= self._position()[0]:
                 self.abort("entries overtook it")  # S13
@@ -346,7 +367,7 @@ class Shipper:
             if not message["last"]:
                 return install.received
             self._incoming = None
-            header = install.finish()
+            return install.finish()
         except NewerFormat as error:
             self.abort("its format is not known")
             raise UnsupportedVersion(f"a snapshot from the leader: {error}") from error
@@ -354,14 +375,20 @@ class Shipper:
             self._reports.snapshot_refused(str(error))
             self.abort("it is refused")
             return 0
-        self._installed(header)
-        return -1
+
+    def _put_off(self, what: str, error: StorageError) -> None:
+        """Say that something waits; now and then, however often it is tried."""
+        if self._clock() - self._put_off_at >= PUT_OFF_SAID_S:
+            self._put_off_at = self._clock()
+            self._reports.snapshot_put_off(what, str(error))
 
     def turn(self) -> None:
         """Drop a part of a snapshot that nobody will complete: its file takes space for nothing."""
         for peer_id in [*self._outgoing] if self._outgoing else ():
             if self._clock() - self._outgoing[peer_id].moved_at > INCOMING_IDLE_S:
                 self.forget(peer_id)
+        if self._clock() - self._received_at > INCOMING_IDLE_S:
+            self.waits_for = None  # nobody sends one any more
         if self._incoming is None:
             return
         if self._incoming[1].header.index <= self._position()[0]:

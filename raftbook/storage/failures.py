@@ -70,3 +70,8 @@ def explain(path: Path, error: sqlite3.Error | OSError) -> StorageError:
 def damaged(path: Path, reason: str) -> StorageError:
     """The StorageError for a file whose content cannot be trusted."""
     return StorageError(path=str(path), reason=reason, remedy=REJOIN)
+
+
+def no_room(path: Path, reason: str) -> StorageError:
+    """The StorageError for a file that would take space which is not its own."""
+    return StorageError(path=str(path), reason=reason, remedy=_NO_SPACE[1], passes=True)

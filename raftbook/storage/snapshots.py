@@ -4,7 +4,8 @@ Owns the files `snapshot-<index>-<term>.raftbook` and what is left of interrupte
 know what the payload contains, nor when to take, send or fall back to a snapshot.
 
 A good file is only ever replaced by a rename of another good one, so neither a crash nor a bad
-transfer can spoil it.
+transfer can spoil it. The last ROOM_BYTES of a disk are the journal's: a snapshot that does not fit
+beside them is given up before the node has to give up for want of space.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from raftbook.storage.atomic import (
     rename_durably,
 )
 from raftbook.storage.directory import SNAPSHOT_GLOB
-from raftbook.storage.failures import REJOIN, damaged, explain
+from raftbook.storage.failures import REJOIN, damaged, explain, no_room
 from raftbook.storage.snapshot_header import (
     HEADER_BYTES,
     SnapshotHeader,
     decode_header,
     encode_header,
 )
+from raftbook.storage.space import ROOM_BYTES
 
 __all__ = ["Install", "SnapshotFile", "SnapshotHeader", "SnapshotReader", "SnapshotStore"]
 
@@ -167,7 +169,7 @@ class SnapshotStore:
 
         Raises:
             ValueError: the bytes are no header; the sender or the way to here is wrong.
-            StorageError: the snapshot is another cluster's.
+            StorageError: the snapshot is another cluster's, or (`passes`) too large for the disk.
         """
         header = decode_header(header_bytes)
         path = self._path(index=header.index, term=header.term)
@@ -176,6 +178,7 @@ class SnapshotStore:
             raise StorageError(
                 path=str(path), reason=f"a peer sent a snapshot that {problem}", remedy=REJOIN
             )
+        _leave_room(path, header.size)
         return Install(path, header)
 
     def prune(self, keep: int = 2) -> list[Path]:
@@ -378,6 +381,7 @@ class _Unfinished:
     def write(self, chunk: bytes) -> None:
         assert not self._file.closed, f"{self._temporary} was finished or aborted"
         try:
+            _leave_room(self._path, len(chunk))
             self._file.write(chunk)
         except OSError as error:
             raise explain(self._path, error) from error
@@ -413,3 +417,14 @@ class _Unfinished:
                 digest.update(chunk)
         if written_header != header_block or digest.digest() != self.sha256.digest():
             raise damaged(self._temporary, "what was read back is not what was written")
+
+
+def _leave_room(path: Path, size: int) -> None:
+    """Refuse to write so much to the disk of `path` that less than ROOM_BYTES were left."""
+    try:
+        space = os.statvfs(path.parent)
+    except OSError as error:
+        raise explain(path, error) from error
+    free = space.f_bavail * space.f_frsize
+    if free < size + ROOM_BYTES:
+        raise no_room(path, f"no space for {size} bytes: {free} are free, {ROOM_BYTES} are kept")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,9 +15,13 @@ from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
+from raftbook.ops.readiness import obstacles
 from raftbook.replica import shipping
 from raftbook.replica.compaction import HELD_MAX
 from raftbook.replica.machine import Machine
+from raftbook.storage import snapshots
+from raftbook.storage.failures import explain
+from raftbook.storage.space import ROOM_BYTES
 from raftbook.wire.entry import pack_entry
 from raftbook.wire.packing import pack
 from tests.replica.harness import BOUNDS, GENESIS, OIL, Cluster
@@ -644,3 +651,81 @@ def test_a_peer_that_holds_what_the_leaders_log_begins_with_needs_no_snapshot(
     cluster.run(0.5)
     assert cluster.book(3) == names(session, range(1, 37))
     assert not [one for _, _, one in cluster.network.sent if one["type"] == "install"]
+
+
+# -- room on the disk -----------------------------------------------------------------------------
+
+
+class SmallDisk:
+    """What `os` is to the snapshots of all nodes: with as much space free as a test says."""
+
+    def __init__(self, free_bytes: int) -> None:
+        self.free_bytes = free_bytes
+
+    def statvfs(self, path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=self.free_bytes, f_frsize=1)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
+
+
+def test_a_snapshot_that_does_not_fit_is_waited_with_and_fences_nobody(
+    behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was written until the disk was full; then the node was fenced, removed its part, had room
+    again, and began anew."""
+    cluster, session = behind
+    header = cluster.snapshots(1).newest()
+    assert header is not None
+    disk = SmallDisk(ROOM_BYTES + header.size - 1)
+    monkeypatch.setattr(snapshots, "os", disk)
+    cluster.crash(2)
+    term = cluster[1].raft.term
+    cluster.network.heal()
+    cluster.run(5)
+    assert [cluster[node_id].fence for node_id in (1, 3)] == [None, None]
+    assert (cluster[1].raft.is_leader, cluster[1].raft.term) == (True, term)
+    assert caplog.text.count("a snapshot is not taken yet") == 1
+    assert not incoming(cluster)
+    assert [each.name for each in obstacles(cluster[3], age_max_s=10.0)][-1] == "catching_up"
+    assert cluster[3].age_ms() >= 5_000, "it hears its leader, but its book is an old one"
+    disk.free_bytes = 1 << 40
+    cluster.run(shipping.RESEND_S + 2)
+    assert cluster.book(3) == names(session, range(1, 31))
+    assert not obstacles(cluster[3], age_max_s=10.0)
+    assert cluster[3].age_ms() < 1_000
+
+
+def test_a_disk_that_fills_up_under_a_transfer_fences_nobody(
+    behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, session = behind
+    cluster.network.heal()
+    deliver_pieces(cluster, 2)
+
+    def write(self: object, chunk: bytes) -> None:
+        raise explain(Path("snapshot"), OSError(errno.EDQUOT, "quota used up"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots._Unfinished, "write", write)
+        cluster.run(3)
+        assert cluster[3].fence is None
+        assert not incoming(cluster)
+    cluster.run(4)
+    assert cluster.book(3) == names(session, range(1, 31))
+
+
+def test_nobody_waits_for_room_who_is_sent_no_snapshot_any_more(
+    behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. node 3 has no room for what node 1 sends; 2. node 2, whose log is whole, catches it up."""
+    cluster, session = behind
+    monkeypatch.setattr(snapshots, "os", SmallDisk(0))
+    cluster.network.heal()
+    cluster.run(0.5)
+    assert cluster[3].shipper.waits_for is not None
+    cluster.crash(1)
+    cluster.elect(2)
+    cluster.run(shipping.INCOMING_IDLE_S + 1)
+    assert cluster.book(3) == names(session, range(1, 31))
+    assert cluster[3].shipper.waits_for is None

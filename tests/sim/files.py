@@ -289,6 +289,13 @@ def _listdir(path: Any) -> list[str]:
     return sorted(path.files.names) if isinstance(path, SimPath) else os.listdir(path)
 
 
+def _statvfs(path: Any) -> Any:
+    if not isinstance(path, SimPath):
+        return os.statvfs(path)
+    free_bytes = 0 if path.files.error == errno.ENOSPC else 1 << 40
+    return SimpleNamespace(f_bavail=free_bytes, f_frsize=1)
+
+
 def _fchmod(descriptor: int, mode: int) -> None:
     if _of(descriptor) is None:
         os.fchmod(descriptor, mode)
@@ -312,6 +319,7 @@ _OS = _Os(
     close=_close,
     replace=_replace,
     listdir=_listdir,
+    statvfs=_statvfs,
     fchmod=_fchmod,
     posix_fadvise=_posix_fadvise,
 )

@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,3 +113,28 @@ def test_what_is_free_may_not_be_for_us(
 def test_a_short_write_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space.os, "write", lambda descriptor, content: 100)
     assert not has_room(tmp_path)
+
+
+def test_a_snapshot_leaves_the_journal_its_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took all there was before it failed: a commit in that moment fenced the node, which had
+    room again at once, and tried the same snapshot again."""
+    written = 0
+
+    def statvfs(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=ROOM_BYTES + 3_000 - written, f_frsize=1)
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal written
+        for _ in range(10):
+            yield bytes(1_000)
+            written += 1_000
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    store = SnapshotStore(tmp_path, cluster_id="c", genesis_digest="ab")
+    with pytest.raises(StorageError, match="are free") as caught:
+        store.write(index=7, term=1, members=[1], state_digest="d", chunks=chunks())
+    assert caught.value.passes
+    assert written == 3_000
+    assert list(tmp_path.iterdir()) == []
