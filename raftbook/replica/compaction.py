@@ -16,7 +16,7 @@ from raftbook.replica.shipping import SnapshotMaker
 from raftbook.replica.upgrade import check_engine
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
-from raftbook.storage.snapshots import SnapshotStore
+from raftbook.storage.snapshots import SnapshotKey, SnapshotStore
 from raftbook.wire.entry import UnsupportedVersion
 
 HELD_MAX: Final = 8
@@ -62,6 +62,7 @@ class Compaction:
         self.snapshot_index = self.failed_index = self.making_index = 0
         self._bytes = 0  # applied since the last snapshot began
         self._tidy_at: float | None = None
+        self._unusable: set[SnapshotKey] = set()  # what `align` could not start from
         self._is_wanted = False  # a snapshot on disk turned out to be damaged
 
     def align(self) -> int:
@@ -93,6 +94,7 @@ class Compaction:
                 raise  # the file may be whole
             except (StorageError, ProtocolError) as error:
                 problems.append(str(error))
+                self._unusable.add((file.index, file.term))
                 continue
             self._fit_log(file.header)
             self.snapshot_index, self.snapshot_bytes = file.index, file.header.size
@@ -111,6 +113,7 @@ class Compaction:
         self._restore(header)
         self._fit_log(header)
         self.snapshot_index, self.snapshot_bytes = header.index, header.size
+        self._rewritten(header.index)
         self._tidy()
 
     def applied(self, payload_bytes: int) -> None:
@@ -160,6 +163,7 @@ class Compaction:
             older_index, self.snapshot_index = self.snapshot_index, index
             self.seconds = self._clock() - self._began
             # The log goes back to the older snapshot, so that one damaged file is no loss.
+            self._rewritten(index)
             keep_from = self._held(min(index - log_kept, older_index))
             if keep_from > self._log.base_index:
                 self._log.trim_to(keep_from)
@@ -170,13 +174,17 @@ class Compaction:
         """Remove snapshots that are not needed any more, now or when that can be done."""
         self._tidy_at = None
         try:
-            self._snapshots.prune()
+            self._snapshots.prune(unusable=self._unusable)
             newest = self._snapshots.newest()
         except OutOfDescriptors as error:
             self._tidy_at = self._clock() + TIDY_AGAIN_S
             self._reports.snapshot_put_off("old snapshots are not removed yet", str(error))
             return
         self.snapshot_bytes = 0 if newest is None else newest.size
+
+    def _rewritten(self, index: int) -> None:
+        """A whole file stands at `index` now, whatever was there."""
+        self._unusable = {key for key in self._unusable if key[0] != index}
 
     def _held(self, keep_from: int) -> int:
         """Keep more of the log than the snapshots ask for, within bounds, while a peer needs it."""

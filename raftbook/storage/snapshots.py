@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,9 @@ _WRITING = ".tmp"
 _INSTALLING = ".incoming"
 _DAMAGED = ".damaged"
 _READ_BYTES = 1024 * 1024
+
+SnapshotKey = tuple[int, int]
+"""(index, term)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +184,21 @@ class SnapshotStore:
         _leave_room(path, header.size)
         return Install(path, header)
 
-    def prune(self, keep: int = 2) -> list[Path]:
+    def prune(self, keep: int = 2, *, unusable: Collection[SnapshotKey] = ()) -> list[Path]:
         """Removes what is older than the newest `keep` readable snapshots; returns what it removed.
 
         Unreadable files that are newer than those stay, for whoever wants to know why.
+
+        Args:
+            unusable: (index, term) of files that are known not to be what their header says.
         """
         assert keep >= 1, keep
         files = self.candidates()
-        readable = [file for file in files if file.header is not None]
+        readable = [
+            file
+            for file in files
+            if file.header is not None and (file.index, file.term) not in unusable
+        ]
         if len(readable) < keep:
             return []
         oldest_kept = (readable[keep - 1].index, readable[keep - 1].term)

@@ -470,6 +470,33 @@ def test_a_snapshot_damaged_after_it_was_verified_is_found_out_when_it_is_refuse
     assert "is damaged and not sent" in caplog.text
 
 
+def test_a_file_found_damaged_at_a_start_is_none_of_the_two_that_are_kept(tmp_path: Path) -> None:
+    """1. The newest snapshot is damaged: the node starts from the one before; 2. it makes another;
+    3. that is damaged too. The log still goes back to the first: it must still be there."""
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    indexes = []
+    for seq in (1, 11, 21):
+        fill(cluster, session, range(seq, seq + 10))
+        indexes.append(cluster[2].start_snapshot())
+        cluster.run(0.2)
+        if seq > 1:
+            spoil_newest(cluster, 2)
+            cluster.restart(2)
+            cluster.run(1)
+    assert cluster[2]._log.base_index == indexes[0]
+    assert [file.index for file in cluster.snapshots(2).candidates()] == indexes[::-1]
+    assert cluster.book(2) == names(session, range(1, 31))
+    cluster[2].start_snapshot()
+    cluster.run(0.2)
+    fill(cluster, session, range(31, 41))
+    newest = cluster[2].start_snapshot()
+    cluster.run(0.2)
+    assert len(cluster.snapshots(2).candidates()) == 2, "whole ones, and nothing else"
+    assert cluster[2].snapshot_index == newest
+
+
 def test_a_large_file_is_verified_piece_by_piece(
     behind: tuple[Cluster, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
