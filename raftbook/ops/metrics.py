@@ -214,6 +214,7 @@ class NodeCollector(Collector):
     def _snapshots(self) -> Iterator[Metric]:
         replica = self._sources.replica
         yield _gauge("snapshot_index", "Entry of the newest snapshot.", replica.snapshot_index)
+        yield _gauge("log_bytes", "Size of the log, which is in memory.", replica.log_bytes)
         yield _gauge("snapshot_seconds", "How long the last one took.", replica.figures.snapshot_s)
         yield _gauge("snapshot_bytes", "Size of the newest one.", replica.figures.snapshot_bytes)
 

@@ -350,6 +350,11 @@ class Replica:
         return max(heard_ms, state_ms) if is_behind else heard_ms
 
     @property
+    def log_bytes(self) -> int:
+        """The size of the entries in this node's log, all of which are in memory."""
+        return self._log.bytes_in_tail
+
+    @property
     def pending_count(self) -> int:
         """Requests that wait for an answer."""
         return len(self._proposer)

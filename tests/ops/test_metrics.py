@@ -56,6 +56,7 @@ def test_orders_trades_and_refusals_are_counted(tmp_path: Path) -> None:
         assert scrape("rejects_total", code="qty_too_large") == 1
         assert scrape("repeated_total") == 1
         assert scrape("resting_orders") == 1
+        assert scrape("log_bytes") > before("log_bytes") > 0
         assert scrape("entries_total") == 3
         assert scrape("entry_requests_sum") - before("entry_requests_sum") == 3
         assert scrape("connections", port="client") == 1
