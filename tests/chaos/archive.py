@@ -1,63 +1,66 @@
-"""The whole log of a run, although nodes trim theirs: copies of journals taken while they run.
+"""The whole log of a run, although nodes trim theirs: each node writes down what it applies.
 
-Owns the copies, and the log put together from them and from the nodes' last journals. A node is
-stopped for the few milliseconds of a copy, so what is copied is what a `kill -9` would have left.
-Only entries up to a commit index that some node had told *before* the copy are believed; where two
-copies hold such an entry they must hold the same, or a committed entry has changed.
+Owns those records, one file for each start of a node, and the log put together from them and from
+the nodes' last journals. What a node applies is committed, whatever becomes of its journal later,
+and no entry is in anybody's state that no node has applied: so none can be missing, however fast
+logs are trimmed, wiped, damaged, or replaced by a snapshot. Where two holders have such an entry
+they must have the same, or a committed entry has changed.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterable
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from raftbook.core.commands import Entry
-from raftbook.storage.directory import JOURNAL_NAME, WAL_NAME, WITNESS_NAME
+from raftbook.replica.machine import Machine
 from raftbook.storage.journal import read_journal
 from raftbook.wire.entry import REGULAR, unpack_entry
-from tests.chaos.cluster import ChaosCluster
 
-EVERY_S: Final = 6.0
-_COMMITTED: Final = "committed.json"
-
-
-class Archive:
-    """Copies of journals under `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self._count = 0
-
-    def copy(self, cluster: ChaosCluster, node_id: int, commit_index: int) -> None:
-        """Copy the journal of a running node; entries up to `commit_index` are known committed."""
-        directory = cluster.directory(node_id)
-        self._count += 1
-        target = self.folder / f"{self._count:04d}-node-{node_id}"
-        target.mkdir()
-        cluster.freeze(node_id)
-        try:
-            for name in (JOURNAL_NAME, WAL_NAME, WITNESS_NAME):
-                if (directory / name).exists():
-                    shutil.copyfile(directory / name, target / name)
-        finally:
-            cluster.thaw(node_id)
-        (target / _COMMITTED).write_text(json.dumps(commit_index))
+_HEAD: Final = struct.Struct("<QQI")
+"""Index, term and the length of the payload, which follows."""
 
 
-def copies(folder: Path) -> list[tuple[Path, int]]:
-    """Every copy and the index up to which it is believed."""
-    return [
-        (path.parent, int(json.loads(path.read_text())))
-        for path in sorted(folder.glob(f"*/{_COMMITTED}"))
-    ]
+def keep_applied(path: Path) -> Callable[[], None]:
+    """Write down what is applied in this process; what is returned ends that.
+
+    Each entry is with the kernel before it takes effect, so `kill -9` takes none away.
+    """
+    path.parent.mkdir(exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    original = Machine.apply
+
+    def apply(self: Machine, index: int, term: int, payload: bytes) -> Any:
+        record = _HEAD.pack(index, term, len(payload)) + payload
+        while record:
+            record = record[os.write(file, record) :]
+        return original(self, index, term, payload)
+
+    Machine.apply = apply  # type: ignore[method-assign]
+
+    def end() -> None:
+        Machine.apply = original  # type: ignore[method-assign]
+        os.close(file)
+
+    return end
 
 
 Raw = tuple[int, bytes]
 """Term and payload."""
+
+
+def _applied(path: Path) -> Iterator[tuple[bytes, int, int]]:
+    """The rows of a record, as a journal has them; a kill may have torn the last one."""
+    record = path.read_bytes()
+    at = 0
+    while at + _HEAD.size <= len(record):
+        index, term, size = _HEAD.unpack_from(record, at)
+        at += _HEAD.size + size
+        if at <= len(record):
+            yield record[at - size : at], index, term
 
 
 class WholeLog:
@@ -71,21 +74,20 @@ class WholeLog:
         self.problems: list[str] = []
         self._entries: dict[int, tuple[Raw, str]] = {}
 
-    def add(self, directory: Path, committed: int) -> None:
-        """Take the entries of a journal up to an index."""
-        _, *rows = read_journal(directory).entries
+    def add(self, rows: Iterable[tuple[bytes, int, int]], holder: str, *, committed: int) -> None:
+        """Take what somebody holds: (payload, index, term) each, believed up to an index."""
         for payload, index, term in rows:
             if index > committed:
-                return
-            raw, holder = self._entries.setdefault(index, ((term, payload), directory.name))
+                continue
+            raw, first = self._entries.setdefault(index, ((term, payload), holder))
             if raw != (term, payload) and len(self.problems) < 20:
                 self.problems.append(
-                    f"entry {index} is of term {raw[0]} in {holder}, "
-                    f"of term {term} in {directory.name}, and committed in both"
+                    f"entry {index} is of term {raw[0]} in {first}, "
+                    f"of term {term} in {holder}, and committed in both"
                 )
 
     def gaps(self, last_index: int) -> list[int]:
-        """Indices that no copy holds; the log's own beginning, entry 1, is held by none."""
+        """Indices that nobody holds; the log's own beginning, entry 1, is held by none."""
         return [index for index in range(2, last_index + 1) if index not in self._entries]
 
     def entries(self) -> Iterable[Entry]:
@@ -96,11 +98,14 @@ class WholeLog:
                 yield unpack_entry(index, payload[1:])
 
 
-def whole_log(folder: Path, journals: Iterable[Path], last_index: int) -> tuple[WholeLog, Any]:
-    """The log of a finished run, and the indices nobody holds."""
+def whole_log(
+    folder: Path, journals: Iterable[Path], last_index: int
+) -> tuple[WholeLog, list[int]]:
+    """The log of a finished run up to an index, and the indices nobody holds."""
     log = WholeLog()
-    for directory, committed in copies(folder):
-        log.add(directory, committed)
+    for path in sorted(folder.glob("*")):
+        log.add(_applied(path), path.name, committed=last_index)
     for directory in journals:
-        log.add(directory, last_index)
+        _, *rows = read_journal(directory).entries
+        log.add(rows, directory.name, committed=last_index)
     return log, log.gaps(last_index)

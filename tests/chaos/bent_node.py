@@ -1,10 +1,11 @@
-"""`raftbook` in a bent world: `python -m tests.chaos.bent_node CLOCK ROADS node --id 1 ...`
+"""`raftbook` in a bent world: `python -m tests.chaos.bent_node CLOCK ROADS APPLIED node --id 1 ...`
 
 CLOCK holds one signed 64-bit number, little endian: nanoseconds that are added to this process's
 wall clock, and may be changed while it runs. ROADS is a JSON object: who dials the port of a key is
-led to the port of its value, which is a proxy's; all nodes can so have one configuration. Only
-these two are ours, all else is the command line as it is. The steady clock stays: what leads,
-elects and expires must not look at another.
+led to the port of its value, which is a proxy's; all nodes can so have one configuration. APPLIED
+is a new file, or "" for none, into which every entry goes that this process applies: see
+`archive.py`. Only these three are ours, all else is the command line as it is. The steady clock
+stays: what leads, elects and expires must not look at another.
 """
 
 from __future__ import annotations
@@ -68,9 +69,13 @@ def main() -> None:
     """Bend the world, then be the command line."""
     _bend_clock(sys.argv.pop(1))
     roads_path = sys.argv.pop(1)
+    applied_path = sys.argv.pop(1)
     bend_roads(lambda: _read_roads(roads_path))
     from raftbook_cli.main import main as command_line
+    from tests.chaos.archive import keep_applied
 
+    if applied_path:
+        keep_applied(Path(applied_path))
     command_line()
 
 

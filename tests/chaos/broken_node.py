@@ -1,7 +1,7 @@
 """A node that breaks a promise, so that the harness can be seen to notice.
 
-`python -m tests.chaos.broken_node FAULT CLOCK ROADS node --id 1 ...`: patches one thing in this
-process, then is `bent_node.py`. Nothing of this can be reached from the product.
+`python -m tests.chaos.broken_node FAULT CLOCK ROADS APPLIED node --id 1 ...`: patches one thing in
+this process, then is `bent_node.py`. Nothing of this can be reached from the product.
 """
 
 from __future__ import annotations

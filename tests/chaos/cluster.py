@@ -51,6 +51,7 @@ PATIENT = (
 """What is longer on a machine where nodes have to wait for a processor for longer than that."""
 DISK_MIB = 96
 _CLONE_NEWNS = 0x0002_0000  # linux/sched.h
+APPLIED = "applied"
 _NODE = "tests.chaos.bent_node"
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,6 +104,7 @@ class ChaosCluster(Cluster):
         self.window_count, self._fault, self._is_direct = windows, fault, is_direct
         self.slow = slow
         self.all_ids = self.ids
+        self._starts = 0
         self.small_disks: set[int] = set()
         self.expected_down: set[int] = set(self.ids)
         self.locks = {node_id: asyncio.Lock() for node_id in self.ids}
@@ -228,7 +230,9 @@ class ChaosCluster(Cluster):
 
     def _command(self, node_id: int, config: Path | None = None) -> Sequence[str]:
         module = ["tests.chaos.broken_node", self._fault] if self._fault else [_NODE]
-        world = [str(self._skew_path(node_id)), str(self._roads_path(node_id))]
+        self._starts += 1
+        applied = self.folder / APPLIED / f"{self._starts:04d}-node-{node_id}"
+        world = [str(self._skew_path(node_id)), str(self._roads_path(node_id)), str(applied)]
         path = config or self.config_path(node_id)
         program = [sys.executable, "-m", *module, *world]
         words = ["node", "--config", str(path), "--id", str(node_id)]

@@ -1,7 +1,8 @@
 """The judgement of a finished run, from its folder alone: it can be passed again at any time.
 
-Owns what a run's folder holds for it and the order of the checks: the whole log from every journal,
-the witness over the whole history, the linearizability of each window, the nodes' logs.
+Owns what a run's folder holds for it and the order of the checks: the whole log from what every
+node applied and from the journals, the witness over the whole history, the linearizability of each
+window, the nodes' logs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from raftbook.core.events import ACCEPTED
 from raftbook.core.exchange import Genesis
 from raftbook.genesis import genesis_of
 from tests.chaos.archive import whole_log
-from tests.chaos.cluster import window_symbol
+from tests.chaos.cluster import APPLIED, window_symbol
 from tests.chaos.streams import STREAMS, judge_streams
 from tests.checkers.history import ACKNOWLEDGED, NOT_ACCEPTED, History, merged
 from tests.checkers.linearizable import ILLEGAL, check_window, windows
@@ -27,7 +28,6 @@ from tests.checkers.witness import check_witness
 
 HISTORY: Final = "history.jsonl"
 RUN: Final = "run.json"
-ARCHIVE: Final = "archive"
 FENCE: Final = re.compile(r" is fenced\b.* at entry \d+")
 EXCUSED_FENCE: Final = re.compile(r"disk full|No space left|database or disk is full")
 
@@ -121,10 +121,10 @@ def _judge_log(
     genesis: Genesis,
     judgement: Judgement,
 ) -> None:
-    log, gaps = whole_log(folder / ARCHIVE, directories, run.last_index)
+    log, gaps = whole_log(folder / APPLIED, directories, run.last_index)
     judgement.violations += [f"changed entry: {problem}" for problem in log.problems]
     if gaps:
-        judgement.void = f"the archive lacks entries {gaps[0]} to {gaps[-1]}"
+        judgement.void = f"nobody holds {len(gaps)} entries from {gaps[0]} to {gaps[-1]}"
         return
     verdict = check_witness(history, log.entries(), genesis)
     judgement.log_entries = verdict.last_index

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos.archive import EVERY_S, Archive
 from tests.chaos.cluster import ChaosCluster
-from tests.chaos.judgement import ARCHIVE, HISTORY, RunFile, judge
+from tests.chaos.judgement import HISTORY, RunFile, judge
 from tests.chaos.link_troubles import LINKS
 from tests.chaos.load import INSIST_S, Load
 from tests.chaos.nemeses import Nemeses, Report
@@ -167,7 +166,6 @@ class _Run:
         self.options, self.cluster, self.result = options, cluster, result
         self.report = Report(time.monotonic(), say=options.say)
         self.load = Load(cluster, seed=options.seed, orders_per_s=options.orders_per_s)
-        self.archive = Archive(options.folder / ARCHIVE)
         self.streams = Streams(cluster)
 
     async def play(self) -> None:
@@ -181,7 +179,6 @@ class _Run:
         await asyncio.to_thread(cluster.wait_leader)
         self._sample(0)
         watching = asyncio.create_task(self._watch())
-        copying = asyncio.create_task(self._copy_journals())
         trading = asyncio.create_task(self.load.run())
         listening = asyncio.create_task(self.streams.run())
         began = time.monotonic()
@@ -200,7 +197,7 @@ class _Run:
                 await trading
             await self._settle()
         finally:
-            tasks = (trading, listening, watching, copying)
+            tasks = (trading, listening, watching)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -280,20 +277,6 @@ class _Run:
             self.report.problem(f"nodes {cluster.running} run, members are {cluster.ids}")
 
     # -- beside it ----------------------------------------------------------------------------
-
-    async def _copy_journals(self) -> None:
-        """Before a log is trimmed, somebody must have read it."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            told = dict(await asyncio.to_thread(lambda: list(self.cluster.statuses())))
-            if not told:
-                continue
-            node_id = max(told, key=lambda one: (told[one]["applied_index"], one))
-            async with self.cluster.locks[node_id]:
-                if self.cluster.is_running(node_id):
-                    committed = told[node_id]["commit_index"]
-                    # Not in a thread: nobody may kill and start the node in the middle of it.
-                    self.archive.copy(self.cluster, node_id, committed)
 
     async def _watch(self) -> None:
         """Nodes end only when somebody ends them; how large they grow."""

@@ -15,10 +15,11 @@ from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import Side
 from raftbook.feed.stream import FeedHistory
+from raftbook.replica.machine import Machine
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.wire.entry import REGULAR, pack_entry
 from raftbook.wire.packing import pack
-from tests.chaos.archive import WholeLog
+from tests.chaos.archive import WholeLog, keep_applied, whole_log
 from tests.chaos.judgement import contradictions, node_complaints
 from tests.chaos.link_troubles import LINKS
 from tests.chaos.load import Tally
@@ -96,27 +97,52 @@ def test_a_proxy_passes_holds_resets_and_cuts(echo: int) -> None:
             assert link.recv(100) == b"again"
 
 
-def _journal(directory: Path, payloads: dict[int, bytes]) -> Path:
-    journal = Journal.open(directory, JournalIdentity("c", 1, "g"))
+def test_the_whole_log_is_put_together_and_a_changed_entry_is_seen(tmp_path: Path) -> None:
+    def rows(**changed: int) -> list[tuple[bytes, int, int]]:
+        times = {"e2": 2, "e3": 3, "e4": 4} | changed
+        return [(REGULAR + pack_entry(time_ns, ()), int(name[1:]), 2)
+                for name, time_ns in times.items()]  # fmt: skip
+
+    log = WholeLog()
+    log.add(rows(), "a", committed=3)
+    assert log.gaps(4) == [4]
+    log.add(rows(e4=9), "b", committed=4)
+    assert (log.gaps(4), log.problems) == ([], [])
+    assert [(entry.index, entry.time_ns) for entry in log.entries()] == [(2, 2), (3, 3), (4, 9)]
+    log.add(rows(e3=7), "c", committed=3)
+    assert len(log.problems) == 1
+    assert log.problems[0].startswith("entry 3 is of term 2 in a, of term 2 in c")
+
+
+def test_what_a_node_applied_is_held_however_soon_its_log_is_trimmed(tmp_path: Path) -> None:
+    """Node 1 trims what nobody else has in its log: node 2 came by a snapshot of entry 6."""
+    applied, data = tmp_path / "applied", tmp_path / "data"
+    genesis = Genesis((), (("ann", False),), Limits())
+    payloads = {index: pack_entry(index, ()) for index in range(2, 10)}
+    for node_id, first in ((1, 2), (2, 7)):
+        end = keep_applied(applied / f"{node_id:04d}-node-{node_id}")
+        try:
+            machine = Machine(genesis, entries_kept=10)
+            for index in range(first, 10):
+                machine.apply(index, 2, REGULAR + payloads[index])
+        finally:
+            end()
+    journal = Journal.open(data / "node-1", JournalIdentity("c", 1, "g"))
     journal.set_vote(2, None)
     for index, payload in payloads.items():
         journal.append(REGULAR + payload, index, 2)
     journal.sync()
+    journal.trim_to(8)
+    journal.sync()
     journal.close()
-    return directory
-
-
-def test_the_whole_log_is_put_together_and_a_changed_entry_is_seen(tmp_path: Path) -> None:
-    good = {index: pack_entry(index, ()) for index in (2, 3, 4)}
-    log = WholeLog()
-    log.add(_journal(tmp_path / "a", good), 3)
-    assert log.gaps(4) == [4]
-    log.add(_journal(tmp_path / "b", {**good, 4: pack_entry(9, ())}), 4)
-    assert (log.gaps(4), log.problems) == ([], [])
-    assert [(entry.index, entry.time_ns) for entry in log.entries()] == [(2, 2), (3, 3), (4, 9)]
-    log.add(_journal(tmp_path / "c", {**good, 3: pack_entry(7, ())}), 3)
-    assert len(log.problems) == 1
-    assert log.problems[0].startswith("entry 3 is of term 2 in a, of term 2 in c")
+    log, gaps = whole_log(applied, [data / "node-1"], 9)
+    assert (gaps, log.problems) == ([], [])
+    assert [entry.index for entry in log.entries()] == list(range(2, 10))
+    # A kill in the middle of a write loses that entry alone, and it is in the journal still.
+    for record in applied.iterdir():
+        record.write_bytes(record.read_bytes()[:-1])
+    assert whole_log(applied, [], 9)[1] == [9]
+    assert whole_log(applied, [data / "node-1"], 9)[1] == []
 
 
 def test_only_a_full_disk_excuses_a_fence(tmp_path: Path) -> None:

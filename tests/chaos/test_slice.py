@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.archive import whole_log
+from tests.chaos.cluster import APPLIED
 from tests.chaos.judgement import RUN, judge
 from tests.chaos.runner import Options, run
 
@@ -16,6 +18,10 @@ def test_a_little_chaos_loses_nothing(tmp_path: Path) -> None:
     assert result.judgement["acknowledged"] > 1_000
     assert result.judgement["windows"]["legal"] > 3
     assert len(result.troubles) > 5
+    # Whatever the nodes' journals still hold, all of the log is in what they applied.
+    last_index = json.loads((tmp_path / "run" / RUN).read_text())["last_index"]
+    log, gaps = whole_log(tmp_path / "run" / APPLIED, [], last_index)
+    assert (gaps, log.problems) == ([], [])
 
 
 def test_a_leader_that_is_replaced_by_a_new_machine_loses_nothing(tmp_path: Path) -> None:

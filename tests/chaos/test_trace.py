@@ -59,7 +59,7 @@ class TracedCluster(Cluster):
             write_skew(clock, 0)
             write_roads(roads, {})
             root = str(Path(__file__).resolve().parents[2])
-            broken = ["-m", "tests.chaos.broken_node", self.fault, str(clock), str(roads)]
+            broken = ["-m", "tests.chaos.broken_node", self.fault, str(clock), str(roads), ""]
             program = ["env", f"PYTHONPATH={root}", sys.executable, *broken, *program[3:]]
         return [*tracer, *program]
 
