@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from raftbook.client.conversation import MEMBERS_EVERY_S, PING_EVERY_S
+from raftbook.client.conversation import MEMBERS_EVERY_S, PING_EVERY_S, Conversation
 from raftbook.client.flow import Flow
 from raftbook.client.members import KnownMembers
 from raftbook.client.ring import NodeRing
 from raftbook.client.settings import Settings
+from raftbook.client.subscription import SubscriptionFlow
 from raftbook.core.commands import new_order
 from raftbook.core.types import Side
 from raftbook.errors import NoNodeReachable, OutcomeUnknown
@@ -95,12 +96,15 @@ def status(*ports: int, index: int = 1) -> dict[str, Any]:
     return {"applied_index": index, "members": rows}
 
 
-def said(flow: Flow) -> list[tuple[Any, ...]]:
+def said(flow: Conversation) -> list[tuple[Any, ...]]:
     return [m.read_message(payload) for payload in FrameReader(1 << 24).feed(flow.take_outgoing())]
 
 
-def hear(flow: Flow, now: float, *messages: Any) -> None:
+def hear(flow: Conversation, now: float, *messages: Any) -> None:
     flow.received(b"".join(frame(pack(message)) for message in messages), now)
+
+
+WELCOME = (m.WELCOME, 1, "demo", "demo-1", 1, b"nonce")
 
 
 def greeted(**fields: Any) -> Flow:
@@ -110,7 +114,18 @@ def greeted(**fields: Any) -> Flow:
     assert flow.dial(0.0) == ("h", 1)
     flow.connected(0.0)
     said(flow)
-    hear(flow, 0.0, (m.WELCOME, 1, "demo", "demo-1", 1, b"nonce"))
+    hear(flow, 0.0, WELCOME)
+    return flow
+
+
+def listening(*given: int) -> SubscriptionFlow:
+    """A stream that comes from the first of these nodes."""
+    settings = Settings([("h", port) for port in given], rng=random.Random(1), follows_members=True)
+    flow = SubscriptionFlow(settings, "feed", {"symbol": "BTC-USD", "from_seq": 1}, 0.0)
+    assert flow.dial(0.0) == ("h", given[0])
+    flow.connected(0.0)
+    said(flow)
+    hear(flow, 0.0, WELCOME)
     return flow
 
 
@@ -120,17 +135,61 @@ def test_members_are_asked_for_at_first_and_then_now_and_then() -> None:
     assert (asked[0], *asked[2:]) == (m.QUERY, "status", {})
     hear(flow, 0.1, (m.RESULT, asked[1], status(1, 2)))
     assert flow.settings.members.addresses == (("h", 1), ("h", 2))
-    flow.wake(PING_EVERY_S + 0.2)  # a sign of life is asked for, no more
-    assert [message[0] for message in said(flow)] == [m.PING]
-    hear(flow, PING_EVERY_S + 0.3, (m.PONG, 9))
-    flow.wake(flow.wake_at)
+    flow.wake(MEMBERS_EVERY_S - 0.1)
     assert said(flow) == []
-    assert flow.wake_at <= MEMBERS_EVERY_S
+    assert flow.wake_at == MEMBERS_EVERY_S
     flow.wake(MEMBERS_EVERY_S)
-    (again,) = [message for message in said(flow) if message[0] == m.QUERY]
-    assert again[2:] == ("status", {})
+    (again,) = said(flow)
+    assert (again[0], *again[2:]) == (m.QUERY, "status", {})
     hear(flow, MEMBERS_EVERY_S, (m.RESULT, again[1], status(3, 4, index=5)))
     assert flow.settings.members.addresses == (("h", 3), ("h", 4))
+
+
+def test_a_node_that_does_not_answer_is_asked_once() -> None:
+    """Its late answers would be as many; and its silence is noticed as any."""
+    flow = greeted()
+    (asked,) = said(flow)
+    for times in (1, 2):
+        flow.wake(times * MEMBERS_EVERY_S)
+        assert said(flow) == []
+    flow.wake(PING_EVERY_S)
+    assert [message[0] for message in said(flow)] == [m.PING]
+    hear(flow, PING_EVERY_S, (m.RESULT, asked[1], status(1, 2)), (m.PONG, 9))
+    flow.wake(PING_EVERY_S + MEMBERS_EVERY_S)
+    assert [message[0] for message in said(flow)] == [m.QUERY]
+
+
+def test_a_long_stream_hears_of_members_that_come_while_others_go() -> None:
+    """As in a chaos run: it came to node 8 when there was but one other, which was replaced, and
+    half a minute later node 8 was gone too."""
+    flow = listening(8, 1)
+
+    def members(now: float) -> tuple[int, ...]:
+        return (8, 9) if now < 2.5 else (8, 9, 10) if now < 22.5 else (8, 10, 11)
+
+    now = 0.0
+    while now < 27.0:
+        for message in said(flow):
+            if message[0] == m.SUBSCRIBE:
+                hear(flow, now, (m.RESULT, message[1], {"subscription": 7}))
+            elif message[0] == m.QUERY:
+                told = status(*members(now), index=1 + int(now))
+                hear(flow, now, (m.RESULT, message[1], told))
+            else:
+                hear(flow, now, (m.PONG, message[1]))
+        now = min(27.0, flow.wake_at)
+        flow.wake(now)
+    flow.lost("the connection was lost", now)
+    tried: list[int] = []
+    while len(tried) < 5:
+        flow.wake(now)
+        address = flow.dial(now)
+        if address is not None:
+            tried.append(address[1])
+            flow.connect_failed(ConnectionRefusedError(), now)
+        now = max(now, flow.wake_at)
+    # The one that it was given and never met, and all that it was told of last, round and round.
+    assert tried == [1, 10, 11, 8, 1]
 
 
 def test_a_node_that_cannot_say_who_the_members_are_is_no_trouble() -> None:
