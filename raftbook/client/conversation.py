@@ -313,6 +313,11 @@ class Conversation:
                 self.send((m.QUERY, self._members_ref, "status", {}))
         self._wake_by(self._members_due)
 
+    @property
+    def _awaits_members(self) -> bool:
+        """Whether the node has yet to say who the members are."""
+        return bool(self._members_ref)
+
     def _ask_members_soon(self, now: float) -> None:
         self._members_due = min(self._members_due, now + MEMBERS_SOON_S)
         self._wake_by(self._members_due)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from raftbook.client.conversation import Conversation, is_transient
 from raftbook.client.refresh import PagedBook
@@ -19,6 +19,9 @@ from raftbook.errors import NoNodeReachable, NotAccepted, ProtocolError, Raftboo
 from raftbook.wire import client_messages as m
 
 REFRESH = "refresh"
+
+LEAVE_GRACE_S: Final = 0.25
+"""A node that turns a stream away may still say who the members are: it may have been replaced."""
 
 
 class Position:
@@ -284,6 +287,7 @@ class SubscriptionFlow(Conversation):
         self._subscription: int | None = None
         self._subscribe_until = NEVER
         self._was_subscribed = False  # ever
+        self._leave_why = ""  # turned away; it has until _subscribe_until to name the members
         self._began = now
         self._until = now + settings.timeout_s  # to be subscribed, or to give up
         self._wake_by(self._until)
@@ -329,7 +333,7 @@ class SubscriptionFlow(Conversation):
             self._on_subscribed(message[2], now)
         elif kind == m.FAILURE and ref == self._ref:
             if is_transient(message[2]):
-                self.drop(f"could not subscribe: {message[3]}", now)
+                self._leave(f"could not subscribe: {message[3]}", now)
             else:
                 doing = f"subscribe {self._name}"
                 self._end(Refused(message[2], message[3], doing=doing), now)
@@ -349,8 +353,19 @@ class SubscriptionFlow(Conversation):
         self._subscribe_until = self._until = NEVER
         self.ring.succeeded()
 
+    def _leave(self, why: str, now: float) -> None:
+        """Turn to another node, once this one has said who there is."""
+        self._leave_why = why
+        self._subscribe_until = min(self._subscribe_until, now + LEAVE_GRACE_S)
+        self._wake_by(self._subscribe_until)
+
+    def _after_received(self, now: float) -> None:
+        if self._leave_why and not self._awaits_members:
+            self.drop(self._leave_why, now)
+
     def _on_dropped(self, why: str, now: float) -> None:
         self._subscription = None
+        self._leave_why = ""
         self._subscribe_until = NEVER
         if self._until == NEVER:
             self._began = now
@@ -374,7 +389,7 @@ class SubscriptionFlow(Conversation):
         if self.error is None and now >= self._until and not self._is_paused:
             self._give_up(now)
         elif self.is_connected and now >= self._subscribe_until:
-            self.drop("did not answer a subscription in time", now)
+            self.drop(self._leave_why or "did not answer a subscription in time", now)
         if not self._is_paused:
             self._wake_by(min(self._until, self._subscribe_until))
 

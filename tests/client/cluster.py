@@ -128,6 +128,7 @@ class Node:
         self.asked_for_members = 0
         self.applied_index = 0  # what a status says instead of the exchange's, if it is behind
         self.subscribed: list[dict[str, Any]] = []
+        self.turns_streams_away = False  # as a node does that is fenced
         self.push_limit: int | None = None  # then the connection is cut
         self.page_rows = 10_000
         self.talks: list[Talk] = []
@@ -340,6 +341,9 @@ class Talk(asyncio.Protocol):
     def subscribe(self, ref: int, name: str, arguments: dict[str, Any]) -> None:
         node, cluster = self.node, self.node.cluster
         node.subscribed.append(arguments)
+        if node.turns_streams_away:
+            self.send(m.FAILURE, ref, int(Reject.TOO_STALE), "this node is fenced; ask another")
+            return
         if name not in ("feed", "entries"):
             self.send(m.FAILURE, ref, int(Reject.NOT_AUTHORIZED), "no such stream")
             return

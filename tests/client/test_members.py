@@ -88,6 +88,22 @@ async def test_a_stream_learns_by_itself(kind: str) -> None:
         await reader.close()
 
 
+@both
+@in_loop
+async def test_a_stream_that_a_replaced_node_turns_away_is_told_by_whom(kind: str) -> None:
+    async with Cluster(1) as cluster, client_of("async", cluster) as trader:
+        await trader.request([BUY])
+        left = cluster.nodes[0]
+        listener = client_of(kind, cluster)  # has said nothing to anybody yet
+        come = await cluster.add_node()
+        cluster.members.remove(left)
+        left.turns_streams_away = True
+        reader = Reader(listener, "feed", symbol="BTC-USD", from_seq=1)
+        assert [value[0] for value in await reader.take(1)] == [1]
+        assert len(come.subscribed) == 1
+        await reader.close()
+
+
 # -- when it is asked, without sockets ------------------------------------------------------------
 
 
