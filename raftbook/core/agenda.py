@@ -19,7 +19,8 @@ _SWEEP_MIN: Final = 64
 _STALE_PART: Final = 32
 """Or when one in so many of it was passed over at once: to make it anew then costs less."""
 LOOKS_PER_CANCEL: Final = 16
-"""Orders that the mass cancels of an entry look at in all, for each that one of them may cancel."""
+"""Orders that the mass cancels of an entry look at before they begin with no other account, for
+each that one of them may cancel."""
 LOOKS_PER_MOVE: Final = 16
 """Pegged orders that are looked at in an entry, for each that may move in one instrument."""
 
@@ -103,8 +104,9 @@ class Agenda:
         following: instruments in which pegged orders wait for the next entry to move.
         is_pegged: whether there ever was a pegged order, as far as this object lives.
         is_quoted: whether there ever was a stop that looks at bid or ask, likewise.
-        cancel_looks: how many more orders mass cancels may look at in this entry.
-        peg_looks: likewise the pegged orders of all instruments; what began is done.
+        cancel_looks: how many more orders mass cancels may look at in this entry; an account that
+            was begun is gone through.
+        peg_looks: likewise the pegged orders of all instruments, and each instrument.
     """
 
     __slots__ = (

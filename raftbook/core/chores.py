@@ -57,7 +57,7 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], room: int, events: l
     younger, agenda.mass_cancels = agenda.mass_cancels, []
     page = exchange.limits.cancel_page
     for job in under_way:
-        if page and agenda.cancel_looks:
+        if page and agenda.cancel_looks > 0:
             page -= len(go_on(exchange, job, page, events))
         else:
             agenda.mass_cancels.append(job)
@@ -134,15 +134,19 @@ def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -
 
 def _next(exchange: Exchange, job: MassCancel) -> Order | None:
     """The next open order that is meant, taken off the job; None when there is none, or when this
-    entry may look at no more. An account counts as one, and so does each of its orders."""
+    entry may begin with no other account. An account counts as one look, and so does each of its
+    orders; one that was begun is gone through, so that every entry gets on by one."""
     agenda = exchange.agenda
-    while agenda.cancel_looks and not job.is_over():
-        agenda.cancel_looks -= 1
+    while not job.is_over():
         if not job.ids:
+            if agenda.cancel_looks <= 0:
+                return None
+            agenda.cancel_looks -= 1
             job.current = job.names.pop()
             job.ids = list(exchange.accounts[job.current].orders)
             job.ids.reverse()
             continue
+        agenda.cancel_looks -= 1
         order = exchange.accounts[job.current].orders.get(job.ids.pop())
         if order is not None and job.fits(order):
             return order

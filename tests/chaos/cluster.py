@@ -95,7 +95,7 @@ class ChaosCluster(Cluster):
         super().__init__(
             folder,
             size=size,
-            bounds=BOUNDS,
+            bounds=BOUNDS | {"instruments_max": max(1_000, 2 * windows)},
             timings={name: slow * getattr(Timings(), name) for name in PATIENT},
             accounts=ACCOUNTS,
             instruments=instruments(windows),

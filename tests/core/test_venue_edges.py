@@ -384,20 +384,36 @@ def test_mass_cancels_of_one_entry_look_at_so_many_orders_and_go_on_with_the_nex
     """However many are asked for at once, and whether or not they find anything to cancel."""
     venue, looks = Venue(), LOOKS_PER_CANCEL * GENESIS.limits.cancel_page
     venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, 1),) * 8))
-    asked = looks // 9 + 2
-    (told,) = venue.entry((ANNA, (c.mass_cancel(symbol="B"),) * asked))
-    assert [event[3:] for event in told[4]] == [(0, 0)] * (looks // 9) + [(0, 1)] * 2
+    done = -(-looks // 9)
+    (told,) = venue.entry((ANNA, (c.mass_cancel(symbol="B"),) * (done + 2)))
+    assert [event[3:] for event in told[4]] == [(0, 0)] * done + [(0, 1)] * 2
     (told,) = venue.entry()
     assert told[4] == [(e.MASS_CANCELED, 0, "a", 0, 0)] * 2
     assert venue.entry() == []
+
+
+def test_each_entry_gets_on_by_an_account_however_many_orders_that_remembers() -> None:
+    """Small pages and long memories: the mass cancels of chaos runs were never done with."""
+    limits = GENESIS.limits._replace(cancel_page=1, closed_orders_max=1_000)
+    genesis = GENESIS._replace(limits=limits)
+    exchange = Exchange(genesis)
+    for entry in FIRST_ENTRIES:
+        exchange.apply(entry)
+    order = c.new_order("A", Side.BUY, 1, 0, time_in_force=TimeInForce.IOC)
+    cancels = (c.mass_cancel(symbol="B"),) * 5
+    exchange.apply(Entry(4, START_NS, ((ANNA, 5, (order,) * 500), (ANNA, 6, cancels))))
+    for index in range(5, 9):
+        assert exchange.is_unfinished
+        exchange.apply(Entry(index, START_NS, ()))
+    assert not exchange.is_unfinished
 
 
 def test_an_account_with_so_many_mass_cancels_under_way_is_refused_another_one() -> None:
     venue = Venue()
     venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, 1),) * 8))
     cancel = c.mass_cancel(symbol="B")
-    fit = LOOKS_PER_CANCEL * GENESIS.limits.cancel_page // 9
-    (told,) = venue.entry((ANNA, (cancel,) * (fit + MASS_CANCELS_MAX + 1)))
+    done = -(-LOOKS_PER_CANCEL * GENESIS.limits.cancel_page // 9)
+    (told,) = venue.entry((ANNA, (cancel,) * (done + MASS_CANCELS_MAX + 1)))
     assert told[4][-1] == (e.REJECTED, 0, Reject.RATE_LIMIT, cancel)
     (_, told) = venue.entry((OPERATOR, (c.mass_cancel(account="a"),)))
     assert told[4][0] == (e.MASS_CANCELED, 0, "a", 0, 1), "an operator is not refused"

@@ -74,8 +74,11 @@ class Cancelling(Amending):
             self.mass_cancels.append(job)
 
     def next_to_cancel(self, job: MassCancelJob) -> TwinOrder | None:
-        """Each account costs a look, and each of its orders, those too that are only remembered."""
-        while self.looks > 0 and (job.names or job.order_ids):
+        """Each account costs a look, and each of its orders, those too that are only remembered.
+        None is begun when there are no looks left."""
+        while job.names or job.order_ids:
+            if not job.order_ids and self.looks <= 0:
+                return None
             self.looks -= 1
             if not job.order_ids:
                 name = job.names.pop(0)
