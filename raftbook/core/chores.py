@@ -53,15 +53,13 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], room: int, events: l
     under_way = agenda.mass_cancels
     agenda.mass_cancels = []
     agenda.begin_looks(exchange.moment.index, exchange.limits)
-    _end_leases(exchange, now_ns, events)
-    younger, agenda.mass_cancels = agenda.mass_cancels, []
     page = exchange.limits.cancel_page
     for job in under_way:
         if page and agenda.cancel_looks > 0:
             page -= len(go_on(exchange, job, page, events))
         else:
             agenda.mass_cancels.append(job)
-    agenda.mass_cancels += younger
+    _end_leases(exchange, now_ns, events)
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
     _end_calls(exchange, now_ns, room, events)

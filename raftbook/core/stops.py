@@ -58,7 +58,7 @@ class Stops:
     Attributes:
         by_id: by order_id, in the order in which they came to wait.
         arrivals: how many came to wait, or got another stop price, so far.
-        seen_price: the last price that trailing stops have seen.
+        seen_price: the last price that all trailing stops have seen.
         by_quotes: those that look at bid, ask or their middle, by what they look at; empty until
             there is one.
         pending: by order_id, orders that wait until another one is filled, whatever they are then.
@@ -100,6 +100,8 @@ class Stops:
             assert last_price is not None, f"order {order.terms[0]} trails nothing"
             special.best_price = last_price
             special.stop_price = trailed(order.terms, last_price)
+            if last_price != self.seen_price:
+                self.seen_price = None  # which this one has not seen
         else:
             special.stop_price = conditions[0]
         self.put(order, special)

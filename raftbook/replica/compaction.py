@@ -176,7 +176,9 @@ class Compaction:
         try:
             self._snapshots.prune(unusable=self._unusable)
             newest = self._snapshots.newest()
-        except OutOfDescriptors as error:
+        except StorageError as error:
+            if not error.passes:
+                raise
             self._tidy_at = self._clock() + TIDY_AGAIN_S
             self._reports.snapshot_put_off("old snapshots are not removed yet", str(error))
             return

@@ -66,6 +66,7 @@ class Raft(Elections):
         self._is_founding = False
         # By peer_id: whether it holds this entry is in doubt, and until when an answer is awaited.
         self._doubted: dict[int, tuple[int, float]] = {}
+        self.lacks_entries = False  # of what the leader holds: it hears it, and is behind
         self._synced_index = log.last_index
         self._told_index = applied_index
         self._synced_term = log.term
@@ -243,10 +244,10 @@ class Raft(Elections):
             # All up to our base is committed, hence equal: compare from there.
             entries = entries[log.base_index - prev_index :]
         elif prev_index > log.last_index:
-            self._reply(node, success=False, index=log.last_index)
+            self._refuse(node, index=log.last_index)
             return
         elif term_at(self._log, prev_index) != prev_term:
-            self._reply(node, success=False, index=before_term_at(self._log, prev_index))
+            self._refuse(node, index=before_term_at(self._log, prev_index))
             return
         for payload, index, term in entries:
             if index <= log.last_index:
@@ -265,11 +266,17 @@ class Raft(Elections):
                 self._postpone_election()
             if self._configurations.appended(payload, index):
                 self._configure()
+        self.lacks_entries = False
         verified = max(end, log.base_index)
         commit_index = min(message["commit_index"], verified)
         if commit_index > self.commit_index:
             self._SyncObj__raftCommitIndex = commit_index
         self._reply(node, success=True, index=min(verified, log.last_index))
+
+    def _refuse(self, node: Node, *, index: int) -> None:
+        """Say that entries before the leader's are missing here."""
+        self.lacks_entries = True
+        self._reply(node, success=False, index=index)
 
     def _on_append_reply(self, node: Node, message: Message) -> None:
         if message["term"] > self.term:
@@ -319,6 +326,7 @@ class Raft(Elections):
         if self._is_founding and not self.founding.is_possible:
             return  # somebody with a past came up meanwhile
         self._doubted.clear()
+        self.lacks_entries = False
         super()._SyncObj__onBecomeLeader()
         self._configure()
         self.changes.begin_term()

@@ -346,7 +346,7 @@ class Replica:
         heard_at = self.raft.majority_heard_at() if is_leader else self.raft.heard_at
         heard_ms = int((self._clock() - heard_at) * 1_000)
         # Where more is committed than a turn may apply, it is as old as the last entry it applied.
-        is_behind = self.raft.needs_turn() or self.shipper.is_receiving
+        is_behind = self.raft.needs_turn() or self.raft.lacks_entries or self.shipper.is_receiving
         return max(heard_ms, state_ms) if is_behind else heard_ms
 
     @property

@@ -1,9 +1,12 @@
 """Trailing stops that share their best prices are where each would be alone."""
 
 import random
+from typing import Any, cast
 
 import pytest
 
+from raftbook.core.ladder import Order, Special
+from raftbook.core.stops import Stops
 from raftbook.core.trailing import Trail, trailed
 from raftbook.core.types import OrderType, Side, TimeInForce, TrailUnit
 from tests.core.flow import EFFORT
@@ -51,3 +54,16 @@ def test_each_is_where_it_would_be_alone(seed: int) -> None:
 def _terms(order_id: int, unit: TrailUnit, offset: int, *, is_buy: bool) -> tuple[object, ...]:
     kind = (int(Side.BUY if is_buy else Side.SELL), int(OrderType.STOP), int(TimeInForce.GTC), 0, 0)
     return (order_id, "a", "", "X", kind, 1, None, (None, int(unit), offset, 0, 0, 0, 0, 0))
+
+
+def test_who_comes_after_a_price_sees_it_when_it_comes_again() -> None:
+    """Its best price is one nobody was told of: trades moved it while none could fire. The node
+    that has looked, and one that is restored from a snapshot and has not, must find the same."""
+    nobody = cast(Any, None)
+    terms = _terms(1, TrailUnit.TICKS, 1, is_buy=True)
+    stops, order, special = Stops(), Order(nobody, nobody, terms, 1, 0, 0), Special(0)
+    stops.trail(3)
+    stops.arrive(order, special, 4)
+    stops.trail(3)
+    stops.catch_up(order, special)
+    assert special.best_price == 3

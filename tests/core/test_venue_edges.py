@@ -458,3 +458,19 @@ def test_an_entry_looks_at_so_many_pegged_orders_and_the_next_one_goes_on(flips_
         assert each.apply(Entry(exchange.applied_index + 1, START_NS, ())) == []
     assert not exchange.agenda.following and not restored.agenda.following
     assert exchange.books["A"].pegs is not None and exchange.books["A"].pegs.is_current
+
+
+def test_sessions_that_lapse_do_not_keep_an_older_mass_cancel_from_its_turn() -> None:
+    """An entry whose lapse looks at more orders than an entry may still gets on with the eldest."""
+    limits = GENESIS.limits._replace(cancel_page=1, open_orders_max=100, book_orders_max=200)
+    exchange = Exchange(GENESIS._replace(limits=limits))
+    for entry in FIRST_ENTRIES:
+        exchange.apply(entry)
+    order = c.new_order("A", Side.BUY, 1, 0)
+    requests = ((ANNA, 5, (order,) * 40), (BEN, 5, (order,) * 4), (BEN, 6, (c.mass_cancel(),)))
+    exchange.apply(Entry(4, START_NS, requests))
+    attach = (c.attach_session(cancel_on_disconnect=True, lease_ms=1),)
+    for number in range(4):
+        time_ns = START_NS + 2 * MS * number
+        exchange.apply(Entry(5 + number, time_ns, ((3, 5 + number, attach),)))
+    assert exchange.accounts["b"].open_count == 0

@@ -73,9 +73,8 @@ class Twin(Sessions):
         self.follow_all()
 
     def what_is_due(self, room: int, unfinished: list[str]) -> None:
-        jobs = list(self.mass_cancels)
+        self.go_on_with_mass_cancels(list(self.mass_cancels))
         self.end_leases()
-        self.go_on_with_mass_cancels(jobs)
         self.expire_orders()
         self.expire_days()
         self.end_calls(room)
