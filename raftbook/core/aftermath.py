@@ -7,9 +7,10 @@ ask may be reached by whatever takes an order away.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from raftbook.core.pegs import follow, follow_all
+from raftbook.core.pegs import follow
 
 if TYPE_CHECKING:
     from raftbook.core.book import Book
@@ -25,25 +26,25 @@ def look(book: Book, events: list[Event]) -> None:
 
 
 def look_at(exchange: Exchange, touched: set[Book], events: list[Event]) -> None:
-    """After what concerned some instruments, in order of their creation: nothing has changed for
-    the others since they were looked at last."""
-    agenda = exchange.agenda
-    if not agenda.is_quoted and not agenda.is_pegged:
-        return
-    books = list(touched)
-    if len(books) > 1:
-        books = [book for book in exchange.books.values() if book in touched]
-    for book in books:
-        if agenda.is_quoted and book.stops is not None:
-            book.fire_stops(events)
-    for book in books:
-        follow(book, events)
+    """After what concerned some instruments: nothing has changed for the others since they were
+    looked at last."""
+    if len(touched) > 1:
+        _look(exchange, [each for each in exchange.books.values() if each in touched], events)
+    else:
+        _look(exchange, touched, events)
 
 
 def look_all(exchange: Exchange, events: list[Event]) -> None:
-    """After what may have concerned several, in order of their creation."""
+    """After what may have concerned all of them."""
+    _look(exchange, exchange.books.values(), events)
+
+
+def _look(exchange: Exchange, books: Collection[Book], events: list[Event]) -> None:
+    """Look at instruments that are given in order of their creation."""
     if exchange.agenda.is_quoted:
-        for book in exchange.books.values():
+        for book in books:
             if book.stops is not None:
                 book.fire_stops(events)
-    follow_all(exchange, events)
+    if exchange.agenda.is_pegged:
+        for book in books:
+            follow(book, events)

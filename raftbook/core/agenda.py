@@ -19,10 +19,11 @@ _SWEEP_MIN: Final = 64
 _STALE_PART: Final = 32
 """Or when one in so many of it was passed over at once: to make it anew then costs less."""
 LOOKS_PER_CANCEL: Final = 16
-"""Orders that the mass cancels of an entry look at before they begin with no other account, for
-each that one of them may cancel."""
+"""For each order that one mass cancel may cancel in an entry: how many all of them may have looked
+at when one begins with another account."""
 LOOKS_PER_MOVE: Final = 16
-"""Pegged orders that are looked at in an entry, for each that may move in one instrument."""
+"""For each pegged order of one instrument that may move in an entry: how many of all may have been
+looked at when another instrument is."""
 
 
 class MassCancel:
@@ -104,9 +105,9 @@ class Agenda:
         following: instruments in which pegged orders wait for the next entry to move.
         is_pegged: whether there ever was a pegged order, as far as this object lives.
         is_quoted: whether there ever was a stop that looks at bid or ask, likewise.
-        cancel_looks: how many more orders mass cancels may look at in this entry; an account that
-            was begun is gone through.
-        peg_looks: likewise the pegged orders of all instruments, and each instrument.
+        cancel_looks: how many more orders mass cancels may look at in this entry; below 0 where
+            the last account that was begun has more.
+        peg_looks: how many more pegged orders may be looked at, likewise by the instrument.
     """
 
     __slots__ = (
@@ -188,7 +189,7 @@ class Agenda:
         return None
 
     def begin_looks(self, entry_index: int, limits: Limits) -> None:
-        """There is room for so many in every entry, whatever asks for them."""
+        """Every entry has room for as many, whatever in it asks for them first."""
         if entry_index != self._looks_of:
             self._looks_of = entry_index
             self.cancel_looks = LOOKS_PER_CANCEL * limits.cancel_page

@@ -14,7 +14,6 @@ from raftbook.core.types import PegReference, Side
 if TYPE_CHECKING:
     from raftbook.core.book import Book
     from raftbook.core.events import Event
-    from raftbook.core.exchange import Exchange
 
 _BUY: Final = int(Side.BUY)
 _PRIMARY: Final = int(PegReference.PRIMARY)
@@ -102,13 +101,6 @@ def follow(book: Book, events: list[Event]) -> None:
         assert order.special is not None, f"order {order.terms[0]} is not pegged"
         if order.special.wanted is not None:
             book.step_in(order, order.special.wanted, events)
-
-
-def follow_all(exchange: Exchange, events: list[Event]) -> None:
-    """The same in every instrument, after what may have moved several; by their creation."""
-    if exchange.agenda.is_pegged:
-        for book in exchange.books.values():
-            follow(book, events)
 
 
 def _park(book: Book, pegs: Pegs, events: list[Event]) -> None:

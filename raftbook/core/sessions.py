@@ -136,7 +136,8 @@ class SessionTable:
 
     def _give_up_one(self, sessions: _ByActivity, now_ns: int) -> bool:
         eldest = sessions.eldest(self.by_id)
-        if eldest is None or now_ns - eldest.last_time_ns < self.limits.session_recent_ns:
+        assert eldest is not None, "a limit was reached without sessions"
+        if now_ns - eldest.last_time_ns < self.limits.session_recent_ns:
             return False
         self.remove(eldest)
         return True

@@ -24,7 +24,7 @@ HELD_MAX: Final = 8
 long as what leads to a snapshot, in entries and in bytes: it is in memory."""
 
 TIDY_AGAIN_S: Final = 1.0
-"""When old snapshots that could not be removed for want of descriptors are looked at again."""
+"""When old snapshots that could not be removed just now are looked at again."""
 
 
 class Compaction:
