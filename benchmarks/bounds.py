@@ -20,6 +20,7 @@ from raftbook.core.types import (
     OrderType,
     PegReference,
     Phase,
+    SelfTradePrevention,
     Side,
     TimeInForce,
     TrailUnit,
@@ -80,6 +81,7 @@ def run() -> dict[str, Any]:
             "the same at 20,000 prices": _auction(50_000, 20_000),
             "pegs_page pegged orders that move": _pegs(),
             "FOK: a dry run over 100,000 orders": _dry_run(),
+            "a request of 1,000 FOK orders before 10,000 price levels": _dry_runs(),
             "a trade past the best price of stops_max trailing stops": _trailing(),
             "a request of 1,000 orders under hidden_max hidden levels": _hidden(),
             "a request of 1,000 that each move what pegs_max pegged orders follow": _flips(),
@@ -171,6 +173,19 @@ def _dry_run() -> float:
     desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
     fok = c.new_order(SYMBOL, Side.BUY, 2**30, 20_000, time_in_force=TimeInForce.FOK)
     return desk.milliseconds(lambda: desk.say(fok))
+
+
+def _dry_runs() -> float:
+    """Each would look at every order, since it keeps from its own."""
+    desk = Desk()
+    count = desk.exchange.limits.fills_max - 10
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n) for n in range(count)])
+    fok = c.new_order(
+        *(SYMBOL, Side.BUY, 2**30, 10_000 + count),
+        time_in_force=TimeInForce.FOK,
+        self_trade_prevention=SelfTradePrevention.CANCEL_OLDEST,
+    )
+    return desk.milliseconds(lambda: desk.say(*[fok] * BATCH))
 
 
 def _trailing() -> float:

@@ -11,6 +11,7 @@ from typing import Final
 
 from raftbook.core.ladder import Order
 from raftbook.core.limits import Limits
+from raftbook.core.walks import Looks
 
 NEVER: Final = 2**64
 """No logical time is later."""
@@ -108,6 +109,7 @@ class Agenda:
         cancel_looks: how many more orders mass cancels may look at in this entry; below 0 where
             the last account that was begun has more.
         peg_looks: how many more pegged orders may be looked at, likewise by the instrument.
+        dry_looks: what dry runs have looked at in this entry.
     """
 
     __slots__ = (
@@ -118,6 +120,7 @@ class Agenda:
         "cancel_looks",
         "day",
         "day_orders",
+        "dry_looks",
         "ended_day",
         "expiries",
         "following",
@@ -144,6 +147,7 @@ class Agenda:
         self.following: dict[str, None] = {}
         self.is_pegged = self.is_quoted = False
         self.day = self.cancel_looks = self.peg_looks = self._looks_of = 0
+        self.dry_looks = Looks()
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN
 

@@ -31,7 +31,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
 )
-from raftbook.core.walks import available
+from raftbook.core.walks import TOO_MANY_FILLS, available
 
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
@@ -43,7 +43,12 @@ _AT_AUCTION: Final = int(TimeInForce.AT_AUCTION)
 _REPRICE: Final = int(PostOnly.REPRICE)
 _FOK_CANNOT_FILL: Final = int(Reject.FOK_CANNOT_FILL)
 _MIN_QTY_NOT_MET: Final = int(Reject.MIN_QTY_NOT_MET)
-_FILL_LIMIT: Final = int(Reject.FILL_LIMIT)
+_NO_LOOKS: Final = -2
+_UNAVAILABLE: Final[dict[int, int]] = {
+    TOO_MANY_FILLS: int(Reject.FILL_LIMIT),
+    _NO_LOOKS: int(Reject.RATE_LIMIT),
+}
+"""Why a dry run says nothing."""
 _NO_LIQUIDITY: Final = int(Reject.NO_LIQUIDITY)
 _NO_REFERENCE_PRICE: Final = int(Reject.NO_REFERENCE_PRICE)
 _PRICE_COLLAR: Final = int(Reject.PRICE_COLLAR)
@@ -90,7 +95,7 @@ class Book(Matcher):
             limit = self._banded(order.terms[4][0], bound)
         found = self._available(order, makers, limit, order.leaves_qty)
         if found < order.leaves_qty:
-            self.end_rest(order, _FILL_LIMIT if found < 0 else _FOK_CANNOT_FILL, events)
+            self.end_rest(order, _UNAVAILABLE.get(found, _FOK_CANNOT_FILL), events)
         else:
             self._sweep(order, makers, bound, events)
 
@@ -178,14 +183,22 @@ class Book(Matcher):
             makers = self.asks if order.terms[4][0] == _BUY else self.bids
             bound = self.bound_of(order.terms[4][0], order.terms[6])
             found = self._available(order, makers, bound, min_qty)
-        if found < 0:
-            return _FILL_LIMIT
-        return _MIN_QTY_NOT_MET if found < min_qty else 0
+        return _UNAVAILABLE.get(found, _MIN_QTY_NOT_MET) if found < min_qty else 0
 
     def _available(self, order: Order, makers: Ladder, bound: int, wanted: int) -> int:
-        mode = order.terms[4][4]
+        """How much of `wanted` lots can be had at once, or a code of _UNAVAILABLE."""
+        if makers.best is None or makers.best.key < bound:
+            return 0
+        if self.has_looked_enough():
+            return _NO_LOOKS
         return available(
-            order.account, mode, makers, bound=bound, wanted=wanted, fills_max=self.fills_max
+            order.account,
+            order.terms[4][4],
+            makers,
+            bound=bound,
+            wanted=wanted,
+            fills_max=self.fills_max,
+            looks=self.agenda.dry_looks,
         )
 
     def repriced(self, terms: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -236,7 +249,7 @@ class Book(Matcher):
                     continue
                 if self.phase != _CONTINUOUS:
                     return
-                if not left or self.trade_id >= last_trade_id:
+                if not left or self.trade_id >= last_trade_id or self.has_looked_enough():
                     self.stop_firing()
                     return
                 left -= 1

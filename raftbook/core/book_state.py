@@ -33,6 +33,7 @@ from raftbook.core.walks import cost
 
 # Enumerations as plain integers: an attribute look-up on an IntEnum costs more than a comparison.
 _BUY: Final = int(Side.BUY)
+_MARKET: Final = int(OrderType.MARKET)
 _TO_LIMIT: Final = int(OrderType.MARKET_TO_LIMIT)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _NO_BOUND: Final = -(2**64)
@@ -243,6 +244,16 @@ class BookState:
         self.stops.catch_up(order, order.special)
         return order.special.stop_price
 
+    def has_looked_enough(self) -> bool:
+        """Whether this entry has no room for another dry run."""
+        return self.agenda.dry_looks.are_spent(self.moment.index, self.fills_max)
+
+    def cannot_size(self, kind: tuple[int, ...]) -> bool:
+        """Whether what such an order must hold takes a dry run that there is no room for."""
+        if self.ledger is None or kind[0] != _BUY or kind[1] != _MARKET or self.is_call:
+            return False
+        return self.terms.collar is None and self.has_looked_enough()
+
     def market_need(self, account: Account, kind: tuple[int, ...], qty: int) -> int:
         """What an order without limit price must hold, minor units."""
         ledger = self.ledger
@@ -256,9 +267,14 @@ class BookState:
             best = self.asks.best
             notional = 0 if best is None else max(best.price, 0) * qty
         elif collar is None:
-            bound = self.bound_of(kind[0], None)
             notional = cost(
-                account, kind[4], self.asks, bound=bound, qty=qty, orders_max=self.fills_max
+                account,
+                kind[4],
+                self.asks,
+                bound=self.bound_of(kind[0], None),
+                qty=qty,
+                orders_max=self.fills_max,
+                looks=self.agenda.dry_looks,
             )
         else:
             assert reference is not None, "a market order without a reference was not refused"

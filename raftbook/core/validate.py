@@ -178,6 +178,8 @@ def _funds_reject(
     ledger = book.ledger
     assert ledger is not None, f"{book.symbol} does not settle"
     if price is None:
+        if book.cannot_size(kind):
+            return Reject.RATE_LIMIT
         need = book.market_need(account, kind, qty)
     else:
         need = ledger.need(kind[0], price * qty, qty)

@@ -1,7 +1,8 @@
 """Looks ahead along a side of a book: what a sweep would get, without taking anything.
 
-Owns the dry runs; each walks exactly as `Book._match` does: best level first, hidden quantity
-included, the taker's self-trade mode asked at each order. Changes nothing.
+Owns the dry runs, and how much of them an entry has room for; each walks exactly as `Book._match`
+does: best level first, hidden quantity included, the taker's self-trade mode asked at each order.
+Changes nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +20,44 @@ _CANCEL_OLDEST: Final = int(SelfTradePrevention.CANCEL_OLDEST)
 _DECREMENT: Final = int(SelfTradePrevention.DECREMENT)
 
 TOO_MANY_FILLS: Final = -1
+LOOKS_PER_FILL: Final = 16
+"""For each order that one sweep may meet: how much the dry runs of an entry may have looked at when
+another one begins."""
+
+
+class Looks:
+    """What the dry runs of one entry have looked at: each level counts one, and so does each order
+    of a level whose orders must be looked at one by one. Asked before any of them begins."""
+
+    __slots__ = ("_entry_index", "_seen")
+
+    def __init__(self) -> None:
+        self._entry_index = 0
+        self._seen = 0
+
+    def are_spent(self, entry_index: int, fills_max: int) -> bool:
+        """Whether the entry of this index has no room for another dry run."""
+        if entry_index != self._entry_index:
+            self._entry_index = entry_index
+            self._seen = 0
+        return self._seen >= LOOKS_PER_FILL * fills_max
+
+    def add(self, level: Level, mode: int, orders_max: int) -> None:
+        """Count a level of which at most so many orders are looked at."""
+        self._seen += 1
+        if mode != _NONE or level.icebergs or level.hidden or level.count > orders_max:
+            self._seen += min(level.count, orders_max)
 
 
 def available(
-    account: Account, mode: int, makers: Ladder, *, bound: int, wanted: int, fills_max: int
+    account: Account,
+    mode: int,
+    makers: Ladder,
+    *,
+    bound: int,
+    wanted: int,
+    fills_max: int,
+    looks: Looks,
 ) -> int:
     """How much of `wanted` a sweep would trade, at most that; own orders as FOK sees them.
 
@@ -34,6 +69,7 @@ def available(
     for level in makers:
         if level.key < bound:
             break
+        looks.add(level, mode, fills_max)
         slices += _slices(level, fills_max)
         if slices > fills_max:
             return TOO_MANY_FILLS
@@ -55,6 +91,7 @@ def affordable(
     budget: int,
     qty_max: int,
     orders_max: int,
+    looks: Looks,
 ) -> int:
     """How many lots of the first `orders_max` orders `budget` tick-lots buy (or are had for), level
     by level; 0 if not one."""
@@ -62,6 +99,7 @@ def affordable(
     for level in makers:
         if level.key < bound or level.price < 1:
             break
+        looks.add(level, mode, left)
         wanted = min(rest // level.price, qty_max - lots)
         found, is_end = _open_at(level, account, mode, wanted + 1, left)
         taken = min(found, wanted)
@@ -74,13 +112,21 @@ def affordable(
 
 
 def cost(
-    account: Account, mode: int, makers: Ladder, *, bound: int, qty: int, orders_max: int
+    account: Account,
+    mode: int,
+    makers: Ladder,
+    *,
+    bound: int,
+    qty: int,
+    orders_max: int,
+    looks: Looks,
 ) -> int:
     """What a sweep of `qty` lots, which meets at most so many orders, would pay, tick-lots."""
     notional, left = 0, orders_max
     for level in makers:
         if level.key < bound or qty <= 0 or left <= 0:
             break
+        looks.add(level, mode, left)
         if mode == _DECREMENT:
             paid, qty = _paid_at(level, account, qty, left)
             is_end = False

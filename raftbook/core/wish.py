@@ -18,7 +18,7 @@ from raftbook.core.conditions import (
 )
 from raftbook.core.ladder import Order, Special
 from raftbook.core.sessions import Session
-from raftbook.core.types import Side, TimeInForce
+from raftbook.core.types import Reject, Side, TimeInForce
 from raftbook.core.validate import (
     pegged_kind,
     placed_kind,
@@ -110,7 +110,10 @@ class Wish:
         assert book is not None and kind is not None, (
             "an order without book or kind was let through"
         )
-        if self.conditions.quote_qty:
+        asks_lots = self.conditions.quote_qty > 0
+        if (asks_lots and book.has_looked_enough()) or book.cannot_size(kind):
+            return Reject.RATE_LIMIT
+        if asks_lots:
             self.qty = affordable(
                 account,
                 kind[4],
@@ -119,6 +122,7 @@ class Wish:
                 budget=self.conditions.quote_qty,
                 qty_max=book.qty_max,
                 orders_max=book.fills_max,
+                looks=book.agenda.dry_looks,
             )
         if book.ledger is not None:
             probe = Order(account, book, self.terms(account, 0), self.qty, 0, 0)

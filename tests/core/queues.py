@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SIGNS = {int(Side.BUY): -1, int(Side.SELL): 1}
 _UNPAID = (Reject.INSUFFICIENT_FUNDS, Reject.INSUFFICIENT_POSITION)
-_MISSED = (Reject.MIN_QTY_NOT_MET, Reject.FILL_LIMIT, *_UNPAID)
+_MISSED = (Reject.MIN_QTY_NOT_MET, Reject.FILL_LIMIT, Reject.RATE_LIMIT, *_UNPAID)
 _PENDING_AT = 10
 """Where conditions name the other order of an OTO."""
 _BEGINS = (e.ACCEPTED, e.REJECTED, e.CANCEL_REJECTED)

@@ -60,6 +60,7 @@ class Base:
         self.sessions: list[TwinSession] = []
         self.mass_cancels: list[MassCancelJob] = []
         self.looks = self.peg_looks = 0  # that mass cancels and pegged orders have in this entry
+        self.dry_looks = 0  # what dry runs have looked at in it
         self.order_ids = self.session_ids = self.counter = self.day = 0
         self.venue_killed = 0
         self.now_ns = 0

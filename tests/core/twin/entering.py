@@ -230,6 +230,7 @@ class Entering(Judging):
             order.where, order.wish = PENDING, wish
         elif self.settles(wish.symbol):
             order.hold_price, order.hold_amount = self.hold_terms(session.account, wish)
+            self.look_for_cost(session.account, wish, qty)
         self.orders.append(order)
         self.hold(order)
         return order
@@ -271,14 +272,12 @@ class Entering(Judging):
         wanted = order.order_qty if order.tif == Tif.FOK else order.conditions.min_qty
         if wanted:
             limit = self.taker_limit(order.symbol, order.side, order.price)
-            can, too_many = self.dry_run(order, limit, wanted)
-            if self.instruments[order.symbol].in_call():
-                can, too_many = False, False
-            if not can:
-                missed = Reject.MIN_QTY_NOT_MET
-                if order.tif == Tif.FOK:
-                    missed = Reject.FOK_CANNOT_FILL
-                reason = Reject.FILL_LIMIT if too_many else missed
+            reason = int(Reject.MIN_QTY_NOT_MET)
+            if order.tif == Tif.FOK:
+                reason = Reject.FOK_CANNOT_FILL
+            if not self.instruments[order.symbol].in_call():
+                reason = self.dry_run(order, limit, wanted, reason)
+            if reason:
                 return self.end(order, e.EXPIRED, reason)
         in_call = self.instruments[order.symbol].in_call()
         if order.is_hidden and (
@@ -322,6 +321,7 @@ class Entering(Judging):
         order.hold_price, order.hold_amount = self.hold_terms(
             order.account, replace(wish, qty=order.leaves)
         )
+        self.look_for_cost(order.account, wish, order.leaves)
         currency, need = self.amount_to_hold(
             order.symbol, order.side, order.leaves, order.hold_price, order.hold_amount
         )

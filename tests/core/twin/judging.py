@@ -98,7 +98,26 @@ class Judging(Auction):
 
     def later_reject(self, name: str, wish: Wish, before: tuple[Wish, ...]) -> int:
         """What a pending order is asked when it is released."""
-        return self.funds_reject(name, wish, before) or self.post_only_reject(wish)
+        return (
+            self.look_reject(name, wish)
+            or self.funds_reject(name, wish, before)
+            or self.post_only_reject(wish)
+        )
+
+    def look_reject(self, name: str, wish: Wish) -> int:
+        """Whether it needs a dry run that there is no room for; else that is counted."""
+        before, qty = self.dry_looks, wish.qty
+        if wish.quote_qty:
+            self.look_for_lots(name, wish)
+            qty = self.lots_of_amount(name, wish)
+        if self.settles(wish.symbol):
+            self.look_for_cost(name, wish, qty)
+        counted, self.dry_looks = self.dry_looks, before
+        must_look = self.settles(wish.symbol) and self.must_look_for_cost(wish)
+        if (wish.quote_qty or must_look) and self.has_looked_enough():
+            return Reject.RATE_LIMIT
+        self.dry_looks = counted
+        return Reject.NONE
 
     def account_reject(self, name: str) -> int:
         account = self.accounts[name]

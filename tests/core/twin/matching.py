@@ -1,13 +1,18 @@
 """Trading: the walk along the other side, self-trade prevention, dry runs, what is left over."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from raftbook.core import events as e
-from raftbook.core.types import Phase, Reject, Settlement
+from raftbook.core.types import OrderType as Type
+from raftbook.core.types import Phase, Reject, Settlement, Side
 from raftbook.core.types import SelfTradePrevention as Stp
 from tests.core.twin.money import Money
 from tests.core.twin.state import SECOND, STOPS, TwinOrder, TwinTrade, Wish
+
+LOOKS_PER_FILL = 16
+"""How much the dry runs of one entry may look at, for each order that one sweep may meet."""
 
 
 class Matching(Money):
@@ -222,28 +227,91 @@ class Matching(Money):
                 return
             yield maker, lots
 
-    def dry_run(self, order: TwinOrder, limit: int | None, wanted: int) -> tuple[bool, bool]:
-        """(whether `wanted` lots can be had at once, whether that takes too many slices)."""
-        anchor = self.reference(order.symbol)
-        near: list[TwinOrder] = []
-        for maker in self.crossing(order.symbol, order.side, limit):
-            if self.too_far(order.symbol, anchor, maker.price):
+    def has_looked_enough(self) -> bool:
+        """Whether this entry has no room for another dry run."""
+        return self.version >= 2 and self.dry_looks >= LOOKS_PER_FILL * self.limits.fills_max
+
+    def look(self, level: list[TwinOrder], stp: int, most: int) -> None:
+        """Count a level that a dry run looks at, so many of its orders at most."""
+        mixed = any(maker.is_iceberg or maker.is_hidden for maker in level)
+        one_by_one = stp != Stp.NONE or mixed or len(level) > most
+        self.dry_looks += 1 + (min(len(level), most) if one_by_one else 0)
+
+    def levels(self, symbol: str, side: int, limit: int | None) -> list[list[TwinOrder]]:
+        """What a taker would meet, price by price, up to the volatility band."""
+        anchor = self.reference(symbol)
+        levels: dict[int, list[TwinOrder]] = {}
+        for maker in self.crossing(symbol, side, limit):
+            if self.too_far(symbol, anchor, maker.price):
                 break
-            near.append(maker)
+            levels.setdefault(maker.price, []).append(maker)
+        return list(levels.values())
+
+    def dry_run(self, order: TwinOrder, limit: int | None, wanted: int, missed: int) -> int:
+        """Why `wanted` lots cannot be had at once, `missed` where they are not there."""
         found = slices = 0
         partners = list(self.reachable(order.account, order.symbol, order.side, order.stp, limit))
-        for price in dict.fromkeys(maker.price for maker in near):
-            level = [maker for maker in near if maker.price == price]
+        levels = self.levels(order.symbol, order.side, limit)
+        if levels and self.has_looked_enough():
+            return Reject.RATE_LIMIT
+        for level in levels:
+            self.look(level, order.stp, self.limits.fills_max)
             slices += sum(maker.slices() for maker in level)
             if self.version >= 2 and slices > self.limits.fills_max:
-                return False, True
+                return Reject.FILL_LIMIT
+            price = level[0].price
             found += sum(lots for maker, lots in partners if maker.price == price)
             stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
                 self.are_one(order.account, maker.account) for maker in level
             )
             if found >= wanted or stops_here:
                 break
-        return found >= wanted, False
+        return Reject.NONE if found >= wanted else missed
+
+    def look_for_lots(self, account: str, wish: Wish) -> None:
+        """Count what it takes to see how many lots an amount buys."""
+        limit = self.taker_limit(wish.symbol, wish.side, None)
+        most = self.limits.fills_max
+        met = list(self.walk(account, wish.symbol, wish.side, wish.stp, limit, most))
+        rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
+        for level in self.levels(wish.symbol, wish.side, limit):
+            price = level[0].price
+            if price < 1 or most <= 0:
+                return
+            self.look(level, wish.stp, most)
+            here = [(lots, is_own) for maker, lots, is_own in met if maker.price == price]
+            reached = list(takewhile(lambda each: not each[1], here))
+            open_qty = sum(lots for lots, _ in reached)
+            lots = min(open_qty, room, rest // price)
+            rest -= lots * price
+            room -= lots
+            most -= len(level)
+            if lots < open_qty or len(reached) < len(here):
+                return
+
+    def must_look_for_cost(self, wish: Wish) -> bool:
+        """Whether only a dry run tells what it must hold."""
+        if wish.ord_type != Type.MARKET or wish.side != Side.BUY:
+            return False
+        instrument = self.instruments[wish.symbol]
+        return instrument.terms.collar is None and not instrument.in_call()
+
+    def look_for_cost(self, account: str, wish: Wish, qty: int) -> None:
+        """Count what it takes to see what a market order of `qty` lots would pay."""
+        if not self.must_look_for_cost(wish):
+            return
+        most = self.limits.fills_max
+        met = list(self.walk(account, wish.symbol, wish.side, wish.stp, None, most))
+        for level in self.levels(wish.symbol, wish.side, None):
+            if qty <= 0 or most <= 0:
+                return
+            self.look(level, wish.stp, most)
+            for maker, lots, is_own in met:
+                if maker.price == level[0].price:
+                    if is_own and wish.stp != Stp.DECREMENT:
+                        return
+                    qty -= min(qty, lots)
+            most -= len(level)
 
     def lots_of_amount(self, account: str, wish: Wish) -> int:
         return sum(lots for _, lots in self.lots_for_amount(account, wish))

@@ -96,7 +96,8 @@ class Stops(Matching):
                 self.fire(order)
 
     def is_enough(self, fired: int, trades: int) -> bool:
-        return fired == self.limits.triggers_max or trades >= self.limits.fills_max
+        is_full = fired == self.limits.triggers_max or trades >= self.limits.fills_max
+        return is_full or self.has_looked_enough()
 
     def due_in(self, symbol: str) -> list[TwinOrder]:
         """Pending orders that wait for nothing any more, in the order of their release."""
@@ -143,6 +144,7 @@ class Stops(Matching):
             order.symbol, order.side, sort, 0, order.leaves, order.price, "", 0, order.stp
         )
         price, amount = self.hold_terms(order.account, market)
+        self.look_for_cost(order.account, market, order.leaves)
         currency, need = self.amount_to_hold(order.symbol, order.side, order.leaves, price, amount)
         if self.is_funded(order.symbol):
             account = self.accounts[order.account]
