@@ -7,7 +7,8 @@ ask may be reached by whatever takes an order away.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from raftbook.core.pegs import follow
@@ -35,16 +36,26 @@ def look_at(exchange: Exchange, touched: set[Book], events: list[Event]) -> None
 
 
 def look_all(exchange: Exchange, events: list[Event]) -> None:
-    """After what may have concerned all of them."""
-    _look(exchange, exchange.books.values(), events)
+    """After what may have concerned all of them. Pegged orders that wait for this entry come first,
+    in the order in which they began to, so that nobody's wait for ever."""
+    agenda = exchange.agenda
+    waiting = [exchange.books[symbol] for symbol in agenda.following]
+    agenda.following.clear()
+    _look(exchange, exchange.books.values(), events, waiting)
 
 
-def _look(exchange: Exchange, books: Collection[Book], events: list[Event]) -> None:
-    """Look at instruments that are given in order of their creation."""
+def _look(
+    exchange: Exchange,
+    books: Collection[Book],
+    events: list[Event],
+    followers: Iterable[Book] = (),
+) -> None:
+    """Look at instruments that are given in order of their creation; pegged orders of `followers`
+    move before theirs."""
     if exchange.agenda.is_quoted:
         for book in books:
             if book.stops is not None:
                 book.fire_stops(events)
     if exchange.agenda.is_pegged:
-        for book in books:
+        for book in chain(followers, books):
             follow(book, events)

@@ -103,7 +103,8 @@ class Agenda:
         calls: instruments whose call ends at a time, by symbol.
         stopped: instruments in which stops wait for the next entry, in order.
         uncrossing: instruments whose auction goes on in the next entry, in the order they began.
-        following: instruments in which pegged orders wait for the next entry to move.
+        following: instruments in which pegged orders wait for the next entry to move, in the order
+            they began to.
         is_pegged: whether there ever was a pegged order, as far as this object lives.
         is_quoted: whether there ever was a stop that looks at bid or ask, likewise.
         cancel_looks: how many more orders mass cancels may look at in this entry; below 0 where

@@ -31,7 +31,6 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     room = _go_on_with_auctions(exchange, events)
     if not agenda.uncrossing:  # nothing may end the orders of an auction but itself
         _do_what_is_due(exchange, stopped, room, events)
-    agenda.following.clear()
     look_all(exchange, events)
     agenda.plan(exchange.moment.time_ns)
 

@@ -460,6 +460,24 @@ def test_an_entry_looks_at_so_many_pegged_orders_and_the_next_one_goes_on(flips_
     assert exchange.books["A"].pegs is not None and exchange.books["A"].pegs.is_current
 
 
+def test_pegged_orders_that_wait_move_in_the_order_in_which_they_began_to() -> None:
+    """And not in that of their instruments, or those of the first would keep others for ever."""
+    venue, looks = Venue(), LOOKS_PER_MOVE * GENESIS.limits.pegs_page
+    peg = c.place_peg("A", Side.BUY, 1, PegReference.PRIMARY, limit_price=-2)
+    venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, -1), *[peg] * 3)))
+    follower = c.place_peg("B", Side.BUY, 2, PegReference.PRIMARY, limit_price=2)
+    venue.entry((ANNA, (c.new_order("B", Side.BUY, 2, 1), follower)))
+    flips = list[Command]()
+    for number in range(looks // (3 * 2)):
+        flips += (c.new_order("A", Side.BUY, 1, 0), c.cancel_order(order_id=7 + number))
+    better = c.new_order("B", Side.BUY, 2, 2)
+    venue.entry((BEN, (*flips, better)), (ANNA, (c.cancel_order(order_id=1),)))
+    assert list(venue.pair.engine.agenda.following) == ["B", "A"]
+    (told,) = venue.entry()
+    moved = [event[2][3] for event in told[4] if event[0] == e.REPRICED]
+    assert moved == ["B", "A", "A", "A"]
+
+
 def test_sessions_that_lapse_do_not_keep_an_older_mass_cancel_from_its_turn() -> None:
     """An entry whose lapse looks at more orders than an entry may still gets on with the eldest."""
     limits = GENESIS.limits._replace(cancel_page=1, open_orders_max=100, book_orders_max=200)

@@ -68,9 +68,8 @@ class Twin(Sessions):
         room = self.go_on_with_auctions()
         if not self.auctions():
             self.what_is_due(room, unfinished)
-        for instrument in self.instruments.values():
-            instrument.pegs_left = False
         self.look_at_all_stops()
+        self.follow_waiting()
         self.follow_all()
 
     def what_is_due(self, room: int, unfinished: list[str]) -> None:

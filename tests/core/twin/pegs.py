@@ -67,14 +67,13 @@ class Pegging(Cancelling):
         if not trades:
             instrument.pegs_saw = None
         elif not self.may_look(symbol):
-            instrument.pegs_left, instrument.pegs_saw = True, None
+            instrument.pegs_left, instrument.pegs_saw = self.tick(), None
             return
         movers = [order for order in self.pegs_of(symbol) if self.wants(order) != order.wanted]
         if trades:
             room = self.limits.pegs_page - instrument.pegs_moved
-            instrument.pegs_left = len(movers) > room
-            if instrument.pegs_left:
-                instrument.pegs_saw = None
+            if len(movers) > room:
+                instrument.pegs_left, instrument.pegs_saw = self.tick(), None
             movers = movers[:room]
             instrument.pegs_moved += len(movers)
         for order, wanted in [(order, self.wants(order)) for order in movers]:
@@ -112,4 +111,12 @@ class Pegging(Cancelling):
 
     def follow_all(self) -> None:
         for symbol in self.symbols_by_creation():
+            self.follow(symbol)
+
+    def follow_waiting(self) -> None:
+        """Those that waited for this entry, in the order in which they began to."""
+        since = {s: i.pegs_left for s, i in self.instruments.items() if i.pegs_left}
+        for symbol in since:
+            self.instruments[symbol].pegs_left = 0
+        for symbol in sorted(since, key=lambda symbol: since[symbol]):
             self.follow(symbol)

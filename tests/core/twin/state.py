@@ -190,7 +190,7 @@ class TwinInstrument:
     then: int = Phase.CONTINUOUS
     auction: TwinAuction | None = None  # not over yet
     stops_left: bool = False  # more stops were reached than may fire after one command
-    pegs_left: bool = False  # more pegged orders want to move than may in one entry
+    pegs_left: int = 0  # since when more pegged orders want to move than may in one entry
     pegs_moved: int = 0  # in this entry
     pegs_saw: Any = None  # the best prices at the last look; None where another one is due
     remembered: list[TwinTrade] = field(default_factory=list)
