@@ -107,6 +107,17 @@ def test_a_market_order_that_must_be_looked_at_to_be_paid_is_refused(
     assert _reasons(say(pair, POOR, order)) == [Reject.INSUFFICIENT_FUNDS]
 
 
+def test_a_level_behind_those_that_a_sweep_may_meet_is_not_looked_at() -> None:
+    pair, fills = market(), GENESIS.limits.fills_max
+    sells = [c.new_order("F", Side.SELL, 1, price) for price in (2, 2, 2, 3, 3, 3, 4)]
+    say(pair, BEN, *sells)
+    order = c.new_order("F", Side.BUY, 6, None, **ALONE, **IOC)
+    looks = 1 + 1 + (fills - 3)  # both levels, and orders of the second one, which has too many
+    most = -(-LOOKS // looks)
+    told = say(pair, POOR, *[order] * (most + 1))
+    assert _reasons(told) == [*[Reject.INSUFFICIENT_FUNDS] * most, Reject.RATE_LIMIT]
+
+
 def test_what_is_bought_is_looked_at_twice_when_it_must_be_paid() -> None:
     """For the answer, and for what is held."""
     pair = _offered("F")

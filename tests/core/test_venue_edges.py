@@ -392,6 +392,44 @@ def test_mass_cancels_of_one_entry_look_at_so_many_orders_and_go_on_with_the_nex
     assert venue.entry() == []
 
 
+def test_looks_that_come_out_even_leave_none_for_another_mass_cancel() -> None:
+    venue, each = Venue(), 8
+    many = LOOKS_PER_CANCEL * GENESIS.limits.cancel_page // each
+    venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, 1),) * (each - 1)))
+    (told,) = venue.entry((ANNA, (c.mass_cancel(symbol="B"),) * (2 * many + 1)))
+    assert [event[3:] for event in told[4]] == [(0, 0)] * many + [(0, 1)] * (many + 1)
+    (told,) = venue.entry()
+    assert told[4] == [(e.MASS_CANCELED, 0, "a", 0, 0)] * many
+    (told,) = venue.entry()
+    assert told[4] == [(e.MASS_CANCELED, 0, "a", 0, 0)]
+
+
+def test_one_look_that_is_left_is_enough_to_begin_with() -> None:
+    venue, looks = Venue(), LOOKS_PER_CANCEL * GENESIS.limits.cancel_page
+    venue.entry((ANNA, (c.new_order("A", Side.BUY, 1, 1),) * 8))
+    venue.entry((BEN, (c.new_order("A", Side.BUY, 1, 1),) * (looks - 1 - 3 * 9 - 1)))
+    cancel = c.mass_cancel(symbol="B")
+    told = venue.entry((ANNA, (cancel,) * 3), (BEN, (cancel,)), (ANNA, (cancel,) * 2))
+    said = [event[3:] for reply in told for event in reply[4]]
+    assert said == [(0, 0)] * 5 + [(0, 1)]
+
+
+def test_accounts_without_orders_are_looked_at_too() -> None:
+    limits = GENESIS.limits._replace(cancel_page=1, accounts_max=100)
+    names = tuple((f"z{number}", False) for number in range(2 * LOOKS_PER_CANCEL))
+    exchange = Exchange(GENESIS._replace(limits=limits, accounts=GENESIS.accounts + names))
+    for entry in FIRST_ENTRIES:
+        exchange.apply(entry)
+    cancel = c.mass_cancel(account="*")
+    (told,) = exchange.apply(Entry(4, START_NS, ((OPERATOR, 5, (cancel,)),)))
+    entries = 1
+    while exchange.is_unfinished:
+        assert told[4] == [(e.MASS_CANCELED, 0, "*", 0, 1)]
+        entries += 1
+        (told,) = exchange.apply(Entry(3 + entries, START_NS, ()))
+    assert entries == -(-len(exchange.accounts) // LOOKS_PER_CANCEL)
+
+
 def test_each_entry_gets_on_by_an_account_however_many_orders_that_remembers() -> None:
     """Small pages and long memories: the mass cancels of chaos runs were never done with."""
     limits = GENESIS.limits._replace(cancel_page=1, closed_orders_max=1_000)
