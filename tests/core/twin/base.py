@@ -120,9 +120,15 @@ class Base:
     def queue(self, symbol: str, side: int) -> list[TwinOrder]:
         """Every order resting on one side, best price first, then what is displayed, then who
         joined first."""
-        resting = [o for o in self.orders if o.rests() and (o.symbol, o.side) == (symbol, side)]
         sign = -1 if side == Side.BUY else 1
-        return sorted(resting, key=lambda o: (sign * o.price, o.is_hidden, o.joined))
+        return sorted(
+            self.resting(symbol, side), key=lambda o: (sign * o.price, o.is_hidden, o.joined)
+        )
+
+    def resting(self, symbol: str, side: int) -> list[TwinOrder]:
+        """The same in no order."""
+        booked = [o for o in self.orders if o.where == BOOK]
+        return [o for o in booked if o.symbol == symbol and o.side == side]
 
     def beside(self, symbol: str, side: int) -> list[TwinOrder]:
         """The market orders that wait for the auction, in order of arrival."""

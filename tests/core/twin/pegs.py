@@ -30,7 +30,7 @@ class Pegging(Cancelling):
         return None
 
     def pegs_of(self, symbol: str) -> list[TwinOrder]:
-        mine = [o for o in self.open_orders() if o.is_pegged and o.symbol == symbol]
+        mine = [o for o in self.orders if not o.closed and o.is_pegged and o.symbol == symbol]
         return sorted(mine, key=lambda o: o.order_id)
 
     def wants(self, order: TwinOrder) -> int | None:

@@ -113,7 +113,7 @@ class TwinOrder:
 
     @property
     def is_hidden(self) -> bool:
-        return self.conditions.hidden > 0
+        return len(self.terms) > 7 and self.conditions.hidden > 0
 
     @property
     def trigger_by(self) -> int:

@@ -40,8 +40,9 @@ class Stops(Matching):
 
     def best_of_others(self, symbol: str, side: int) -> int | None:
         """The best price of a side among the orders that are displayed and not pegged."""
-        prices = [o.price for o in self.queue(symbol, side) if o.is_seen() and not o.is_pegged]
-        return prices[0] if prices else None
+        mine = [o for o in self.resting(symbol, side) if not o.is_pegged and not o.is_hidden]
+        best = max if side == Side.BUY else min
+        return best((o.price for o in mine), default=None)
 
     def is_reached(self, order: TwinOrder) -> bool:
         price = self.looked_at(order)
