@@ -60,16 +60,16 @@ class Pegging(Cancelling):
 
     def follow(self, symbol: str) -> None:
         """Once after a whole command: who wants another price leaves, then all of them join."""
-        instrument = self.instruments[symbol]
+        instrument, pegs = self.instruments[symbol], self.pegs_of(symbol)
         trades = instrument.trades_now()
         if trades and instrument.pegs_left:
             return
         if not trades:
             instrument.pegs_saw = None
-        elif not self.may_look(symbol):
+        elif not self.may_look(symbol, len(pegs)):
             instrument.pegs_left, instrument.pegs_saw = self.tick(), None
             return
-        movers = [order for order in self.pegs_of(symbol) if self.wants(order) != order.wanted]
+        movers = [order for order in pegs if self.wants(order) != order.wanted]
         if trades:
             room = self.limits.pegs_page - instrument.pegs_moved
             if len(movers) > room:
@@ -88,12 +88,14 @@ class Pegging(Cancelling):
             if order.wanted is not None:
                 self.step_in(order, order.wanted)
 
-    def may_look(self, symbol: str) -> bool:
+    def may_look(self, symbol: str, count: int) -> bool:
         """Whether there is room to look at pegged orders, if there is anything to look at."""
-        instrument, count = self.instruments[symbol], len(self.pegs_of(symbol))
+        instrument = self.instruments[symbol]
+        if not count:
+            return True  # the first that comes is looked at, whatever was seen
         sees = (self.best_of_others(symbol, Side.BUY), self.best_of_others(symbol, Side.SELL))
         if instrument.pegs_saw != sees:
-            if count and self.peg_looks <= 0:
+            if self.peg_looks <= 0:
                 return False
             self.peg_looks -= count
             instrument.pegs_saw = sees

@@ -9,6 +9,9 @@ from raftbook.core.types import TriggerBy as By
 from tests.core.twin.matching import Matching
 from tests.core.twin.state import NOWHERE, PENDING, STOPS, TwinOrder, Wish
 
+Price = Fraction | int | None
+"""None: there is none."""
+
 
 class Stops(Matching):
     def stop_of_wish(self, wish: Wish) -> int:
@@ -28,12 +31,10 @@ class Stops(Matching):
         runs = order.ord_type in (Type.STOP, Type.STOP_LIMIT)
         return runs == (order.side == Side.BUY)
 
-    def looked_at(self, order: TwinOrder) -> Fraction | int | None:
-        """The price by which it fires; None while there is none."""
+    def looked_at(self, order: TwinOrder, bid: int | None, ask: int | None) -> Price:
+        """The price by which it fires."""
         if order.trigger_by == By.LAST:
             return self.instruments[order.symbol].last_price
-        bid = self.best_of_others(order.symbol, Side.BUY)
-        ask = self.best_of_others(order.symbol, Side.SELL)
         if order.trigger_by == By.MID:
             return None if bid is None or ask is None else Fraction(bid + ask, 2)
         return bid if order.trigger_by == By.BID else ask
@@ -44,8 +45,8 @@ class Stops(Matching):
         best = max if side == Side.BUY else min
         return best((o.price for o in mine), default=None)
 
-    def is_reached(self, order: TwinOrder) -> bool:
-        price = self.looked_at(order)
+    def is_reached(self, order: TwinOrder, bid: int | None, ask: int | None) -> bool:
+        price = self.looked_at(order, bid, ask)
         if price is None:
             return False
         return price >= order.stop if self.fires_on_a_rise(order) else price <= order.stop
@@ -59,7 +60,11 @@ class Stops(Matching):
                 order.best = better(order.best, last)
 
     def reached(self, symbol: str) -> list[TwinOrder]:
-        due = [order for order in self.stops_of(symbol) if self.is_reached(order)]
+        stops = self.stops_of(symbol)
+        if not stops:
+            return []
+        bid, ask = self.best_of_others(symbol, Side.BUY), self.best_of_others(symbol, Side.SELL)
+        due = [order for order in stops if self.is_reached(order, bid, ask)]
         rising = [order for order in due if self.fires_on_a_rise(order)]
         falling = [order for order in due if not self.fires_on_a_rise(order)]
         rising.sort(key=lambda o: (o.stop, o.joined))
