@@ -41,7 +41,7 @@ class MemberChecks:
         self.committed: list[Membership] = []
         self._indexes: list[int] = []
         self.voters_ever: set[int] = set(founders)
-        self._agreed: dict[tuple[int, str], tuple[Membership, Membership]] = {}
+        self._agreed: dict[tuple[int, str], tuple[int, Membership | None, Membership | None]] = {}
 
     @property
     def newest(self) -> Membership | None:
@@ -108,22 +108,23 @@ class MemberChecks:
             self._check_leader(host)
 
     def _agrees(self, host: Host, done: str, index: int, found: Membership | None) -> None:
-        expected = self.as_of(index)
-        if found is expected:
+        # Neither a membership nor who were members after a committed entry ever changes: what
+        # agreed after the last turn agrees now.
+        agreed = self._agreed.get((host.node_id, done), (0, None, None))
+        if agreed[0] == index and agreed[1] is found:
             return
-        if found is not None and expected is not None:
-            # A membership never changes: the two that agreed after the last turn agree now.
-            agreed = self._agreed.get((host.node_id, done))
-            if agreed is not None and agreed[0] is found and agreed[1] is expected:
-                return
-            if _same(found, expected):
-                self._agreed[host.node_id, done] = (found, expected)
-                return
-        self._checks.fail(
-            "membership",
-            f"{host.name} has {done} entry {index} and takes {_short(found)} for the members, "
-            f"not {_short(expected)}",
-        )
+        expected = self.as_of(index)
+        if found is None or expected is None:
+            is_same = found is expected
+        else:
+            is_same = (agreed[1] is found and agreed[2] is expected) or _same(found, expected)
+        if not is_same:
+            self._checks.fail(
+                "membership",
+                f"{host.name} has {done} entry {index} and takes {_short(found)} for the members, "
+                f"not {_short(expected)}",
+            )
+        self._agreed[host.node_id, done] = (index, found, expected)
 
     def _check_leader(self, host: Host) -> None:
         raft = host.replica.raft
