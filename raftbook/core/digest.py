@@ -71,18 +71,21 @@ class RollingDigest:
             appends here; they are folded in before anybody looks.
     """
 
-    __slots__ = ("_numbers", "_texts", "pending")
+    __slots__ = ("_numbers", "_texts", "_value", "pending")
 
     def __init__(self) -> None:
         self._numbers = _Chain()
         self._texts = _Chain()
         self.pending: list[list[Event]] = []
+        self._value = ""  # as of now, "" when it is not known
 
     def value(self) -> str:
         """The digest as 32 hexadecimal digits."""
         self.fold()
-        state = b"".join((self._numbers.link, self._numbers.tail, self._texts.link))
-        return sha256(state + self._texts.tail).hexdigest()[:_DIGEST_CHARS]
+        if not self._value:
+            state = b"".join((self._numbers.link, self._numbers.tail, self._texts.link))
+            self._value = sha256(state + self._texts.tail).hexdigest()[:_DIGEST_CHARS]
+        return self._value
 
     def export(self) -> tuple[bytes, bytes, bytes, bytes]:
         """State for a snapshot: link and tail of the number chain, then of the text chain."""
@@ -93,12 +96,16 @@ class RollingDigest:
     def restore(self, state: tuple[bytes, bytes, bytes, bytes]) -> None:
         """Go on from an exported state."""
         self.pending.clear()
+        self._value = ""
         self._numbers.link, self._texts.link = state[0], state[2]
         self._numbers.tail = bytearray(state[1])
         self._texts.tail = bytearray(state[3])
 
     def fold(self) -> None:
         """Hash what is pending; when this happens does not change the digest."""
+        if not self.pending:
+            return
+        self._value = ""
         numbers: list[Any] = []
         texts: list[Any] = []
         terms: tuple[Any, ...]
