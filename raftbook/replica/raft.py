@@ -154,7 +154,7 @@ class Raft(Elections):
     def connected(self, peer_id: int) -> None:
         """A connection to a peer stands: what an older one swallowed is sent again."""
         activate(self._node)
-        peer = Node(peer_id)
+        peer = self._node_of(peer_id)
         self._SyncObj__onNodeConnected(peer)
         self._doubted.pop(peer_id, None)
         if self.is_leader and peer_id in self._peers:
@@ -171,7 +171,7 @@ class Raft(Elections):
     def disconnected(self, peer_id: int) -> None:
         """The connection to a peer is gone."""
         activate(self._node)
-        self._SyncObj__onNodeDisconnected(Node(peer_id))
+        self._SyncObj__onNodeDisconnected(self._node_of(peer_id))
         if peer_id == self.leader_id:
             self._lose_leader()
         if self.shipping is not None:
@@ -374,8 +374,7 @@ class Raft(Elections):
             return
         now = self._node.now
         self._SyncObj__newAppendEntriesTime = now + self.conf.appendEntriesPeriod
-        for peer_id in sorted(self._peers):
-            peer = self._peers[peer_id]
+        for peer in self._peers.values():
             if self.isNodeConnected(peer):
                 self._replicate(peer)
 

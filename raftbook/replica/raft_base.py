@@ -119,7 +119,8 @@ class RaftBase(SyncObj):
         self.node_id, self.timings = node_id, timings
         self._log, self._apply, self._send_message = log, apply, send
         self.shipping: Shipping | None = None
-        self._peers: dict[int, Node] = {}
+        self._peers: dict[int, Node] = {}  # by id, in order of the ids
+        self._other_ids: frozenset[int] = frozenset()
         self._incarnations: dict[int, str] = {}
         self.foreign: dict[int, str] = {}
         self._configurations = Configurations(membership, log, applied_index=applied_index)
@@ -181,9 +182,10 @@ class RaftBase(SyncObj):
 
     def match_index(self, peer_id: int) -> int | None:
         """The last index a peer is known to hold; None unless this node leads it."""
-        if not self.is_leader or peer_id not in self._peers:
+        peer = self._peers.get(peer_id)
+        if peer is None or not self.is_leader:
             return None
-        return int(self._SyncObj__raftMatchIndex[self._peers[peer_id]])
+        return int(self._SyncObj__raftMatchIndex[peer])
 
     def is_answering(self, peer_id: int) -> bool:
         """Whether this leader heard from a peer that it recognises, not long ago."""
@@ -194,7 +196,7 @@ class RaftBase(SyncObj):
 
     def reaches(self, peer_id: int) -> bool:
         """Whether a connection to a peer stands."""
-        return bool(self.isNodeConnected(Node(peer_id)))
+        return bool(self.isNodeConnected(self._node_of(peer_id)))
 
     # -- memberships --------------------------------------------------------------------------
 
@@ -206,12 +208,12 @@ class RaftBase(SyncObj):
     @property
     def committed_membership(self) -> Membership:
         """The newest one known to be committed: what the cluster is, for others to be told."""
-        return self._configurations.committed(self.commit_index)
+        return self._configurations.committed(self._SyncObj__raftCommitIndex)
 
     @property
     def peer_ids(self) -> tuple[int, ...]:
         """All nodes that this one has to do with, without itself."""
-        return tuple(sorted(self._peers))
+        return tuple(self._peers)
 
     @property
     def is_voter(self) -> bool:
@@ -236,7 +238,7 @@ class RaftBase(SyncObj):
         membership = self.membership
         others = set(membership.voter_ids) - {self.node_id}
         listeners = {*membership.ids, *self.committed_membership.ids} - others - {self.node_id}
-        peers = {peer_id: Node(peer_id) for peer_id in sorted(others | listeners)}
+        peers = {peer_id: self._node_of(peer_id) for peer_id in sorted(others | listeners)}
         for peer_id in peers.keys() - self._peers.keys():
             self._reset_progress(peers[peer_id])
         for peer_id in self._peers.keys() - peers.keys():
@@ -251,11 +253,16 @@ class RaftBase(SyncObj):
             self._SyncObj__raftMatchIndex[ABSENTEE] = 0
             self._SyncObj__lastResponseTime[ABSENTEE] = NEVER
         self._SyncObj__otherNodes = voters
+        self._other_ids = frozenset(others)
         self._SyncObj__readonlyNodes = {peers[peer_id] for peer_id in listeners}
 
-    def _others(self) -> set[int]:
+    def _others(self) -> frozenset[int]:
         """The ids of the other voters, as PySyncObj has them."""
-        return {node.id for node in self._SyncObj__otherNodes} - {ABSENTEE.id}
+        return self._other_ids
+
+    def _node_of(self, peer_id: int) -> Node:
+        """A peer as PySyncObj knows it: mostly the very key of its tables, so quickly found."""
+        return self._peers.get(peer_id) or Node(peer_id)
 
     def _reset_progress(self, peer: Node) -> None:
         self._SyncObj__raftNextIndex[peer] = self._log.last_index + 1

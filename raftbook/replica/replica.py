@@ -431,6 +431,8 @@ class Replica:
                 messages[:] = late
 
     def _send(self) -> None:
+        if not self._outbox:
+            return
         outbox, self._outbox = self._outbox, defaultdict(list)
         for peer_id, messages in outbox.items():
             if messages:
@@ -446,13 +448,14 @@ class Replica:
 
     def _route(self) -> None:
         """Bring gathered requests one step nearer to the log."""
-        way = (self.raft.leader_id, self.raft.term)
+        raft = self.raft
+        way = (raft.leader_id, raft.term)
         if way != self._way:
             self._way = way
             self._proposer.resend_all()
-            if self.raft.is_leader:
+            if raft.is_leader:
                 self.agreement.leads()
-        if self.raft.may_propose:
+        if raft.may_propose:
             self._switch_engine()
             if self._may_route():
                 self._propose([*self._forwarded.take(), *self._proposer.take()])
@@ -460,13 +463,13 @@ class Replica:
                 exchange = self.machine.exchange
                 time_ns = self._unasked.due(exchange, self._clock(), self._wall_ns())
                 if time_ns is not None:
-                    self.raft.propose([self._pack(time_ns, [])])
+                    raft.propose([self._pack(time_ns, [])])
             if self._uncommitted() < UNCOMMITTED_ENTRIES_MAX:
                 check = self.agreement.next_check(self._clock())
                 if check is not None:
-                    self.raft.propose([check], kind=CHECK)
+                    raft.propose([check], kind=CHECK)
             return
-        if self.raft.is_leader:
+        if raft.is_leader:
             return  # what came is held until this node may propose again, or another leads
         self._forwarded.clear()  # whoever sent them sends them again to the new leader
         self.machine.read_ahead.clear()
@@ -477,13 +480,12 @@ class Replica:
 
     def _may_route(self) -> bool:
         """Whether requests wait that could go a step further now."""
-        if self.raft.is_leader and not self.raft.may_propose:
-            return False
-        if self.raft.is_leader:
-            waiting = bool(self._forwarded) or self._proposer.has_queued()
-            return waiting and self._uncommitted() < UNCOMMITTED_ENTRIES_MAX
-        leader_id = self.raft.leader_id
-        return leader_id not in (None, self.node_id) and self._proposer.has_queued()
+        raft = self.raft
+        if raft.is_leader:
+            waiting = self._proposer.has_queued() or bool(self._forwarded)
+            has_room = waiting and self._uncommitted() < UNCOMMITTED_ENTRIES_MAX
+            return has_room and raft.may_propose
+        return self._proposer.has_queued() and raft.leader_id not in (None, self.node_id)
 
     def _uncommitted(self) -> int:
         return self._log.last_index - self.raft.commit_index
