@@ -41,6 +41,10 @@ def expected_rows(trades: list[Any], width_ns: int) -> list[tuple[int, ...]]:
     return rows[-CANDLES_KEPT:]
 
 
+def test_there_are_candles_of_a_minute_an_hour_and_a_day() -> None:
+    assert [width_ns / 10**9 for width_ns in WIDTHS_NS] == [60, 3_600, 86_400]
+
+
 @pytest.mark.parametrize("seed", range(5 * EFFORT))
 def test_every_candle_is_the_sum_of_its_trades(seed: int) -> None:
     chooser = random.Random(seed)

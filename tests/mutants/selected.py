@@ -28,7 +28,9 @@ _STATE: Final = (
     "tests/core/test_call.py::test_in_pages_it_does_what_it_does_at_once[A-1]",
     "tests/golden/test_journals.py::test_the_log_leads_to_the_same_state",
 )
-_EDGES: Final = ("tests/core/test_venue_edges.py", "tests/core/test_linked.py")
+_EDGES: Final = tuple(
+    f"tests/core/test_{room}.py" for room in ("venue_edges", "corners", "looks", "linked")
+)
 _ALL: Final = (*_MATCHING, *_LONG, *_VENUE, *_EDGES)
 _FIRST: Final[dict[str, tuple[str, ...]]] = {
     "auction.py": ("tests/core/test_auction.py",),
@@ -40,7 +42,7 @@ _FIRST: Final[dict[str, tuple[str, ...]]] = {
     ),
     "chores.py": ("tests/core/test_call.py",),
     "commands.py": ("tests/wire/test_golden_bytes.py",),
-    "digest.py": ("tests/golden/test_journals.py::test_log_digest_says_the_same",),
+    "digest.py": ("tests/golden/test_journals.py::test_the_log_leads_to_the_same_state",),
     "events.py": ("tests/wire/test_golden_bytes.py",),
     "form.py": ("tests/core/test_totality.py", "tests/wire/test_golden_bytes.py"),
     "hidden.py": ("tests/core/test_hidden.py",),
@@ -56,7 +58,10 @@ _FIRST: Final[dict[str, tuple[str, ...]]] = {
     "sessions.py": ("tests/core/test_sessions.py",),
     "trailing.py": ("tests/core/test_trailing.py",),
     "types.py": ("tests/wire/test_golden_bytes.py",),
-    "versions.py": ("tests/replica/test_upgrade.py",),
+    "versions.py": (
+        "tests/golden/test_journals.py::test_there_is_one_of_this_engine_version",
+        "tests/replica/test_upgrade.py",
+    ),
     "walks.py": tuple(
         f"tests/core/test_dry_run.py::{test}"
         for test in (
