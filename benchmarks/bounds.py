@@ -81,7 +81,9 @@ def run() -> dict[str, Any]:
             "the same at 20,000 prices": _auction(50_000, 20_000),
             "pegs_page pegged orders that move": _pegs(),
             "FOK: a dry run over 100,000 orders": _dry_run(),
-            "a request of 1,000 FOK orders before 10,000 price levels": _dry_runs(),
+            "a request of 1,000 FOK orders before 5,000 price levels": _dry_runs(),
+            "the same, an iceberg at each of them": _dry_runs(c.place_order, display_qty=1),
+            "a request of 1,000 that each meet fills_max slices of icebergs": _slices(),
             "a trade past the best price of stops_max trailing stops": _trailing(),
             "a request of 1,000 orders under hidden_max hidden levels": _hidden(),
             "a request of 1,000 that each move what pegs_max pegged orders follow": _flips(),
@@ -175,11 +177,23 @@ def _dry_run() -> float:
     return desk.milliseconds(lambda: desk.say(fok))
 
 
-def _dry_runs() -> float:
+def _slices() -> float:
+    """They cost nobody an order, so a sweep can be asked for again and again."""
+    desk = Desk()
+    desk.say(c.place_order(SYMBOL, Side.SELL, 2**31 - 1, 10_000, display_qty=1))
+    take = c.new_order(
+        *(SYMBOL, Side.BUY, desk.exchange.limits.fills_max, 10_000),
+        time_in_force=TimeInForce.IOC,
+    )
+    return desk.milliseconds(lambda: desk.say(*[take] * BATCH))
+
+
+def _dry_runs(order: Callable[..., Command] = c.new_order, **special: int) -> float:
     """Each would look at every order, since it keeps from its own."""
     desk = Desk()
-    count = desk.exchange.limits.fills_max - 10
-    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n) for n in range(count)])
+    count = desk.exchange.limits.fills_max // 2 - 10
+    qty = 2 if special else 1
+    desk.say_all([order(SYMBOL, Side.SELL, qty, 10_000 + n, **special) for n in range(count)])
     fok = c.new_order(
         *(SYMBOL, Side.BUY, 2**30, 10_000 + count),
         time_in_force=TimeInForce.FOK,

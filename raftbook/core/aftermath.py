@@ -7,8 +7,7 @@ ask may be reached by whatever takes an order away.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from itertools import chain
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from raftbook.core.pegs import follow
@@ -36,26 +35,38 @@ def look_at(exchange: Exchange, touched: set[Book], events: list[Event]) -> None
 
 
 def look_all(exchange: Exchange, events: list[Event]) -> None:
-    """After what may have concerned all of them. Pegged orders that wait for this entry come first,
-    in the order in which they began to, so that nobody's wait for ever."""
+    """After what may have concerned all of them."""
+    _look(exchange, exchange.books.values(), events)
+
+
+def look_anew(exchange: Exchange, events: list[Event]) -> None:
+    """At the beginning of an entry: then pegged orders that wait for it move before others, in the
+    order in which they began to; those for whom there is no room keep their place."""
     agenda = exchange.agenda
-    waiting = [exchange.books[symbol] for symbol in agenda.following]
-    agenda.following.clear()
-    _look(exchange, exchange.books.values(), events, waiting)
+    _fire(exchange, exchange.books.values(), events)
+    agenda.begin_looks(exchange.moment.index, exchange.limits)
+    for symbol in list(agenda.following):
+        if agenda.peg_looks <= 0:
+            break
+        del agenda.following[symbol]
+        follow(exchange.books[symbol], events)
+    _follow(exchange, exchange.books.values(), events)
 
 
-def _look(
-    exchange: Exchange,
-    books: Collection[Book],
-    events: list[Event],
-    followers: Iterable[Book] = (),
-) -> None:
-    """Look at instruments that are given in order of their creation; pegged orders of `followers`
-    move before theirs."""
+def _look(exchange: Exchange, books: Collection[Book], events: list[Event]) -> None:
+    """Look at instruments that are given in order of their creation."""
+    _fire(exchange, books, events)
+    _follow(exchange, books, events)
+
+
+def _fire(exchange: Exchange, books: Collection[Book], events: list[Event]) -> None:
     if exchange.agenda.is_quoted:
         for book in books:
             if book.stops is not None:
                 book.fire_stops(events)
+
+
+def _follow(exchange: Exchange, books: Collection[Book], events: list[Event]) -> None:
     if exchange.agenda.is_pegged:
-        for book in chain(followers, books):
+        for book in books:
             follow(book, events)

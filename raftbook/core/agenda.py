@@ -25,6 +25,10 @@ at when one begins with another account."""
 LOOKS_PER_MOVE: Final = 16
 """For each pegged order of one instrument that may move in an entry: how many of all may have been
 looked at when another instrument is."""
+SWEEPS_PER_ENTRY: Final = 2
+"""How many sweeps of `fills_max` an entry has room for, beside what each may meet for nothing."""
+FREE_PART: Final = 500
+"""One in so many of `fills_max` is what each sweep may meet for nothing."""
 
 
 class MassCancel:
@@ -111,6 +115,8 @@ class Agenda:
             the last account that was begun has more.
         peg_looks: how many more pegged orders may be looked at, likewise by the instrument.
         dry_looks: what dry runs have looked at in this entry.
+        swept_index, swept: the last entry in which a sweep met more than it may for nothing, and
+            how many more all of them met.
     """
 
     __slots__ = (
@@ -132,6 +138,8 @@ class Agenda:
         "next_ns",
         "peg_looks",
         "stopped",
+        "swept",
+        "swept_index",
         "uncrossing",
     )
 
@@ -149,6 +157,7 @@ class Agenda:
         self.is_pegged = self.is_quoted = False
         self.day = self.cancel_looks = self.peg_looks = self._looks_of = 0
         self.dry_looks = Looks()
+        self.swept_index = self.swept = 0
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN
 
@@ -199,6 +208,13 @@ class Agenda:
             self._looks_of = entry_index
             self.cancel_looks = LOOKS_PER_CANCEL * limits.cancel_page
             self.peg_looks = LOOKS_PER_MOVE * limits.pegs_page
+
+    def count_sweep(self, entry_index: int, more: int) -> None:
+        """A sweep of this entry met so many more than it may for nothing."""
+        if entry_index != self.swept_index:
+            self.swept_index = entry_index
+            self.swept = 0
+        self.swept += more
 
     def wake_at(self, time_ns: int) -> None:
         """Something is due then."""

@@ -187,9 +187,7 @@ class Book(Matcher):
 
     def _available(self, order: Order, makers: Ladder, bound: int, wanted: int) -> int:
         """How much of `wanted` lots can be had at once, or a code of _UNAVAILABLE."""
-        if makers.best is None or makers.best.key < bound:
-            return 0
-        if self.has_looked_enough():
+        if self.cannot_look(makers, bound):
             return _NO_LOOKS
         return available(
             order.account,
@@ -197,7 +195,7 @@ class Book(Matcher):
             makers,
             bound=bound,
             wanted=wanted,
-            fills_max=self.fills_max,
+            fills_max=self.fills_now(),
             looks=self.agenda.dry_looks,
         )
 
@@ -249,7 +247,7 @@ class Book(Matcher):
                     continue
                 if self.phase != _CONTINUOUS:
                     return
-                if not left or self.trade_id >= last_trade_id or self.has_looked_enough():
+                if not left or self.trade_id >= last_trade_id or self.has_done_enough():
                     self.stop_firing()
                     return
                 left -= 1

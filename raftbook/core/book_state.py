@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from raftbook.core.accounts import Account
-from raftbook.core.agenda import Agenda
+from raftbook.core.agenda import FREE_PART, SWEEPS_PER_ENTRY, Agenda
 from raftbook.core.auction import Uncrossing
 from raftbook.core.candles import Tape
 from raftbook.core.conditions import OrderConditions, limit_of
@@ -66,6 +66,7 @@ class BookState:
         call_until_ns: when logical time ends the call, 0 for a call without end; then call_then.
         busted: trades among the remembered ones that were undone.
         fills_max: orders that one sweep meets; beyond any number before engine version 2.
+        fills_free: those of them that every sweep may meet, however many others of its entry did.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class BookState:
         "call_then",
         "call_until_ns",
         "feed_seq",
+        "fills_free",
         "fills_max",
         "is_call",
         "is_odd",
@@ -116,7 +118,7 @@ class BookState:
         self.moment = moment
         self.agenda = agenda
         self.limits = limits
-        self.fills_max = _ANY_NUMBER
+        self.bound_fills(_ANY_NUMBER)
         self.phase = int(Phase.CONTINUOUS)
         self.is_call = False
         self.owes_auction = False
@@ -244,6 +246,24 @@ class BookState:
         self.stops.catch_up(order, order.special)
         return order.special.stop_price
 
+    def bound_fills(self, fills_max: int) -> None:
+        """Let a sweep meet so many orders."""
+        self.fills_max = fills_max
+        self.fills_free = fills_max // FREE_PART
+
+    def fills_now(self) -> int:
+        """How many orders a sweep may meet now."""
+        return min(self.fills_max, self._fills_left() + self.fills_free)
+
+    def _fills_left(self) -> int:
+        agenda = self.agenda
+        swept = agenda.swept if agenda.swept_index == self.moment.index else 0
+        return max(0, SWEEPS_PER_ENTRY * self.fills_max - swept)
+
+    def has_done_enough(self) -> bool:
+        """Whether nothing may be done in this entry that could as well be done in the next one."""
+        return self.has_looked_enough() or not self._fills_left()
+
     def has_looked_enough(self) -> bool:
         """Whether this entry has no room for another dry run."""
         return self.agenda.dry_looks.are_spent(self.moment.index, self.fills_max)
@@ -252,7 +272,12 @@ class BookState:
         """Whether what such an order must hold takes a dry run that there is no room for."""
         if self.ledger is None or kind[0] != _BUY or kind[1] != _MARKET or self.is_call:
             return False
-        return self.terms.collar is None and self.has_looked_enough()
+        return self.terms.collar is None and self.cannot_look(self.asks, self.bound_of(_BUY, None))
+
+    def cannot_look(self, makers: Ladder, bound: int) -> bool:
+        """Whether there is something to look at up to this bound, and no room for it."""
+        best = makers.best
+        return best is not None and best.key >= bound and self.has_looked_enough()
 
     def market_need(self, account: Account, kind: tuple[int, ...], qty: int) -> int:
         """What an order without limit price must hold, minor units."""
@@ -273,7 +298,7 @@ class BookState:
                 self.asks,
                 bound=self.bound_of(kind[0], None),
                 qty=qty,
-                orders_max=self.fills_max,
+                orders_max=self.fills_now(),
                 looks=self.agenda.dry_looks,
             )
         else:

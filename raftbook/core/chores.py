@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from raftbook.core.aftermath import look_all
+from raftbook.core.aftermath import look_anew
 from raftbook.core.agenda import NEVER, MassCancel
 from raftbook.core.call import go_on_uncrossing, set_phase
 from raftbook.core.events import MASS_CANCELED, SESSION_LAPSED, Event
@@ -31,7 +31,7 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     room = _go_on_with_auctions(exchange, events)
     if not agenda.uncrossing:  # nothing may end the orders of an auction but itself
         _do_what_is_due(exchange, stopped, room, events)
-    look_all(exchange, events)
+    look_anew(exchange, events)
     agenda.plan(exchange.moment.time_ns)
 
 
@@ -62,10 +62,13 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], room: int, events: l
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
     _end_calls(exchange, now_ns, room, events)
-    for symbol in [each for each in exchange.books if each in stopped]:
+    for symbol in stopped:
+        book = exchange.books[symbol]
+        if book.has_done_enough():
+            break  # who has not had his turn keeps his place
         del agenda.stopped[symbol]
-        if exchange.books[symbol].stops is not None:
-            exchange.books[symbol].fire_stops(events)
+        if book.stops is not None:
+            book.fire_stops(events)
 
 
 # -- sessions ------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def release_due(
     """Release what is due while the book trades, at most `left` orders and none after that trade;
     how many more may be."""
     while stops.due and book.is_trading:
-        if not left or book.trade_id >= last_trade_id or book.has_looked_enough():
+        if not left or book.trade_id >= last_trade_id or book.has_done_enough():
             book.stop_firing()
             return 0
         left -= 1

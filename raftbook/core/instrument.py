@@ -66,6 +66,8 @@ PLAIN_TERMS: Final = 13
 """Fields of `InstrumentTerms` that CREATE_INSTRUMENT has: those of the first engine version."""
 
 QTY_MAX_DEFAULT = 2**31 - 1
+_EXPONENT_MAX: Final = 40
+"""Exact numbers with more digits would take longer to make than an entry may."""
 PRICE_MAX_DEFAULT = 2**32 - 1
 """With QTY_MAX_DEFAULT the largest notional still fits a signed 64-bit integer."""
 
@@ -86,7 +88,8 @@ def terms_error(terms: InstrumentTerms) -> str | None:
         return "symbol, base and quote must not be empty"
     for name in ("tick_size", "lot_size"):
         if not _is_positive_decimal(getattr(terms, name)):
-            return f"{name} must be a positive decimal, not {getattr(terms, name)!r}"
+            span = f"between 1E-{_EXPONENT_MAX} and 1E{_EXPONENT_MAX}"
+            return f"{name} must be a decimal {span}, not {getattr(terms, name)!r}"
     if not 1 <= terms.qty_max <= INT64_MAX:
         return f"qty_max must be at least one lot, not {terms.qty_max}"
     if terms.price_min > terms.price_max:
@@ -130,7 +133,7 @@ def _is_positive_decimal(text: str) -> bool:
         value = Decimal(text)
     except InvalidOperation:
         return False
-    return value.is_finite() and value > 0
+    return value.is_finite() and value > 0 and abs(value.adjusted()) <= _EXPONENT_MAX
 
 
 def to_units(amount: Decimal, unit: Decimal) -> int | None:

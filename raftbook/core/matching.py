@@ -103,8 +103,11 @@ class Matcher(BookState):
         leaves = taker.leaves_qty
         seq = self.feed_seq
         trade_id = self.trade_id
-        last_trade_id = trade_id + self.fills_max
         moment = self.moment
+        room = self.fills_max
+        if self.agenda.swept_index == moment.index:
+            room = self.fills_now()
+        last_trade_id = trade_id + room
         gathered = self.tape.gathered
         is_odd = self.ledger is not None or taker.special is not None
         level = makers.best
@@ -168,8 +171,11 @@ class Matcher(BookState):
         self.trade_id = trade_id
         if len(gathered) >= GATHERED_MAX:
             self.tape.fold()
-        more = bool(leaves) and level is not None and level.key >= bound
-        return more and trade_id == last_trade_id
+        more = room - (last_trade_id - trade_id) - self.fills_free
+        if more > 0:
+            self.agenda.count_sweep(moment.index, more)
+        is_cut = bool(leaves) and level is not None and level.key >= bound
+        return is_cut and trade_id == last_trade_id
 
     def _fill_odd(
         self,

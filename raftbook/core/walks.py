@@ -26,27 +26,24 @@ another one begins."""
 
 
 class Looks:
-    """What the dry runs of one entry have looked at: each level counts one, and so does each order
-    of a level whose orders must be looked at one by one. Asked before any of them begins."""
+    """What the dry runs of one entry have looked at. Asked before any of them begins.
 
-    __slots__ = ("_entry_index", "_seen")
+    Attributes:
+        seen: each level counts one, and so does each order that is looked at by itself.
+    """
+
+    __slots__ = ("_entry_index", "seen")
 
     def __init__(self) -> None:
         self._entry_index = 0
-        self._seen = 0
+        self.seen = 0
 
     def are_spent(self, entry_index: int, fills_max: int) -> bool:
         """Whether the entry of this index has no room for another dry run."""
         if entry_index != self._entry_index:
             self._entry_index = entry_index
-            self._seen = 0
-        return self._seen >= LOOKS_PER_FILL * fills_max
-
-    def add(self, level: Level, mode: int, orders_max: int) -> None:
-        """Count a level of which at most so many orders are looked at."""
-        self._seen += 1
-        if mode != _NONE or level.icebergs or level.hidden or level.count > orders_max:
-            self._seen += min(level.count, orders_max)
+            self.seen = 0
+        return self.seen >= LOOKS_PER_FILL * fills_max
 
 
 def available(
@@ -69,11 +66,11 @@ def available(
     for level in makers:
         if level.key < bound:
             break
-        looks.add(level, mode, fills_max)
-        slices += _slices(level, fills_max)
+        looks.seen += 1
+        slices += _slices(level, fills_max, looks)
         if slices > fills_max:
             return TOO_MANY_FILLS
-        lots, is_end = _open_at(level, account, mode, wanted - found, level.count)
+        lots, is_end = _open_at(level, account, mode, wanted - found, level.count, looks)
         found += lots
         if found >= wanted:
             return wanted
@@ -99,9 +96,9 @@ def affordable(
     for level in makers:
         if level.key < bound or level.price < 1:
             break
-        looks.add(level, mode, left)
+        looks.seen += 1
         wanted = min(rest // level.price, qty_max - lots)
-        found, is_end = _open_at(level, account, mode, wanted + 1, left)
+        found, is_end = _open_at(level, account, mode, wanted + 1, left, looks)
         taken = min(found, wanted)
         lots += taken
         rest -= taken * level.price
@@ -126,12 +123,12 @@ def cost(
     for level in makers:
         if level.key < bound or qty <= 0 or left <= 0:
             break
-        looks.add(level, mode, left)
+        looks.seen += 1
         if mode == _DECREMENT:
-            paid, qty = _paid_at(level, account, qty, left)
+            paid, qty = _paid_at(level, account, qty, left, looks)
             is_end = False
         else:
-            found, is_end = _open_at(level, account, mode, qty, left)
+            found, is_end = _open_at(level, account, mode, qty, left, looks)
             paid = min(found, qty)
             qty -= paid
         notional += paid * level.price
@@ -141,13 +138,16 @@ def cost(
     return notional
 
 
-def _paid_at(level: Level, account: Account, qty: int, orders_max: int) -> tuple[int, int]:
+def _paid_at(
+    level: Level, account: Account, qty: int, orders_max: int, looks: Looks
+) -> tuple[int, int]:
     """(lots that a taker of `qty` under DECREMENT pays for at one level, lots it has left then).
 
     What icebergs will show later comes behind all that is displayed there.
     """
     paid = later = 0
     for maker in islice(level, orders_max):
+        looks.seen += 1
         if maker is level.first_hidden:
             taken = min(later, qty)
             paid += taken
@@ -168,7 +168,7 @@ def _paid_at(level: Level, account: Account, qty: int, orders_max: int) -> tuple
 
 
 def _open_at(
-    level: Level, account: Account, mode: int, enough: int, orders_max: int
+    level: Level, account: Account, mode: int, enough: int, orders_max: int, looks: Looks
 ) -> tuple[int, bool]:
     """What a taker could get of the first orders of a level, exact up to `enough`, and whether it
     ends there.
@@ -180,6 +180,7 @@ def _open_at(
         return level.qty, False
     found = offered = 0
     for maker in islice(level, orders_max):
+        looks.seen += 1
         if mode != _NONE and maker.account.group is account.group:
             if mode != _CANCEL_OLDEST:
                 return found if is_hidden(maker.terms) else offered, True
@@ -191,12 +192,13 @@ def _open_at(
     return found, False
 
 
-def _slices(level: Level, enough: int) -> int:
+def _slices(level: Level, enough: int, looks: Looks) -> int:
     """How many trades empty a level, exact up to `enough`."""
     if not level.icebergs:
         return level.count
     count = 0
     for order in level:
+        looks.seen += 1
         count += slices_of(order)
         if count > enough:
             break

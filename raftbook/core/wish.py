@@ -110,18 +110,21 @@ class Wish:
         assert book is not None and kind is not None, (
             "an order without book or kind was let through"
         )
-        asks_lots = self.conditions.quote_qty > 0
-        if (asks_lots and book.has_looked_enough()) or book.cannot_size(kind):
+        if book.cannot_size(kind):
             return Reject.RATE_LIMIT
-        if asks_lots:
+        if self.conditions.quote_qty:
+            makers = book.asks if kind[0] == _BUY else book.bids
+            bound = book.bound_of(kind[0], None)
+            if book.cannot_look(makers, bound):
+                return Reject.RATE_LIMIT
             self.qty = affordable(
                 account,
                 kind[4],
-                book.asks if kind[0] == _BUY else book.bids,
-                bound=book.bound_of(kind[0], None),
+                makers,
+                bound=bound,
                 budget=self.conditions.quote_qty,
                 qty_max=book.qty_max,
-                orders_max=book.fills_max,
+                orders_max=book.fills_now(),
                 looks=book.agenda.dry_looks,
             )
         if book.ledger is not None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
+from raftbook.core.exchange import Genesis
 from tests.core.pair import Pair
 from tests.core.venue_market import FIRST_ENTRIES, GENESIS, START_NS
 
@@ -18,8 +19,8 @@ def say(pair: Pair, session_id: int, *commands: c.Command) -> list[Any]:
     return list(reply[4])
 
 
-def market() -> Pair:
-    pair = Pair(GENESIS)
+def market(genesis: Genesis = GENESIS) -> Pair:
+    pair = Pair(genesis)
     for entry in FIRST_ENTRIES:
         pair.apply(entry)
     return pair

@@ -87,7 +87,7 @@ def test_gathering_changes_nothing_where_no_bound_of_an_entry_is_reached(
 ) -> None:
     """Pages go on with the next entry, wherever it begins: here nothing needs a second page."""
     wide = venue_market.LIMITS._replace(triggers_max=100, cancel_page=100, expiries_page=100)
-    wide = wide._replace(pegs_page=10_000, auction_page=1_000)
+    wide = wide._replace(pegs_page=10_000, auction_page=1_000, fills_max=100_000)
     genesis = venue_market.GENESIS._replace(limits=wide)
     flow = venue_flow.Flow(VENUE_PROFILES[profile])
     entries = venue_flow.entries_of(seeded(11), flow, 150, Exchange(genesis))

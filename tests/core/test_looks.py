@@ -7,10 +7,10 @@ import pytest
 from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command
-from raftbook.core.types import OrderType, Reject, SelfTradePrevention, Side, TimeInForce
+from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
 from raftbook.core.walks import LOOKS_PER_FILL
 from tests.core.pair import Pair
-from tests.core.small_market import ANNA, BEN, market, say
+from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
 from tests.core.venue_market import GENESIS
 
 LOOKS = LOOKS_PER_FILL * GENESIS.limits.fills_max
@@ -71,13 +71,42 @@ def test_where_nothing_stands_there_is_nothing_to_look_at() -> None:
     assert _reasons(told)[-2:] == [Reject.FOK_CANNOT_FILL, Reject.MIN_QTY_NOT_MET]
 
 
-def test_of_a_level_no_more_orders_count_than_one_sweep_may_meet() -> None:
+@pytest.mark.parametrize(
+    ("looks", "qty", "mode"),
+    [
+        (1, 6, SelfTradePrevention.NONE),  # five of them: seen without a look at one
+        (1, 6, SelfTradePrevention.CANCEL_OLDEST),
+        (1 + 1, 0, SelfTradePrevention.CANCEL_BOTH),  # the first is an own one
+    ],
+)
+def test_what_is_not_looked_at_does_not_count(
+    looks: int, qty: int, mode: SelfTradePrevention
+) -> None:
     pair, fills = market(), GENESIS.limits.fills_max
-    say(pair, BEN, *[c.new_order("A", Side.SELL, 1, 1)] * (fills + 2))
-    most = LOOKS // (1 + fills) + 1
-    order = c.new_order("A", Side.BUY, 6, 1, time_in_force=TimeInForce.FOK)
-    told = say(pair, ANNA, *[order] * (most + 1))
-    assert _reasons(told) == [*[Reject.FILL_LIMIT] * most, Reject.RATE_LIMIT]
+    say(pair, BEN, *[c.new_order("A", Side.SELL, 1, 1)] * (fills + (qty > 0)))
+    order = c.new_order(
+        *("A", Side.BUY, qty or 6, 1), time_in_force=TimeInForce.FOK, self_trade_prevention=mode
+    )
+    told = say(pair, ANNA if qty else BEN, *[order] * (LOOKS // looks + 1))
+    why = Reject.FILL_LIMIT if qty else Reject.FOK_CANNOT_FILL
+    assert _reasons(told) == [*[why] * (LOOKS // looks), Reject.RATE_LIMIT]
+
+
+@pytest.mark.parametrize(
+    ("looks", "special"),
+    [
+        (1 + 2 + 2, {"display_qty": 1}),  # their slices, and what they show
+        (1 + 2, {"hidden": True}),
+    ],
+)
+def test_orders_that_do_not_show_all_count_one_by_one(looks: int, special: dict[str, Any]) -> None:
+    pair = market()
+    say(
+        pair, BEN, c.new_order("A", Side.SELL, 1, 1), c.place_order("A", Side.SELL, 2, 1, **special)
+    )
+    most = -(-LOOKS // looks)
+    told = say(pair, ANNA, *[FOK] * (most + 1))
+    assert _reasons(told) == [*[Reject.FOK_CANNOT_FILL] * most, Reject.RATE_LIMIT]
 
 
 def test_an_amount_is_refused_where_nothing_settles_too() -> None:
@@ -101,7 +130,8 @@ def test_a_market_order_that_must_be_looked_at_to_be_paid_is_refused(
 ) -> None:
     pair = _offered("F")
     most = LOOKS // looks
-    told = say(pair, POOR, *[order] * most, order, c.new_order("F", Side.SELL, 1, None, **IOC))
+    away = c.new_order("F", Side.SELL, 1, None, **IOC)  # there is no bid: nothing to look at
+    told = say(pair, POOR, *[order] * most, order, away)
     broke = [Reject.INSUFFICIENT_FUNDS] * most
     assert _reasons(told) == [*broke, Reject.RATE_LIMIT, Reject.INSUFFICIENT_POSITION]
     assert _reasons(say(pair, POOR, order)) == [Reject.INSUFFICIENT_FUNDS]
@@ -116,6 +146,31 @@ def test_a_level_behind_those_that_a_sweep_may_meet_is_not_looked_at() -> None:
     most = -(-LOOKS // looks)
     told = say(pair, POOR, *[order] * (most + 1))
     assert _reasons(told) == [*[Reject.INSUFFICIENT_FUNDS] * most, Reject.RATE_LIMIT]
+
+
+@pytest.mark.parametrize("phase", [None, Phase.AUCTION])
+def test_what_needs_no_look_is_not_refused(phase: Phase | None) -> None:
+    """With a collar or in a call the hold does not depend on the book."""
+    pair = _offered("A")
+    symbol = "K" if phase is None else "F"
+    say(pair, BEN, c.new_order(symbol, Side.SELL, 1, 2))
+    if phase is not None:
+        say(pair, OPERATOR, c.set_phase(symbol, phase))
+    market_buy = c.place_order(
+        *(symbol, Side.BUY, 1, None),
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC if phase is None else TimeInForce.AT_AUCTION,
+    )
+    told = say(pair, ANNA, *[FOK] * (LOOKS // 4), market_buy)
+    assert told[-1][0] == (e.TRADE if phase is None else e.ACCEPTED)
+
+
+@pytest.mark.parametrize("quote_qty", [0, 5])
+def test_nor_is_an_order_that_has_nothing_to_look_at(quote_qty: int) -> None:
+    pair = _offered("A")
+    order = c.place_order("F", Side.BUY, int(not quote_qty), None, quote_qty=quote_qty, **IOC)
+    told = say(pair, ANNA, *[FOK] * (LOOKS // 4), order)
+    assert _reasons(told)[-1] == Reject.NO_LIQUIDITY
 
 
 def test_what_is_bought_is_looked_at_twice_when_it_must_be_paid() -> None:

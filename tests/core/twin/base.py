@@ -61,6 +61,7 @@ class Base:
         self.mass_cancels: list[MassCancelJob] = []
         self.looks = self.peg_looks = 0  # that mass cancels and pegged orders have in this entry
         self.dry_looks = 0  # what dry runs have looked at in it
+        self.swept = 0  # what sweeps met in it, beside what each may for nothing
         self.order_ids = self.session_ids = self.counter = self.day = 0
         self.venue_killed = 0
         self.now_ns = 0

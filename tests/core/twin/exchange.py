@@ -31,7 +31,7 @@ class Twin(Sessions):
             instrument.pegs_moved = 0
         self.looks = LOOKS_PER_CANCEL * self.limits.cancel_page
         self.peg_looks = LOOKS_PER_MOVE * self.limits.pegs_page
-        self.dry_looks = 0
+        self.dry_looks = self.swept = 0
         if self.version >= 2:
             self.work_that_time_brings()
         if self.out:

@@ -115,7 +115,9 @@ class Judging(Auction):
         counted, self.dry_looks = self.dry_looks, before
         must_look = self.settles(wish.symbol) and self.must_look_for_cost(wish)
         if (wish.quote_qty or must_look) and self.has_looked_enough():
-            return Reject.RATE_LIMIT
+            limit = self.taker_limit(wish.symbol, wish.side, None)
+            if self.levels(wish.symbol, wish.side, limit):
+                return Reject.RATE_LIMIT
         self.dry_looks = counted
         return Reject.NONE
 

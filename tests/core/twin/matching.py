@@ -13,6 +13,8 @@ from tests.core.twin.state import SECOND, STOPS, TwinOrder, TwinTrade, Wish
 
 LOOKS_PER_FILL = 16
 """How much the dry runs of one entry may look at, for each order that one sweep may meet."""
+SWEEPS_PER_ENTRY, FREE_PART = 2, 500
+"""An entry has room for so many sweeps, beside the part of one that each may meet for nothing."""
 
 
 class Matching(Money):
@@ -26,22 +28,39 @@ class Matching(Money):
             else NONE.
         """
         anchor = self.reference(taker.symbol)
-        fills = 0
+        fills, most = 0, self.fills_now()
         while taker.leaves:
             makers = self.crossing(taker.symbol, taker.side, limit)
             if not makers:
                 break
             maker = makers[0]
             if self.too_far(taker.symbol, anchor, maker.price):
-                return Reject.PRICE_COLLAR
-            if self.version >= 2 and fills == self.limits.fills_max:
-                return Reject.FILL_LIMIT
+                return self.swept_by(fills, Reject.PRICE_COLLAR)
+            if self.version >= 2 and fills == most:
+                return self.swept_by(fills, Reject.FILL_LIMIT)
             if self.keeps_off(taker.stp, taker.account, maker):
                 self.prevent(maker, taker)
             else:
                 self.trade(maker, taker)
             fills += 1
-        return Reject.NONE
+        return self.swept_by(fills, Reject.NONE)
+
+    def swept_by(self, fills: int, ended_by: int) -> int:
+        """Count what a sweep met beside what it may for nothing."""
+        self.swept += max(0, fills - self.limits.fills_max // FREE_PART)
+        return ended_by
+
+    def fills_left(self) -> int:
+        return max(0, SWEEPS_PER_ENTRY * self.limits.fills_max - self.swept)
+
+    def fills_now(self) -> int:
+        """How many orders a sweep may meet now."""
+        most = self.limits.fills_max
+        return min(most, self.fills_left() + most // FREE_PART)
+
+    def has_done_enough(self) -> bool:
+        """Whether what could as well be done in the next entry waits for that."""
+        return self.version >= 2 and (self.has_looked_enough() or not self.fills_left())
 
     def prevent(self, maker: TwinOrder, taker: TwinOrder) -> None:
         if taker.stp in (Stp.CANCEL_OLDEST, Stp.CANCEL_BOTH):
@@ -231,11 +250,36 @@ class Matching(Money):
         """Whether this entry has no room for another dry run."""
         return self.version >= 2 and self.dry_looks >= LOOKS_PER_FILL * self.limits.fills_max
 
-    def look(self, level: list[TwinOrder], stp: int, most: int) -> None:
-        """Count a level that a dry run looks at, so many of its orders at most."""
+    def look(self, level: list[TwinOrder], account: str, stp: int, enough: int, most: int) -> None:
+        """Count what is looked at, of so many orders of a level at most, until that is enough."""
         mixed = any(maker.is_iceberg or maker.is_hidden for maker in level)
-        one_by_one = stp != Stp.NONE or mixed or len(level) > most
-        self.dry_looks += 1 + (min(len(level), most) if one_by_one else 0)
+        if stp == Stp.NONE and not mixed and len(level) <= most:
+            return
+        shown = 0
+        for maker in level[:most]:
+            self.dry_looks += 1
+            if self.keeps_off(stp, account, maker):
+                if stp != Stp.CANCEL_OLDEST:
+                    return
+            else:
+                shown += maker.offered()
+                if shown >= enough:
+                    return
+
+    def look_decrementing(self, level: list[TwinOrder], account: str, rest: int, most: int) -> None:
+        """The same for a taker that shrinks where it meets its own."""
+        later = 0
+        for number, maker in enumerate(level[:most]):
+            self.dry_looks += 1
+            if maker.is_hidden and not any(each.is_hidden for each in level[:number]):
+                rest -= min(later, rest)
+            if self.are_one(account, maker.account):
+                rest -= min(maker.leaves, rest)
+            else:
+                rest -= min(maker.offered(), rest)
+                later += maker.leaves - maker.offered()
+            if rest == 0:
+                return
 
     def levels(self, symbol: str, side: int, limit: int | None) -> list[list[TwinOrder]]:
         """What a taker would meet, price by price, up to the volatility band."""
@@ -249,16 +293,23 @@ class Matching(Money):
 
     def dry_run(self, order: TwinOrder, limit: int | None, wanted: int, missed: int) -> int:
         """Why `wanted` lots cannot be had at once, `missed` where they are not there."""
-        found = slices = 0
+        found, slices, most = 0, 0, self.fills_now()
         partners = list(self.reachable(order.account, order.symbol, order.side, order.stp, limit))
         levels = self.levels(order.symbol, order.side, limit)
         if levels and self.has_looked_enough():
             return Reject.RATE_LIMIT
         for level in levels:
-            self.look(level, order.stp, self.limits.fills_max)
-            slices += sum(maker.slices() for maker in level)
-            if self.version >= 2 and slices > self.limits.fills_max:
+            self.dry_looks += 1
+            here = 0
+            for maker in level:
+                self.dry_looks += any(each.is_iceberg for each in level)
+                here += maker.slices()
+                if here > most:
+                    break
+            slices += here
+            if self.version >= 2 and slices > most:
                 return Reject.FILL_LIMIT
+            self.look(level, order.account, order.stp, wanted - found, len(level))
             price = level[0].price
             found += sum(lots for maker, lots in partners if maker.price == price)
             stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
@@ -271,14 +322,15 @@ class Matching(Money):
     def look_for_lots(self, account: str, wish: Wish) -> None:
         """Count what it takes to see how many lots an amount buys."""
         limit = self.taker_limit(wish.symbol, wish.side, None)
-        most = self.limits.fills_max
+        most = self.fills_now()
         met = list(self.walk(account, wish.symbol, wish.side, wish.stp, limit, most))
         rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
         for level in self.levels(wish.symbol, wish.side, limit):
             price = level[0].price
             if price < 1 or most <= 0:
                 return
-            self.look(level, wish.stp, most)
+            self.dry_looks += 1
+            self.look(level, account, wish.stp, min(rest // price, room) + 1, most)
             here = [(lots, is_own) for maker, lots, is_own in met if maker.price == price]
             reached = list(takewhile(lambda each: not each[1], here))
             open_qty = sum(lots for lots, _ in reached)
@@ -300,12 +352,16 @@ class Matching(Money):
         """Count what it takes to see what a market order of `qty` lots would pay."""
         if not self.must_look_for_cost(wish):
             return
-        most = self.limits.fills_max
+        most = self.fills_now()
         met = list(self.walk(account, wish.symbol, wish.side, wish.stp, None, most))
         for level in self.levels(wish.symbol, wish.side, None):
             if qty <= 0 or most <= 0:
                 return
-            self.look(level, wish.stp, most)
+            self.dry_looks += 1
+            if wish.stp == Stp.DECREMENT:
+                self.look_decrementing(level, account, qty, most)
+            else:
+                self.look(level, account, wish.stp, qty, most)
             for maker, lots, is_own in met:
                 if maker.price == level[0].price:
                     if is_own and wish.stp != Stp.DECREMENT:
@@ -319,7 +375,7 @@ class Matching(Money):
     def lots_for_amount(self, account: str, wish: Wish) -> list[tuple[TwinOrder, int]]:
         """How many lots of each maker a quote amount takes."""
         limit = self.taker_limit(wish.symbol, wish.side, None)
-        most = self.limits.fills_max
+        most = self.fills_now()
         makers = list(self.reachable(account, wish.symbol, wish.side, wish.stp, limit, most))
         rest, room = wish.quote_qty, self.instruments[wish.symbol].terms.qty_max
         taken: list[tuple[TwinOrder, int]] = []

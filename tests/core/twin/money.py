@@ -144,7 +144,7 @@ class Money(Base):
         """Tick-lots that a market order would pay now."""
         if wish.quote_qty:
             return sum(maker.price * qty for maker, qty in self.lots_for_amount(account, wish))
-        paid, rest, most = 0, wish.qty, self.limits.fills_max
+        paid, rest, most = 0, wish.qty, self.fills_now()
         met = self.walk(account, wish.symbol, wish.side, wish.stp, limit, most)
         for maker, lots, is_own in met:
             if is_own and wish.stp != Stp.DECREMENT:

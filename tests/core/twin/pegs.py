@@ -117,8 +117,8 @@ class Pegging(Cancelling):
 
     def follow_waiting(self) -> None:
         """Those that waited for this entry, in the order in which they began to."""
-        since = {s: i.pegs_left for s, i in self.instruments.items() if i.pegs_left}
-        for symbol in since:
-            self.instruments[symbol].pegs_left = 0
-        for symbol in sorted(since, key=lambda symbol: since[symbol]):
-            self.follow(symbol)
+        waiting = [i for i in self.instruments.values() if i.pegs_left]
+        for instrument in sorted(waiting, key=lambda each: each.pegs_left):
+            if self.peg_looks > 0:
+                instrument.pegs_left = 0
+                self.follow(instrument.terms.symbol)

@@ -189,7 +189,7 @@ class TwinInstrument:
     until_ns: int | None = None  # when the call ends by itself, and in which phase
     then: int = Phase.CONTINUOUS
     auction: TwinAuction | None = None  # not over yet
-    stops_left: bool = False  # more stops were reached than may fire after one command
+    stops_left: int = 0  # since when more stops were reached than may fire after one command
     pegs_left: int = 0  # since when more pegged orders want to move than may in one entry
     pegs_moved: int = 0  # in this entry
     pegs_saw: Any = None  # the best prices at the last look; None where another one is due

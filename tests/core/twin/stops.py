@@ -80,7 +80,7 @@ class Stops(Matching):
                 if instrument.phase != Phase.CONTINUOUS:
                     return
                 if self.is_enough(fired, instrument.trades - first):
-                    instrument.stops_left = True
+                    instrument.stops_left = self.tick()
                     return
                 fired += 1
                 self.release(waiting[0])
@@ -96,14 +96,14 @@ class Stops(Matching):
                 if instrument.phase != Phase.CONTINUOUS:
                     return
                 if self.is_enough(fired, instrument.trades - first):
-                    instrument.stops_left = True
+                    instrument.stops_left = self.tick()
                     return
                 fired += 1
                 self.fire(order)
 
     def is_enough(self, fired: int, trades: int) -> bool:
         is_full = fired == self.limits.triggers_max or trades >= self.limits.fills_max
-        return is_full or self.has_looked_enough()
+        return is_full or self.has_done_enough()
 
     def due_in(self, symbol: str) -> list[TwinOrder]:
         """Pending orders that wait for nothing any more, in the order of their release."""
@@ -120,12 +120,14 @@ class Stops(Matching):
 
     def unfinished(self) -> list[str]:
         """Instruments of which more stops were reached than might fire."""
-        return [s for s in self.symbols_by_creation() if self.instruments[s].stops_left]
+        left = [s for s, instrument in self.instruments.items() if instrument.stops_left]
+        return sorted(left, key=lambda symbol: self.instruments[symbol].stops_left)
 
     def go_on_with_stops(self, symbols: list[str]) -> None:
         for symbol in symbols:
-            self.instruments[symbol].stops_left = False
-            self.look_at_stops(symbol)
+            if not self.has_done_enough():
+                self.instruments[symbol].stops_left = 0
+                self.look_at_stops(symbol)
 
     def fire(self, order: TwinOrder) -> None:
         stop = order.stop

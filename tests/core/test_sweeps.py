@@ -1,0 +1,167 @@
+"""How much the sweeps of one entry may meet, and who waits for the next one."""
+
+from typing import Any
+
+from raftbook.core import commands as c
+from raftbook.core import events as e
+from raftbook.core.agenda import SWEEPS_PER_ENTRY
+from raftbook.core.commands import Command
+from raftbook.core.types import (
+    OrderType,
+    PegReference,
+    Reject,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
+from tests.core.pair import Pair
+from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
+from tests.core.venue_market import GENESIS, LATER
+
+FILLS = GENESIS.limits.fills_max
+ICEBERG = c.place_order("A", Side.SELL, 6, 1, display_qty=1)
+TAKE = c.new_order("A", Side.BUY, FILLS, 1, time_in_force=TimeInForce.IOC)
+ONE = c.new_order("A", Side.BUY, 1, 1, time_in_force=TimeInForce.IOC)
+
+
+def _counted(told: list[Any]) -> tuple[int, list[int]]:
+    """How many trades, and why orders expired."""
+    trades = sum(event[0] == e.TRADE for event in told)
+    return trades, [event[6] for event in told if event[0] == e.EXPIRED]
+
+
+def test_sweeps_meet_so_much_and_then_no_more_in_that_entry() -> None:
+    pair = market()
+    say(pair, BEN, *[ICEBERG] * 3)
+    told = say(pair, ANNA, *[TAKE] * SWEEPS_PER_ENTRY, ONE, TAKE)
+    assert _counted(told) == (SWEEPS_PER_ENTRY * FILLS, [Reject.FILL_LIMIT] * 2)
+    assert _counted(say(pair, ANNA, ONE)) == (1, [])
+
+
+def test_so_do_orders_that_are_kept_apart() -> None:
+    pair = market()
+    say(pair, ANNA, *[c.new_order("A", Side.SELL, 1, 1)] * (SWEEPS_PER_ENTRY * FILLS + 1))
+    mode = SelfTradePrevention.CANCEL_OLDEST
+    take = c.new_order("A", Side.BUY, 1, 1, self_trade_prevention=mode)
+    told = say(pair, ANNA, *[take] * SWEEPS_PER_ENTRY, take)
+    assert sum(event[0] == e.CANCELED for event in told) == SWEEPS_PER_ENTRY * FILLS
+    assert _counted(told) == (0, [Reject.FILL_LIMIT] * (SWEEPS_PER_ENTRY + 1))
+
+
+def test_fill_or_kill_sees_what_the_sweep_may_meet() -> None:
+    pair = market()
+    say(pair, BEN, *[ICEBERG] * 3)
+    take = c.new_order("A", Side.BUY, FILLS - 1, 1, time_in_force=TimeInForce.IOC)
+    fok = c.new_order("A", Side.BUY, 3, 1, time_in_force=TimeInForce.FOK)
+    left = SWEEPS_PER_ENTRY * FILLS - 2 * (FILLS - 1)
+    assert 0 < left < 3
+    told = say(pair, ANNA, take, take, fok)
+    assert _counted(told) == (2 * (FILLS - 1), [Reject.FILL_LIMIT])
+    assert _counted(say(pair, ANNA, c.new_order("A", Side.BUY, 1, 1)))[0] == 1
+
+
+def test_what_each_sweep_may_meet_for_nothing_is_not_counted() -> None:
+    limits = GENESIS.limits._replace(fills_max=1_000)
+    pair = market(GENESIS._replace(limits=limits))
+    book = pair.engine.books["A"]
+    assert book.fills_free == 2
+    say(pair, BEN, *[ICEBERG] * 6)
+    two = c.new_order("A", Side.BUY, 2, 1)
+    say(pair, ANNA, *[two] * 10)
+    assert pair.engine.agenda.swept_index == 0
+    say(pair, ANNA, c.new_order("A", Side.BUY, 5, 1), two)
+    assert pair.engine.agenda.swept == 3
+
+
+def _stop(symbol: str, qty: int, stop_price: int = 1) -> Command:
+    return c.place_order(
+        symbol, Side.BUY, qty, None, ord_type=OrderType.STOP, stop_price=stop_price
+    )
+
+
+def test_stops_that_are_reached_wait_for_an_entry_with_room() -> None:
+    pair = market()
+    say(pair, BEN, ICEBERG, c.place_order("A", Side.SELL, 6, 2, display_qty=1))
+    say(pair, ANNA, _stop("A", 1, 2))
+    take = c.new_order("A", Side.BUY, FILLS, 2, time_in_force=TimeInForce.IOC)
+    told = say(pair, ANNA, *[take] * SWEEPS_PER_ENTRY)
+    assert _counted(told) == (SWEEPS_PER_ENTRY * FILLS, [])
+    assert e.TRIGGERED not in [event[0] for event in told]
+    assert [event[0] for event in _nothing(pair)][:2] == [e.TRIGGERED, e.TRADE]
+
+
+def test_stops_that_waited_in_vain_keep_their_place() -> None:
+    """Instruments whose stops take all there is in each entry do not keep others waiting."""
+    pair = market()
+    stopped = pair.engine.agenda.stopped
+    say(pair, OPERATOR, c.list_instrument(LATER._replace(settlement=0, collar=None)))
+    other = c.place_order("C", Side.SELL, 4, 1, display_qty=1)
+    last = [c.new_order("B", Side.SELL, 2, price) for price in (1, 2)]
+    say(pair, BEN, *[ICEBERG] * 3, *[other] * 3, *last)
+    say(pair, ANNA, *[_stop("A", FILLS)] * 2, *[_stop("C", FILLS)] * 2, _stop("B", 2))
+    look = c.new_order("A", Side.BUY, 6, 1, time_in_force=TimeInForce.FOK)
+    touches = [c.new_order(symbol, Side.BUY, qty, 1) for symbol, qty in (("C", 1), ("B", 2))]
+    say(pair, ANNA, *[look] * 32, ONE, *touches)
+    assert list(stopped) == ["A", "C", "B"]
+    assert _fired(_nothing(pair)) == ["A", "C"]
+    assert list(stopped) == ["B", "A", "C"]
+    assert _fired(_nothing(pair))[0] == "B"
+    _rest(pair)
+
+
+def _fired(told: list[Any]) -> list[str]:
+    return [event[2][3] for event in told if event[0] == e.TRIGGERED]
+
+
+def test_so_do_pegged_orders() -> None:
+    """With pages so small that some orders come back each time."""
+    limits = GENESIS.limits._replace(
+        pegs_page=1, pegs_max=40, open_orders_max=99, book_orders_max=99
+    )
+    pair = market(GENESIS._replace(limits=limits))
+    following = pair.engine.agenda.following
+    say(pair, ANNA, *[c.place_peg("A", Side.BUY, 1, PegReference.PRIMARY)] * 20)
+    say(pair, ANNA, c.place_peg("B", Side.BUY, 2, PegReference.PRIMARY))
+    _rest(pair)
+    say(pair, BEN, c.new_order("A", Side.BUY, 1, 1), c.new_order("B", Side.BUY, 2, 1))
+    assert list(following) == ["A", "B"]
+    told = _nothing(pair)
+    assert [event[2][3] for event in told] == ["A"]
+    assert list(following) == ["B", "A"]
+    told = _nothing(pair)
+    assert [event[2][3] for event in told] == ["B", "A"]
+    _rest(pair)
+
+
+def test_the_roll_of_a_day_lets_nobody_move_who_waits_for_the_next_entry() -> None:
+    pair = market()
+    page = GENESIS.limits.pegs_page
+    peg = c.place_peg("A", Side.BUY, 1, PegReference.PRIMARY)
+    say(pair, ANNA, c.new_order("A", Side.BUY, 1, 1), *[peg] * page)
+    _rest(pair)
+    say(pair, ANNA, peg)
+    _rest(pair)
+    say(pair, ANNA, c.new_order("A", Side.BUY, 1, 2))
+    assert list(pair.engine.agenda.following) == ["A"]
+    pair.apply(
+        c.Entry(
+            pair.engine.applied_index + 1,
+            pair.engine.now_ns,
+            ((BEN, 900, (c.new_order("A", Side.BUY, 1, 3),)), (OPERATOR, 900, (c.roll_day(),) * 3)),
+        )
+    )
+    assert list(pair.engine.agenda.following) == ["A"]
+    _rest(pair)
+
+
+def _nothing(pair: Pair) -> list[Any]:
+    """What an entry without requests tells."""
+    told = pair.apply(c.Entry(pair.engine.applied_index + 1, pair.engine.now_ns, ()))
+    pair.check()
+    return [event for reply in told for event in reply[4]]
+
+
+def _rest(pair: Pair) -> None:
+    """Let what waits have its entries."""
+    while pair.engine.is_unfinished:
+        _nothing(pair)
