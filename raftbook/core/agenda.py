@@ -27,7 +27,7 @@ LOOKS_PER_MOVE: Final = 16
 looked at when another instrument is."""
 SWEEPS_PER_ENTRY: Final = 2
 """How many sweeps of `fills_max` an entry has room for, beside what each may meet for nothing."""
-FREE_PART: Final = 500
+FREE_PART: Final = 1_250
 """One in so many of `fills_max` is what each sweep may meet for nothing."""
 
 

@@ -20,7 +20,7 @@ _CANCEL_OLDEST: Final = int(SelfTradePrevention.CANCEL_OLDEST)
 _DECREMENT: Final = int(SelfTradePrevention.DECREMENT)
 
 TOO_MANY_FILLS: Final = -1
-LOOKS_PER_FILL: Final = 16
+LOOKS_PER_FILL: Final = 8
 """For each order that one sweep may meet: how much the dry runs of an entry may have looked at when
 another one begins."""
 

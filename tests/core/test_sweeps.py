@@ -14,6 +14,7 @@ from raftbook.core.types import (
     Side,
     TimeInForce,
 )
+from raftbook.core.walks import LOOKS_PER_FILL
 from tests.core.pair import Pair
 from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
 from tests.core.venue_market import GENESIS, LATER
@@ -61,7 +62,7 @@ def test_fill_or_kill_sees_what_the_sweep_may_meet() -> None:
 
 
 def test_what_each_sweep_may_meet_for_nothing_is_not_counted() -> None:
-    limits = GENESIS.limits._replace(fills_max=1_000)
+    limits = GENESIS.limits._replace(fills_max=2_500)
     pair = market(GENESIS._replace(limits=limits))
     book = pair.engine.books["A"]
     assert book.fills_free == 2
@@ -101,7 +102,7 @@ def test_stops_that_waited_in_vain_keep_their_place() -> None:
     say(pair, ANNA, *[_stop("A", FILLS)] * 2, *[_stop("C", FILLS)] * 2, _stop("B", 2))
     look = c.new_order("A", Side.BUY, 6, 1, time_in_force=TimeInForce.FOK)
     touches = [c.new_order(symbol, Side.BUY, qty, 1) for symbol, qty in (("C", 1), ("B", 2))]
-    say(pair, ANNA, *[look] * 32, ONE, *touches)
+    say(pair, ANNA, *[look] * (LOOKS_PER_FILL * FILLS // 2), ONE, *touches)
     assert list(stopped) == ["A", "C", "B"]
     assert _fired(_nothing(pair)) == ["A", "C"]
     assert list(stopped) == ["B", "A", "C"]

@@ -11,9 +11,9 @@ from raftbook.core.types import SelfTradePrevention as Stp
 from tests.core.twin.money import Money
 from tests.core.twin.state import SECOND, STOPS, TwinOrder, TwinTrade, Wish
 
-LOOKS_PER_FILL = 16
+LOOKS_PER_FILL = 8
 """How much the dry runs of one entry may look at, for each order that one sweep may meet."""
-SWEEPS_PER_ENTRY, FREE_PART = 2, 500
+SWEEPS_PER_ENTRY, FREE_PART = 2, 1_250
 """An entry has room for so many sweeps, beside the part of one that each may meet for nothing."""
 
 
