@@ -11,6 +11,7 @@ from raftbook.core.commands import Command, Entry
 from raftbook.core.digest import RollingDigest
 from raftbook.core.exchange import Exchange
 from raftbook.core.form import form_error
+from raftbook.core.instrument import terms_error
 from raftbook.core.ladder import Special
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Phase, Reject, Side, TriggerBy
@@ -144,3 +145,21 @@ def test_a_restored_exchange_knows_the_same_of_every_order_and_account(profile: 
                         was, now = getattr(order.special, part), getattr(other, part)
                         assert was == now, f"{part} of order {order.terms} after entry {number}"
     assert guarded or profile is not EVERYTHING
+
+
+def test_only_rates_are_bounded_by_what_a_bucket_may_hold() -> None:
+    pair = market()
+    many = 10**9
+    (event,) = say(pair, OPERATOR, c.set_account("a", order_qty_max=many, order_notional_max=many))
+    assert event[0] == e.ACCOUNT_CHANGED
+    (event,) = say(pair, OPERATOR, c.set_account("a", orders_per_s=many))
+    assert event[:3] == (e.REJECTED, 0, Reject.MALFORMED)
+
+
+@pytest.mark.parametrize("exponent", ["E40", "E-40", "E41", "E-41", "E5000000"])
+def test_a_tick_has_so_many_digits_at_most(exponent: str) -> None:
+    """Or one command would keep every replica busy for as long as its sender likes."""
+    terms = LATER._replace(tick_size=f"1{exponent}")
+    error = terms_error(terms)
+    assert (error is None) == exponent.endswith("40"), error
+    assert error is None or "tick_size must be a decimal between 1E-40 and 1E40" in error
