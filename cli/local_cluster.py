@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,22 @@ from .outcomes import CommandFailed, ExitCode
 
 STOP_TIMEOUT_S: Final = 5.0
 LOG_LINES_SHOWN: Final = 5
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come afterwards: a process that has just begun must be known, or nobody
+    ends it."""
+    came: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, lambda number, _: came.append(number)) for each in signals]
+    try:
+        yield
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 class LocalCluster:
@@ -85,7 +103,7 @@ class LocalCluster:
 
     def start(self, node_id: int) -> None:
         """Starts one node as a process of its own; its log goes to a file."""
-        with open(self.log_path(node_id), "ab") as log:
+        with open(self.log_path(node_id), "ab") as log, _signals_wait():
             self._processes[node_id] = subprocess.Popen(
                 [
                     self._python,

@@ -2,17 +2,21 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raftbook.core.build import KIND
 from raftbook_cli.bench import command
 from raftbook_cli.bench.figures import Latencies
+from raftbook_cli.bench.venue import venue
 from raftbook_cli.main import run
 
 BRIEF = ["bench", "--nodes", "1", "--seconds", "1", "--clients", "2", "--in-flight", "4"]
@@ -92,6 +96,25 @@ def test_nothing_is_left_of_a_run_that_is_told_to_end(tmp_path: Path) -> None:
         assert bench.wait(30) == 130
     assert not folder.exists()
     assert not list(_processes_of(folder)), "its node goes on"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nor_of_one_that_is_told_while_a_node_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The process is there, and nobody had the time to write down that it is."""
+    begin = subprocess.Popen.__init__
+
+    def begin_and_be_told(self: Any, *arguments: Any, **named: Any) -> None:
+        begin(self, *arguments, **named)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(subprocess.Popen, "__init__", begin_and_be_told)
+    with pytest.raises(KeyboardInterrupt), venue(1, settlement="none"):
+        pytest.fail("it went on")
+    assert not list(_processes_of(tmp_path)), "its node goes on"
+    assert not list(tmp_path.iterdir())
 
 
 def _processes_of(folder: Path) -> Iterator[str]:
