@@ -217,7 +217,7 @@ class Ledger:
         if line.rests and line.display_qty:
             line.shown_qty = min(line.display_qty, line.leaves_qty)
         if following is not None and following[0] == e.EXPIRED:
-            entered = (terms.order_id, line.other_order if line.is_pending else 0)
+            entered = (terms.order_id, line.other_leg, line.other_order if line.is_pending else 0)
             assert following[2][0] in entered, f"an order expires unasked: {following}"
 
     def _trade(self, event: Event) -> None:

@@ -61,6 +61,16 @@ def test_fill_or_kill_sees_what_the_sweep_may_meet() -> None:
     assert _counted(say(pair, ANNA, c.new_order("A", Side.BUY, 1, 1)))[0] == 1
 
 
+def test_a_limit_order_of_a_pair_that_may_meet_nobody_ends_and_leaves_the_stop_alone() -> None:
+    pair = market()
+    say(pair, BEN, *[ICEBERG] * 3)
+    told = say(pair, ANNA, TAKE, TAKE, c.place_oco("A", Side.BUY, 1, price=1, stop_price=4))
+    assert [event[0] for event in told[-3:]] == [e.ACCEPTED, e.ACCEPTED, e.EXPIRED]
+    assert told[-1][6] == Reject.FILL_LIMIT
+    stops = pair.engine.books["A"].stops
+    assert stops is not None and len(stops) == 1
+
+
 def test_what_each_sweep_may_meet_for_nothing_is_not_counted() -> None:
     limits = GENESIS.limits._replace(fills_max=2_500)
     pair = market(GENESIS._replace(limits=limits))
