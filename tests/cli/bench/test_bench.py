@@ -98,16 +98,15 @@ def test_nothing_is_left_of_a_run_that_is_told_to_end(tmp_path: Path) -> None:
     assert not list(_processes_of(folder)), "its node goes on"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nor_of_one_that_is_told_while_a_node_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process is there, and nobody had the time to write down that it is."""
     begin = subprocess.Popen.__init__
 
     def begin_and_be_told(self: Any, *arguments: Any, **named: Any) -> None:
         begin(self, *arguments, **named)
-        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(subprocess.Popen, "__init__", begin_and_be_told)
