@@ -66,10 +66,11 @@ PLAIN_TERMS: Final = 13
 """Fields of `InstrumentTerms` that CREATE_INSTRUMENT has: those of the first engine version."""
 
 QTY_MAX_DEFAULT = 2**31 - 1
-_EXPONENT_MAX: Final = 40
-"""Exact numbers with more digits would take longer to make than an entry may."""
 PRICE_MAX_DEFAULT = 2**32 - 1
 """With QTY_MAX_DEFAULT the largest notional still fits a signed 64-bit integer."""
+
+_EXPONENT_MAX: Final = 40
+"""Of ticks and lots: exact numbers with more digits would take longer to make than an entry may."""
 
 FEE_UNIT: Final = 100_000
 """A fee of this many is the whole amount."""

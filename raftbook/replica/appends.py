@@ -30,7 +30,7 @@ def has_room(log: LogStore, *, match: int, next_index: int) -> bool:
     if next_index - 1 - match >= IN_FLIGHT_ENTRIES_MAX:
         return False
     in_flight = log.entries[max(match - base, 0) + 1 : next_index - base]
-    return sum([len(entry[0]) for entry in in_flight]) < IN_FLIGHT_BYTES_MAX
+    return sum(len(entry[0]) for entry in in_flight) < IN_FLIGHT_BYTES_MAX
 
 
 def entries_from(log: LogStore, index: int) -> list[LogEntry]:

@@ -208,7 +208,7 @@ class RaftBase(SyncObj):
     @property
     def committed_membership(self) -> Membership:
         """The newest one known to be committed: what the cluster is, for others to be told."""
-        return self._configurations.committed(self._SyncObj__raftCommitIndex)
+        return self._configurations.committed(self.commit_index)
 
     @property
     def peer_ids(self) -> tuple[int, ...]:
@@ -257,7 +257,7 @@ class RaftBase(SyncObj):
         self._SyncObj__readonlyNodes = {peers[peer_id] for peer_id in listeners}
 
     def _others(self) -> frozenset[int]:
-        """The ids of the other voters, as PySyncObj has them."""
+        """The ids of the other voters."""
         return self._other_ids
 
     def _node_of(self, peer_id: int) -> Node:
