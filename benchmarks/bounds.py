@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.flows import SYMBOL, genesis
+from benchmarks.flows import SYMBOL, funded_genesis, genesis
 from raftbook.core import commands as c
 from raftbook.core.commands import Command, Entry
-from raftbook.core.exchange import Exchange
+from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.limits import Limits
 from raftbook.core.types import (
     OrderType,
@@ -35,8 +35,8 @@ ROOMY = Limits(open_orders_max=2_000_000)
 class Desk:
     """An exchange with every feature in force, and one session that talks to it."""
 
-    def __init__(self, limits: Limits = ROOMY) -> None:
-        self.exchange = Exchange(genesis()._replace(limits=limits))
+    def __init__(self, limits: Limits = ROOMY, venue: Genesis | None = None) -> None:
+        self.exchange = Exchange((venue or genesis())._replace(limits=limits))
         self.index = 0
         self.seq = 0
         self.time_ns = 10**18
@@ -71,14 +71,19 @@ def run() -> dict[str, Any]:
     return {
         "milliseconds": {
             "a sweep of fills_max resting orders": _sweep(),
+            "the same, where money is held": _sweep(funded_genesis()),
+            "the same, each the limit order of a pair with a trailing stop": _pairs(),
             "a page of a mass cancel": _mass_cancel(),
             "a request of 1,000 mass cancels, which finds nothing": _fruitless(),
             "1,000 sessions that are refused at sessions_max": _refused_sessions(),
             "a page of expiries": _expiries(),
             "triggers_max stops that fire one after another": _cascade(),
+            "a request of 20 orders that would each fire so many, in 20 instruments": _cascades(),
             "an auction of 20,000 orders at 300 prices": _auction(10_000, 300),
             "the dearest page of an auction of 100,000 orders": _auction(50_000, 300),
             "the same at 20,000 prices": _auction(50_000, 20_000),
+            "an auction of 200,000 orders, each at its own price, that all trade": _auction_deep(),
+            "the same, which finds no trade": _auction_deep(crosses=False),
             "pegs_page pegged orders that move": _pegs(),
             "FOK: a dry run over 100,000 orders": _dry_run(),
             "a request of 1,000 FOK orders before 5,000 price levels": _dry_runs(),
@@ -91,11 +96,25 @@ def run() -> dict[str, Any]:
     }
 
 
-def _sweep() -> float:
-    desk = Desk()
+def _sweep(venue: Genesis | None = None) -> float:
+    desk = Desk(venue=venue)
     count = desk.exchange.limits.fills_max
     desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(count + 10)])
-    ioc = c.new_order(SYMBOL, Side.BUY, 2**30, 20_000, time_in_force=TimeInForce.IOC)
+    ioc = c.new_order(SYMBOL, Side.BUY, count + 10, 20_000, time_in_force=TimeInForce.IOC)
+    return desk.milliseconds(lambda: desk.say(ioc))
+
+
+def _pairs() -> float:
+    """Each trade ends a stop, which is found among all of them, and gives back money twice."""
+    desk = Desk(venue=funded_genesis())
+    desk.say(c.new_order(SYMBOL, Side.SELL, 1, 9_000), c.new_order(SYMBOL, Side.BUY, 1, 9_000))
+    trailing = {"trail_unit": TrailUnit.TICKS, "trail_offset": 5_000, "stop_price": None}
+    count = desk.exchange.limits.fills_max
+    pairs = [
+        c.place_oco(SYMBOL, Side.SELL, 1, price=10_000 + n % 500, **trailing) for n in range(count)
+    ]
+    desk.say_all(pairs)
+    ioc = c.new_order(SYMBOL, Side.BUY, count, 20_000, time_in_force=TimeInForce.IOC)
     return desk.milliseconds(lambda: desk.say(ioc))
 
 
@@ -144,6 +163,30 @@ def _cascade() -> float:
     return desk.milliseconds(lambda: desk.say(c.new_order(SYMBOL, Side.BUY, 1, 10_000)))
 
 
+def _cascades(instruments: int = 20) -> float:
+    desk = Desk()
+    symbols = [f"{SYMBOL}{n}" for n in range(instruments)]
+    terms = genesis().instruments[0]
+    desk.say(*[c.list_instrument(terms._replace(symbol=each)) for each in symbols])
+    stop = {"ord_type": OrderType.STOP, "stop_price": 10_000}
+    for each in symbols:
+        count = desk.exchange.limits.triggers_max
+        desk.say(*[c.place_order(each, Side.BUY, 1, None, **stop)] * count)
+    desk.say(*[c.new_order(each, Side.SELL, 1, 10_000) for each in symbols])
+    touches = [c.new_order(each, Side.BUY, 1, 10_000) for each in symbols]
+    return desk.milliseconds(lambda: desk.say(*touches))
+
+
+def _auction_deep(*, crosses: bool = True) -> float:
+    """The dearest of the entries that an auction takes in which each order stands alone."""
+    desk, each = Desk(), 100_000
+    desk.say(c.set_phase(SYMBOL, Phase.AUCTION))
+    buy, sell = (400_000, 200_000) if crosses else (200_000, 400_000)
+    desk.say_all([c.new_order(SYMBOL, Side.BUY, 1, buy - n) for n in range(each)])
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, sell + n) for n in range(each)])
+    return _dearest(desk, c.set_phase(SYMBOL, Phase.CONTINUOUS))
+
+
 def _auction(pairs: int, prices: int) -> float:
     """The dearest of the entries that an auction takes."""
     desk = Desk()
@@ -154,7 +197,12 @@ def _auction(pairs: int, prices: int) -> float:
         for side in (Side.BUY, Side.SELL)
     ]
     desk.say_all(orders)
-    dearest = desk.milliseconds(lambda: desk.say(c.set_phase(SYMBOL, Phase.CONTINUOUS)))
+    return _dearest(desk, c.set_phase(SYMBOL, Phase.CONTINUOUS))
+
+
+def _dearest(desk: Desk, command: Command) -> float:
+    """Of the entries that a command takes."""
+    dearest = desk.milliseconds(lambda: desk.say(command))
     while desk.exchange.is_unfinished:
         dearest = max(dearest, desk.milliseconds(lambda: desk.entry(())))
     return dearest

@@ -44,9 +44,8 @@ def look_anew(exchange: Exchange, events: list[Event]) -> None:
     order in which they began to; those for whom there is no room keep their place."""
     agenda = exchange.agenda
     _fire(exchange, exchange.books.values(), events)
-    agenda.begin_looks(exchange.moment.index, exchange.limits)
     for symbol in list(agenda.following):
-        if agenda.peg_looks <= 0:
+        if agenda.room.peg_looks <= 0:
             break
         del agenda.following[symbol]
         follow(exchange.books[symbol], events)

@@ -10,8 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from raftbook.core.ladder import Order
-from raftbook.core.limits import Limits
-from raftbook.core.walks import Looks
+from raftbook.core.room import Room
 
 NEVER: Final = 2**64
 """No logical time is later."""
@@ -19,16 +18,6 @@ _SWEEP_MIN: Final = 64
 """The heap of expiries is swept of what has ended whenever it has doubled, from here on."""
 _STALE_PART: Final = 32
 """Or when one in so many of it was passed over at once: to make it anew then costs less."""
-LOOKS_PER_CANCEL: Final = 16
-"""For each order that one mass cancel may cancel in an entry: how many all of them may have looked
-at when one begins with another account."""
-LOOKS_PER_MOVE: Final = 16
-"""For each pegged order of one instrument that may move in an entry: how many of all may have been
-looked at when another instrument is."""
-SWEEPS_PER_ENTRY: Final = 2
-"""How many sweeps of `fills_max` an entry has room for, beside what each may meet for nothing."""
-FREE_PART: Final = 1_250
-"""One in so many of `fills_max` is what each sweep may meet for nothing."""
 
 
 class MassCancel:
@@ -111,23 +100,15 @@ class Agenda:
             they began to.
         is_pegged: whether there ever was a pegged order, as far as this object lives.
         is_quoted: whether there ever was a stop that looks at bid or ask, likewise.
-        cancel_looks: how many more orders mass cancels may look at in this entry; below 0 where
-            the last account that was begun has more.
-        peg_looks: how many more pegged orders may be looked at, likewise by the instrument.
-        dry_looks: what dry runs have looked at in this entry.
-        swept_index, swept: the last entry in which a sweep met more than it may for nothing, and
-            how many more all of them met.
+        room: what this entry has room for.
     """
 
     __slots__ = (
         "_day_sweep_at",
-        "_looks_of",
         "_sweep_at",
         "calls",
-        "cancel_looks",
         "day",
         "day_orders",
-        "dry_looks",
         "ended_day",
         "expiries",
         "following",
@@ -136,10 +117,8 @@ class Agenda:
         "leases",
         "mass_cancels",
         "next_ns",
-        "peg_looks",
+        "room",
         "stopped",
-        "swept",
-        "swept_index",
         "uncrossing",
     )
 
@@ -155,9 +134,8 @@ class Agenda:
         self.uncrossing: dict[str, None] = {}
         self.following: dict[str, None] = {}
         self.is_pegged = self.is_quoted = False
-        self.day = self.cancel_looks = self.peg_looks = self._looks_of = 0
-        self.dry_looks = Looks()
-        self.swept_index = self.swept = 0
+        self.room = Room()
+        self.day = 0
         self._sweep_at = _SWEEP_MIN
         self._day_sweep_at = _SWEEP_MIN
 
@@ -201,20 +179,6 @@ class Agenda:
                 self._sweep_expiries()
                 stale = 0
         return None
-
-    def begin_looks(self, entry_index: int, limits: Limits) -> None:
-        """Every entry has room for as many, whatever in it asks for them first."""
-        if entry_index != self._looks_of:
-            self._looks_of = entry_index
-            self.cancel_looks = LOOKS_PER_CANCEL * limits.cancel_page
-            self.peg_looks = LOOKS_PER_MOVE * limits.pegs_page
-
-    def count_sweep(self, entry_index: int, more: int) -> None:
-        """A sweep of this entry met so many more than it may for nothing."""
-        if entry_index != self.swept_index:
-            self.swept_index = entry_index
-            self.swept = 0
-        self.swept += more
 
     def wake_at(self, time_ns: int) -> None:
         """Something is due then."""

@@ -6,7 +6,7 @@ what is kept of an auction while it goes on. Knows nothing of books.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from raftbook.core.ladder import Order
@@ -42,13 +42,18 @@ class Uncrossing:
         self.ending: list[Order] = []
 
 
-class _Span(NamedTuple):
-    """Neighbouring ticks at which as much would trade."""
+class _Reach(NamedTuple):
+    """How far into one side the volume reaches.
 
-    low: int
-    high: int
-    volume: int
-    imbalance: int
+    Attributes:
+        price: of the last level that trades, None where only lots at market do.
+        lots: all up to there, whether they trade or not.
+        beyond: the next level, None behind the last.
+    """
+
+    price: int | None
+    lots: int
+    beyond: Wish | None
 
 
 def clearing(
@@ -57,62 +62,82 @@ def clearing(
     *,
     market_buys: int,
     market_sells: int,
+    span: tuple[int, int] | None,
     reference: int | None,
 ) -> Clearing | None:
-    """The one price, None when nothing would trade. O(n log n) in the number of wishes.
+    """The one price, None when nothing would trade. O(levels that trade).
 
     Args:
-        bids, asks: limit orders or whole levels, in any order.
+        bids, asks: levels, best price first; looked at as far as they trade, and one further.
         market_buys, market_sells: lots that would trade at any price.
+        span: the lowest and the highest limit price of all, None where there is none.
         reference: the price to stay close to where the rule leaves a choice.
     """
-    spans = _spans(bids, asks, market_buys, market_sells)
-    if not spans and reference is not None:
-        volume = min(market_buys, market_sells)
-        spans = [_Span(reference, reference, volume, market_buys - market_sells)]
-    most = max((span.volume for span in spans), default=0)
-    if most <= 0:
+    bid, ask = _reach(bids, asks, market_buys, market_sells)
+    volume = min(bid.lots, ask.lots)
+    if span is None and reference is not None:
+        span = (reference, reference)
+    if not volume or span is None:
         return None
-    spans = [span for span in spans if span.volume == most]
-    least = min(abs(span.imbalance) for span in spans)
-    spans = [span for span in spans if abs(span.imbalance) == least]
-    price = _choose(spans, reference)
-    imbalance = next(span.imbalance for span in spans if span.low <= price <= span.high)
-    return Clearing(price, most, imbalance)
+    price = _choose(*_best_ticks(bid, ask, volume, span), reference)
+    bought, sold = bid.lots, ask.lots
+    if bid.beyond is not None and bid.beyond[0] >= price:
+        bought += bid.beyond[1]
+    if ask.beyond is not None and ask.beyond[0] <= price:
+        sold += ask.beyond[1]
+    return Clearing(price, volume, bought - sold)
 
 
-def _spans(
-    bids: Iterable[Wish], asks: Iterable[Wish], market_buys: int, market_sells: int
-) -> list[_Span]:
-    """Each limit price and each gap between neighbours, from the lowest up."""
-    buys_at: dict[int, int] = {}
-    sells_at: dict[int, int] = {}
-    for wishes, at in ((bids, buys_at), (asks, sells_at)):
-        for price, qty in wishes:
-            at[price] = at.get(price, 0) + qty
-    prices = sorted({*buys_at, *sells_at})
-    buys = market_buys + sum(buys_at.values())
-    sells = market_sells
-    spans: list[_Span] = []
-    for price in prices:
-        if spans and price - spans[-1].high > 1:
-            gap = (spans[-1].high + 1, price - 1)
-            spans.append(_Span(*gap, min(buys, sells), buys - sells))
-        sells += sells_at.get(price, 0)
-        spans.append(_Span(price, price, min(buys, sells), buys - sells))
-        buys -= buys_at.get(price, 0)
-    return spans
+def _reach(
+    bids: Iterable[Wish], asks: Iterable[Wish], bought: int, sold: int
+) -> tuple[_Reach, _Reach]:
+    """Let the best of both sides meet for as long as they cross; what stands at market is first."""
+    more_bids, more_asks = iter(bids), iter(asks)
+    bid, ask = next(more_bids, None), next(more_asks, None)
+    bid_price: int | None = None
+    ask_price: int | None = None
+    while True:
+        takes_bid, takes_ask = bought <= sold, sold <= bought
+        if (takes_bid and bid is None) or (takes_ask and ask is None):
+            break
+        next_bid = bid[0] if takes_bid and bid is not None else bid_price
+        next_ask = ask[0] if takes_ask and ask is not None else ask_price
+        if next_bid is not None and next_ask is not None and next_bid < next_ask:
+            break
+        if takes_bid and bid is not None:
+            bid_price = next_bid
+            bought += bid[1]
+            bid = next(more_bids, None)
+        if takes_ask and ask is not None:
+            ask_price = next_ask
+            sold += ask[1]
+            ask = next(more_asks, None)
+    return _Reach(bid_price, bought, bid), _Reach(ask_price, sold, ask)
 
 
-def _choose(spans: Sequence[_Span], reference: int | None) -> int:
+def _best_ticks(bid: _Reach, ask: _Reach, volume: int, span: tuple[int, int]) -> tuple[int, int]:
+    """The ticks at which as much as possible trades and buys and sells differ least: the lowest
+    and the highest of them."""
+    low = span[0] if ask.price is None else ask.price
+    high = span[1] if bid.price is None else bid.price
+    if ask.lots > volume:
+        return low, low
+    if bid.lots > volume:
+        return high, high
+    # Both sides are used up to a lot, between what of either is not wanted.
+    bid_key, bid_lots = (low - 1, 0) if bid.beyond is None else bid.beyond
+    ask_key, ask_lots = (high + 1, 0) if ask.beyond is None else ask.beyond
+    even = max(low, bid_key + 1), min(high, ask_key - 1)
+    if even[0] <= even[1]:
+        return even
+    # No tick is: at one there is a bid too many, at the next one an ask.
+    if ask_key > high or (bid_key >= low and bid_lots < ask_lots):
+        return bid_key, bid_key
+    if bid_key < low or ask_lots < bid_lots:
+        return ask_key, ask_key
+    return bid_key, ask_key
+
+
+def _choose(low: int, high: int, reference: int | None) -> int:
     """The tick among those that are equally good."""
-    low, high = spans[0].low, spans[-1].high
-    if spans[-1].imbalance > 0:  # it falls as the price rises, so all are positive
-        return high
-    if spans[0].imbalance < 0:
-        return low
-    low = max((span.high for span in spans if span.imbalance > 0), default=low)
-    high = min((span.low for span in spans if span.imbalance < 0), default=high)
-    if reference is None:
-        return (low + high) // 2
-    return min(max(reference, low), high)
+    return (low + high) // 2 if reference is None else min(max(reference, low), high)

@@ -196,7 +196,7 @@ class Book(Matcher):
             bound=bound,
             wanted=wanted,
             fills_max=self.fills_now(),
-            looks=self.agenda.dry_looks,
+            room=self.agenda.room,
         )
 
     def repriced(self, terms: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -229,6 +229,7 @@ class Book(Matcher):
         stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
         left, last_trade_id = self.limits.triggers_max, self.trade_id + self.fills_max
+        room = self.agenda.room
         bid: int | None = None
         ask: int | None = None
         while self.is_trading and self.symbol not in self.agenda.stopped:
@@ -247,10 +248,11 @@ class Book(Matcher):
                     continue
                 if self.phase != _CONTINUOUS:
                     return
-                if not left or self.trade_id >= last_trade_id or self.has_done_enough():
+                if not left or self.trade_id >= last_trade_id or room.is_spent():
                     self.stop_firing()
                     return
                 left -= 1
+                room.triggers -= 1
                 self._fire(order, stops, events)
 
     def stop_firing(self) -> None:

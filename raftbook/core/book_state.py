@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from raftbook.core.accounts import Account
-from raftbook.core.agenda import FREE_PART, SWEEPS_PER_ENTRY, Agenda
+from raftbook.core.agenda import Agenda
 from raftbook.core.auction import Uncrossing
 from raftbook.core.candles import Tape
 from raftbook.core.conditions import OrderConditions, limit_of
@@ -22,6 +22,7 @@ from raftbook.core.ledger import Ledger
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
 from raftbook.core.pegs import Pegs
+from raftbook.core.room import FREE_PART
 from raftbook.core.stops import Stops
 from raftbook.core.trailing import trailed
 from raftbook.core.types import (
@@ -253,20 +254,7 @@ class BookState:
 
     def fills_now(self) -> int:
         """How many orders a sweep may meet now."""
-        return min(self.fills_max, self._fills_left() + self.fills_free)
-
-    def _fills_left(self) -> int:
-        agenda = self.agenda
-        swept = agenda.swept if agenda.swept_index == self.moment.index else 0
-        return max(0, SWEEPS_PER_ENTRY * self.fills_max - swept)
-
-    def has_done_enough(self) -> bool:
-        """Whether nothing may be done in this entry that could as well be done in the next one."""
-        return self.has_looked_enough() or not self._fills_left()
-
-    def has_looked_enough(self) -> bool:
-        """Whether this entry has no room for another dry run."""
-        return self.agenda.dry_looks.are_spent(self.moment.index, self.fills_max)
+        return min(self.fills_max, max(0, self.agenda.room.fills) + self.fills_free)
 
     def cannot_size(self, kind: tuple[int, ...]) -> bool:
         """Whether what such an order must hold takes a dry run that there is no room for."""
@@ -277,7 +265,7 @@ class BookState:
     def cannot_look(self, makers: Ladder, bound: int) -> bool:
         """Whether there is something to look at up to this bound, and no room for it."""
         best = makers.best
-        return best is not None and best.key >= bound and self.has_looked_enough()
+        return best is not None and best.key >= bound and self.agenda.room.dry_looks <= 0
 
     def market_need(self, account: Account, kind: tuple[int, ...], qty: int) -> int:
         """What an order without limit price must hold, minor units."""
@@ -299,7 +287,7 @@ class BookState:
                 bound=self.bound_of(kind[0], None),
                 qty=qty,
                 orders_max=self.fills_now(),
-                looks=self.agenda.dry_looks,
+                room=self.agenda.room,
             )
         else:
             assert reference is not None, "a market order without a reference was not refused"

@@ -24,15 +24,8 @@ _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _CLOSED: Final = int(Phase.CLOSED)
 
 
-def set_phase(book: Book, phase: int, room: int, events: list[Event]) -> int:
-    """Enter a phase. What a call has gathered trades when it ends in trading or for good.
-
-    Args:
-        room: trades, and orders that end, for which there is room in this entry.
-
-    Returns:
-        How much of the room was used.
-    """
+def set_phase(book: Book, phase: int, events: list[Event]) -> None:
+    """Enter a phase. What a call has gathered trades when it ends in trading or for good."""
     was_call = book.is_call
     book.phase = phase
     book.is_call = phase in CALLS
@@ -49,13 +42,12 @@ def set_phase(book: Book, phase: int, room: int, events: list[Event]) -> int:
         book.uncrossing = Uncrossing(indicative(book))
         book.judge()
         book.agenda.uncrossing[book.symbol] = None
-        return go_on_uncrossing(book, room, events)
-    return 0
+        go_on_uncrossing(book, events)
 
 
 def begin_call(book: Book, until_ns: int, then: int, events: list[Event]) -> None:
     """Enter AUCTION; logical time ends it."""
-    set_phase(book, int(Phase.AUCTION), 0, events)
+    set_phase(book, int(Phase.AUCTION), events)
     book.call_until_ns = until_ns
     book.call_then = then
     book.agenda.calls[book.symbol] = until_ns
@@ -63,7 +55,8 @@ def begin_call(book: Book, until_ns: int, then: int, events: list[Event]) -> Non
 
 
 def indicative(book: Book) -> Clearing | None:
-    """What the auction would do now. O(levels)."""
+    """What the auction would do now. O(levels that trade)."""
+    ends = [each for ladder in (book.bids, book.asks) for each in ladder.ends()]
     market = [0, 0]
     for order in book.at_auction.values():
         if order.terms[6] is None:
@@ -73,24 +66,26 @@ def indicative(book: Book) -> Clearing | None:
         _wishes(book.asks),
         market_buys=market[0],
         market_sells=market[1],
+        span=(min(ends), max(ends)) if ends else None,
         reference=book.reference_price(),
     )
 
 
-def go_on_uncrossing(book: Book, room: int, events: list[Event]) -> int:
-    """Trade what trades at the one price, then end what was for the auction alone; at most so much
-    of it as there is room for, the rest with the next entry. How much it was."""
-    auction = book.uncrossing
+def go_on_uncrossing(book: Book, events: list[Event]) -> None:
+    """Trade what trades at the one price, then end what was for the auction alone; so much of it as
+    there is room for, the rest with the next entry."""
+    auction, room = book.uncrossing, book.agenda.room
     assert auction is not None, f"{book.symbol} has no auction to go on with"
-    used = _allocate(book, auction, room, events) if auction.left else 0
+    if auction.left:
+        room.auctions -= _allocate(book, auction, room.auctions, events)
     if not auction.left and not auction.is_told:
         price, volume, imbalance = (None, 0, 0) if auction.found is None else auction.found
         book.feed_seq += 1
         events.append((UNCROSSED, book.feed_seq, book.symbol, price, volume, imbalance))
         auction.is_told = True
         auction.ending = left_at_auction(book)
-    while auction.is_told and auction.ending and used < room:
-        used += 1
+    while auction.is_told and auction.ending and room.auctions:
+        room.auctions -= 1
         _end_gathering(book, auction, auction.ending.pop(), events)
     if auction.left or auction.ending:
         book.agenda.wake_at(0)
@@ -99,7 +94,6 @@ def go_on_uncrossing(book: Book, room: int, events: list[Event]) -> int:
         book.uncrossing = None
         del book.agenda.uncrossing[book.symbol]
     book.judge()
-    return used
 
 
 def _end_gathering(book: Book, auction: Uncrossing, order: Order, events: list[Event]) -> None:

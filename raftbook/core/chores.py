@@ -28,43 +28,40 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
     agenda = exchange.agenda
     agenda.next_ns = NEVER
     stopped = list(agenda.stopped)
-    room = _go_on_with_auctions(exchange, events)
+    _go_on_with_auctions(exchange, events)
     if not agenda.uncrossing:  # nothing may end the orders of an auction but itself
-        _do_what_is_due(exchange, stopped, room, events)
+        _do_what_is_due(exchange, stopped, events)
     look_anew(exchange, events)
     agenda.plan(exchange.moment.time_ns)
 
 
-def _go_on_with_auctions(exchange: Exchange, events: list[Event]) -> int:
-    """Auctions under way, the eldest first; for how many more trades there is room."""
-    room = exchange.limits.auction_page
+def _go_on_with_auctions(exchange: Exchange, events: list[Event]) -> None:
+    """Auctions under way, the eldest first."""
     for symbol in list(exchange.agenda.uncrossing):
-        if room:
+        if exchange.agenda.room.auctions:
             book = exchange.books[symbol]
-            room -= go_on_uncrossing(book, room, events)
+            go_on_uncrossing(book, events)
             if book.stops is not None:
                 book.fire_stops(events)
-    return room
 
 
-def _do_what_is_due(exchange: Exchange, stopped: list[str], room: int, events: list[Event]) -> None:
+def _do_what_is_due(exchange: Exchange, stopped: list[str], events: list[Event]) -> None:
     agenda, now_ns = exchange.agenda, exchange.moment.time_ns
     under_way = agenda.mass_cancels
     agenda.mass_cancels = []
-    agenda.begin_looks(exchange.moment.index, exchange.limits)
     page = exchange.limits.cancel_page
     for job in under_way:
-        if page and agenda.cancel_looks > 0:
+        if page and agenda.room.cancel_looks > 0:
             page -= len(go_on(exchange, job, page, events))
         else:
             agenda.mass_cancels.append(job)
     _end_leases(exchange, now_ns, events)
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
-    _end_calls(exchange, now_ns, room, events)
+    _end_calls(exchange, now_ns, events)
     for symbol in stopped:
         book = exchange.books[symbol]
-        if book.has_done_enough():
+        if agenda.room.is_spent():
             break  # who has not had his turn keeps his place
         del agenda.stopped[symbol]
         if book.stops is not None:
@@ -108,7 +105,6 @@ def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -
     """Cancel at most `room` orders, and none while an auction goes on; what is left, or what this
     entry may not look at any more, goes on with the next entry. Which orders it were."""
     agenda = exchange.agenda
-    agenda.begin_looks(exchange.moment.index, exchange.limits)
     if agenda.uncrossing:
         room = 0
     place = len(events)
@@ -136,17 +132,17 @@ def _next(exchange: Exchange, job: MassCancel) -> Order | None:
     """The next open order that is meant, taken off the job; None when there is none, or when this
     entry may begin with no other account. An account counts as one look, and so does each of its
     orders; one that was begun is gone through, so that every entry gets on by one."""
-    agenda = exchange.agenda
+    entry = exchange.agenda.room
     while not job.is_over():
         if not job.ids:
-            if agenda.cancel_looks <= 0:
+            if entry.cancel_looks <= 0:
                 return None
-            agenda.cancel_looks -= 1
+            entry.cancel_looks -= 1
             job.current = job.names.pop()
             job.ids = list(exchange.accounts[job.current].orders)
             job.ids.reverse()
             continue
-        agenda.cancel_looks -= 1
+        entry.cancel_looks -= 1
         order = exchange.accounts[job.current].orders.get(job.ids.pop())
         if order is not None and job.fits(order):
             return order
@@ -165,30 +161,32 @@ def _expire_due(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
 
 
 def end_days(exchange: Exchange, events: list[Event]) -> None:
-    """Expire a page of the orders of days that were rolled."""
-    ended = exchange.agenda.ended_day
-    if exchange.agenda.uncrossing:
-        exchange.agenda.wake_at(0)
+    """Expire orders of days that were rolled, as long as there is room."""
+    agenda = exchange.agenda
+    ended = agenda.ended_day
+    if agenda.uncrossing:
+        agenda.wake_at(0)
         return
-    for _ in range(exchange.limits.expiries_page):
+    while agenda.room.days:
         while ended and not ended[-1].leaves_qty:
             ended.pop()
         if not ended:
             return
+        agenda.room.days -= 1
         order = ended.pop()
         order.book.expire(order, _TIME_IS_UP, events)
     if ended:
-        exchange.agenda.wake_at(0)
+        agenda.wake_at(0)
 
 
-def _end_calls(exchange: Exchange, now_ns: int, room: int, events: list[Event]) -> None:
+def _end_calls(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
     """Calls that end, as long as their auctions find room; the others end with the next entry."""
-    calls = exchange.agenda.calls
+    agenda, calls = exchange.agenda, exchange.agenda.calls
     due = sorted((until_ns, symbol) for symbol, until_ns in calls.items() if until_ns <= now_ns)
     for _, symbol in due:
-        if not room or exchange.agenda.uncrossing:
+        if not agenda.room.auctions or agenda.uncrossing:
             return
         book = exchange.books[symbol]
-        room -= set_phase(book, book.call_then, room, events)
+        set_phase(book, book.call_then, events)
         if book.stops is not None:
             book.fire_stops(events)

@@ -82,10 +82,11 @@ def release_due(
     """Release what is due while the book trades, at most `left` orders and none after that trade;
     how many more may be."""
     while stops.due and book.is_trading:
-        if not left or book.trade_id >= last_trade_id or book.has_done_enough():
+        if not left or book.trade_id >= last_trade_id or book.agenda.room.is_spent():
             book.stop_firing()
             return 0
         left -= 1
+        book.agenda.room.triggers -= 1
         _release(book, stops, next(iter(stops.due.values())), events)
     return left
 

@@ -120,6 +120,7 @@ class Exchange:
         self.sessions = SessionTable(limits)
         self._groups: dict[str, object] = {}
         self._sessions = self.sessions.by_id
+        self._room = self.agenda.room
         self._window = limits.reply_window
         self._handlers: dict[int | None, Handler] = _FIRST_HANDLERS
         for name, decimals in genesis.currencies:
@@ -203,6 +204,7 @@ class Exchange:
         """Go by the rules of this engine version from now on."""
         self.engine_version = engine_version
         if engine_version > 1:
+            self._room.bound(self.limits)
             self.moment.stamp_ns = self.moment.time_ns
             self._handlers = _HANDLERS
             self.sessions.tag_orders()
@@ -227,6 +229,7 @@ class Exchange:
         index = entry.index
         assert index > moment.index, f"entry {index} after {moment.index}"
         moment.index = index
+        self._room.begin()
         entry_index: Any = index  # compiled: made an object once, not for every reply
         now_ns = moment.time_ns
         step_ns = entry.time_ns - now_ns

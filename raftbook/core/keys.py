@@ -86,9 +86,9 @@ class SortedKeys:
     def _refill(self) -> None:
         """Fetch the best far keys once no near one is left."""
         far = self._far
-        start = max(0, len(far) - _NEAR_MAX // 2)
-        self._near = list(far[start:])
-        del far[start:]
+        near = [far.pop() for _ in range(min(len(far), _NEAR_MAX // 2))]
+        near.reverse()
+        self._near = near
         self._far_best = far[-1] if far else None
 
     def check(self) -> None:

@@ -197,6 +197,13 @@ class Ladder:
         for key in reversed(self._keys):
             yield levels[key]
 
+    def ends(self) -> tuple[int, ...]:
+        """The best and the worst price, nothing on an empty side."""
+        keys = self._keys
+        if self.best is None:
+            return ()
+        return self.best.price, self.sign * keys.from_best(len(keys) - 1)
+
     def below(self, key: int) -> Iterator[Level]:
         """Levels worse than `key`, best first; lazy, and void once the ladder changes."""
         levels = self.levels

@@ -137,12 +137,18 @@ class Ledger:
 
     def fit(self, order: Order) -> None:
         """Give back what an order with a limit price holds too much, after it has shrunk."""
-        terms = order.terms
+        self.release(order, self._surplus(order, order.held))
+
+    def _surplus(self, order: Order, held: int) -> int:
+        """How much of what it holds an order does not need any more; nothing of a buy without a
+        limit price, before it ends."""
+        terms, leaves = order.terms, order.leaves_qty
         price = limit_of(terms)
-        side, leaves = terms[4][0], order.leaves_qty
-        if price is not None or side != _BUY:
-            need = self.need(side, (price or 0) * leaves, leaves, order.fee_units)
-            self.release(order, order.held - need)
+        if price is None and terms[4][0] == _BUY:
+            return 0
+        if not leaves:
+            return held
+        return held - self.need(terms[4][0], (price or 0) * leaves, leaves, order.fee_units)
 
     # -- trades ------------------------------------------------------------------------------
 
@@ -159,13 +165,14 @@ class Ledger:
         """
         amount, goods = price * qty * self.quote_unit, qty * self.base_unit
         paid = self._charge(buy, amount * buy_fee)
-        cost = amount + paid
-        quote = buy.account.balance(self.quote)
-        quote.held -= cost
-        buy.held -= cost
-        buy.account.balance(self.base).available += goods
-        self.fit(buy)
         kept = self._charge(sell, amount * sell_fee)
+        cost = amount + paid
+        freed = self._surplus(buy, buy.held - cost)
+        quote = buy.account.balance(self.quote)
+        quote.held -= cost + freed
+        quote.available += freed
+        buy.held -= cost + freed
+        buy.account.balance(self.base).available += goods
         sell.account.balance(self.base).held -= goods
         sell.held -= goods
         sell.account.balance(self.quote).available += amount - kept

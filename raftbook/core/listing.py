@@ -75,7 +75,7 @@ def list_instrument(
     book.feed_seq = 1
     events.append((INSTRUMENT_CREATED, 1, tuple(book.terms)))
     if command[-1] != Phase.CONTINUOUS:
-        enter_phase(book, command[-1], 0, events)
+        enter_phase(book, command[-1], events)
 
 
 def amend_instrument(
@@ -144,7 +144,7 @@ def set_phase(exchange: Exchange, session: Session, command: Command, events: li
         refuse(command, code, events)
         return
     book = exchange.books[command[1]]
-    enter_phase(book, command[2], book.limits.auction_page, events)
+    enter_phase(book, command[2], events)
     if book.stops is not None:
         book.fire_stops(events)
     follow(book, events)

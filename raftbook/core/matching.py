@@ -104,10 +104,10 @@ class Matcher(BookState):
         seq = self.feed_seq
         trade_id = self.trade_id
         moment = self.moment
-        room = self.fills_max
-        if self.agenda.swept_index == moment.index:
-            room = self.fills_now()
-        last_trade_id = trade_id + room
+        most = self.fills_max
+        if self.agenda.room.fills < most:
+            most = self.fills_now()
+        last_trade_id = trade_id + most
         gathered = self.tape.gathered
         is_odd = self.ledger is not None or taker.special is not None
         level = makers.best
@@ -171,9 +171,9 @@ class Matcher(BookState):
         self.trade_id = trade_id
         if len(gathered) >= GATHERED_MAX:
             self.tape.fold()
-        more = room - (last_trade_id - trade_id) - self.fills_free
+        more = most - (last_trade_id - trade_id) - self.fills_free
         if more > 0:
-            self.agenda.count_sweep(moment.index, more)
+            self.agenda.room.fills -= more
         is_cut = bool(leaves) and level is not None and level.key >= bound
         return is_cut and trade_id == last_trade_id
 
@@ -189,10 +189,13 @@ class Matcher(BookState):
         """What else a trade does where money moves, something is hidden or pairs are broken."""
         special = maker.special
         shows = special is not None and special.display_qty > 0
+        shown: int | None
         if shows and special is not None:
             special.shown_qty -= event[4]
         if self.ledger is not None or shows:
-            shown = None if is_hidden(maker.terms) else maker.offered_qty()
+            shown = maker.leaves_qty
+            if special is not None:
+                shown = None if special.is_hidden else maker.offered_qty()
             event = (*event, *self._settle(maker, taker, event[3], event[4]), shown, None)
         events.append(event)
         self.tape.gathered.append((self.moment.time_ns, self.moment.index, event))

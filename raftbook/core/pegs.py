@@ -87,12 +87,11 @@ def follow(book: Book, events: list[Event]) -> None:
     pegs.bid, pegs.ask = bid, ask
     if not pegs.by_id:
         return
-    agenda = book.agenda
-    agenda.begin_looks(book.moment.index, book.limits)
-    if agenda.peg_looks <= 0:
+    room = book.agenda.room
+    if room.peg_looks <= 0:
         _follow_later(book, pegs)
         return
-    agenda.peg_looks -= len(pegs.by_id)
+    room.peg_looks -= len(pegs.by_id)
     moving = _moving(book, pegs)
     for order in moving:
         if order.level is not None:

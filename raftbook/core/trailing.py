@@ -38,12 +38,17 @@ def _distance(unit: int, offset: int, best_price: int) -> int:
 
 
 class _Mark:
-    """Orders with one best price: by unit, the nearest first."""
+    """Orders with one best price: by unit, the nearest first.
 
-    __slots__ = ("best", "members")
+    Attributes:
+        first: the stop price under which the mark stands, None while it stands nowhere.
+    """
+
+    __slots__ = ("best", "first", "members")
 
     def __init__(self, best: int) -> None:
         self.best = best
+        self.first: int | None = None
         self.members: dict[int, SortedList[_Member]] = {}
 
     def __len__(self) -> int:
@@ -102,18 +107,21 @@ class Trail:
     def add(self, terms: tuple[Any, ...], arrival: int, best_price: int) -> None:
         """An order trails from this best price on."""
         best = best_price * self._sign
-        mark = self._lift(best) or _Mark(best)
+        mark = self._by_best.get(best)
+        if mark is None:
+            mark = self._by_best[best] = _Mark(best)
         mark.add(terms[7][1], (terms[7][2], arrival, terms[0]))
         self._mark_of[terms[0]] = mark
-        self._lay(mark)
+        self._arrange(mark)
 
     def remove(self, terms: tuple[Any, ...], arrival: int) -> int:
         """An order trails no longer; its best price."""
         mark = self._mark_of.pop(terms[0])
-        self._lift(mark.best)
         mark.remove(terms[7][1], (terms[7][2], arrival, terms[0]))
         if mark.members:
-            self._lay(mark)
+            self._arrange(mark)
+        else:
+            self._lift(mark)
         return mark.best * self._sign
 
     def best_price(self, order_id: int) -> int:
@@ -126,15 +134,16 @@ class Trail:
         by_best = self._by_best
         if not by_best or by_best.peekitem(0)[0] >= price:
             return
-        passed = [self._lift(best) for best in list(by_best.irange(maximum=price))]
-        marks = [mark for mark in passed if mark is not None]
-        home = max(marks, key=len)
-        for mark in marks:
+        passed = [by_best[best] for best in by_best.irange(maximum=price)]
+        home = max(passed, key=len)
+        for mark in passed:
+            self._lift(mark)
             if mark is not home:
                 home.take_in(mark)
                 self._mark_of.update((member[2], home) for member in mark)
         home.best = price
-        self._lay(home)
+        by_best[price] = home
+        self._arrange(home)
 
     def reach(self, last_price: int, keys: list[StopKey]) -> None:
         """Add what fires at a price."""
@@ -142,17 +151,21 @@ class Trail:
         for _, best in self._by_stop.irange(minimum=(price,)):
             self._by_best[best].reach(price, keys)
 
-    def _lift(self, best: int) -> _Mark | None:
-        """Take out the mark with this best price, if there is one."""
-        mark: _Mark | None = self._by_best.pop(best, None)
-        if mark is not None:
-            self._by_stop.remove((mark.first_stop(), best))
-        return mark
+    def _lift(self, mark: _Mark) -> None:
+        """Take a mark out."""
+        del self._by_best[mark.best]
+        self._by_stop.remove((mark.first, mark.best))
+        mark.first = None
 
-    def _lay(self, mark: _Mark) -> None:
-        """Put a mark in, or back."""
-        self._by_best[mark.best] = mark
-        self._by_stop.add((mark.first_stop(), mark.best))
+    def _arrange(self, mark: _Mark) -> None:
+        """Let a mark stand by what is its first stop now."""
+        first = mark.first_stop()
+        if first == mark.first:
+            return
+        if mark.first is not None:
+            self._by_stop.remove((mark.first, mark.best))
+        mark.first = first
+        self._by_stop.add((first, mark.best))
 
     def check(self) -> None:
         """Assert that all views agree."""

@@ -1,8 +1,8 @@
 """Looks ahead along a side of a book: what a sweep would get, without taking anything.
 
-Owns the dry runs, and how much of them an entry has room for; each walks exactly as `Book._match`
-does: best level first, hidden quantity included, the taker's self-trade mode asked at each order.
-Changes nothing.
+Owns the dry runs; each walks exactly as `Book._match` does: best level first, hidden quantity
+included, the taker's self-trade mode asked at each order. Changes nothing but the room that is left
+for others.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from raftbook.core.accounts import Account
 from raftbook.core.conditions import is_hidden
 from raftbook.core.ladder import Ladder, Level, Order
+from raftbook.core.room import Room
 from raftbook.core.types import SelfTradePrevention
 
 _NONE: Final = int(SelfTradePrevention.NONE)
@@ -20,30 +21,6 @@ _CANCEL_OLDEST: Final = int(SelfTradePrevention.CANCEL_OLDEST)
 _DECREMENT: Final = int(SelfTradePrevention.DECREMENT)
 
 TOO_MANY_FILLS: Final = -1
-LOOKS_PER_FILL: Final = 8
-"""For each order that one sweep may meet: how much the dry runs of an entry may have looked at when
-another one begins."""
-
-
-class Looks:
-    """What the dry runs of one entry have looked at. Asked before any of them begins.
-
-    Attributes:
-        seen: each level counts one, and so does each order that is looked at by itself.
-    """
-
-    __slots__ = ("_entry_index", "seen")
-
-    def __init__(self) -> None:
-        self._entry_index = 0
-        self.seen = 0
-
-    def are_spent(self, entry_index: int, fills_max: int) -> bool:
-        """Whether the entry of this index has no room for another dry run."""
-        if entry_index != self._entry_index:
-            self._entry_index = entry_index
-            self.seen = 0
-        return self.seen >= LOOKS_PER_FILL * fills_max
 
 
 def available(
@@ -54,7 +31,7 @@ def available(
     bound: int,
     wanted: int,
     fills_max: int,
-    looks: Looks,
+    room: Room,
 ) -> int:
     """How much of `wanted` a sweep would trade, at most that; own orders as FOK sees them.
 
@@ -66,11 +43,11 @@ def available(
     for level in makers:
         if level.key < bound:
             break
-        looks.seen += 1
-        slices += _slices(level, fills_max, looks)
+        room.dry_looks -= 1
+        slices += _slices(level, fills_max, room)
         if slices > fills_max:
             return TOO_MANY_FILLS
-        lots, is_end = _open_at(level, account, mode, wanted - found, level.count, looks)
+        lots, is_end = _open_at(level, account, mode, wanted - found, level.count, room)
         found += lots
         if found >= wanted:
             return wanted
@@ -88,7 +65,7 @@ def affordable(
     budget: int,
     qty_max: int,
     orders_max: int,
-    looks: Looks,
+    room: Room,
 ) -> int:
     """How many lots of the first `orders_max` orders `budget` tick-lots buy (or are had for), level
     by level; 0 if not one."""
@@ -96,9 +73,9 @@ def affordable(
     for level in makers:
         if level.key < bound or level.price < 1:
             break
-        looks.seen += 1
+        room.dry_looks -= 1
         wanted = min(rest // level.price, qty_max - lots)
-        found, is_end = _open_at(level, account, mode, wanted + 1, left, looks)
+        found, is_end = _open_at(level, account, mode, wanted + 1, left, room)
         taken = min(found, wanted)
         lots += taken
         rest -= taken * level.price
@@ -116,19 +93,19 @@ def cost(
     bound: int,
     qty: int,
     orders_max: int,
-    looks: Looks,
+    room: Room,
 ) -> int:
     """What a sweep of `qty` lots, which meets at most so many orders, would pay, tick-lots."""
     notional, left = 0, orders_max
     for level in makers:
         if level.key < bound or qty <= 0 or left <= 0:
             break
-        looks.seen += 1
+        room.dry_looks -= 1
         if mode == _DECREMENT:
-            paid, qty = _paid_at(level, account, qty, left, looks)
+            paid, qty = _paid_at(level, account, qty, left, room)
             is_end = False
         else:
-            found, is_end = _open_at(level, account, mode, qty, left, looks)
+            found, is_end = _open_at(level, account, mode, qty, left, room)
             paid = min(found, qty)
             qty -= paid
         notional += paid * level.price
@@ -139,7 +116,7 @@ def cost(
 
 
 def _paid_at(
-    level: Level, account: Account, qty: int, orders_max: int, looks: Looks
+    level: Level, account: Account, qty: int, orders_max: int, room: Room
 ) -> tuple[int, int]:
     """(lots that a taker of `qty` under DECREMENT pays for at one level, lots it has left then).
 
@@ -147,7 +124,7 @@ def _paid_at(
     """
     paid = later = 0
     for maker in islice(level, orders_max):
-        looks.seen += 1
+        room.dry_looks -= 1
         if maker is level.first_hidden:
             taken = min(later, qty)
             paid += taken
@@ -168,7 +145,7 @@ def _paid_at(
 
 
 def _open_at(
-    level: Level, account: Account, mode: int, enough: int, orders_max: int, looks: Looks
+    level: Level, account: Account, mode: int, enough: int, orders_max: int, room: Room
 ) -> tuple[int, bool]:
     """What a taker could get of the first orders of a level, exact up to `enough`, and whether it
     ends there.
@@ -180,7 +157,7 @@ def _open_at(
         return level.qty, False
     found = offered = 0
     for maker in islice(level, orders_max):
-        looks.seen += 1
+        room.dry_looks -= 1
         if mode != _NONE and maker.account.group is account.group:
             if mode != _CANCEL_OLDEST:
                 return found if is_hidden(maker.terms) else offered, True
@@ -192,13 +169,13 @@ def _open_at(
     return found, False
 
 
-def _slices(level: Level, enough: int, looks: Looks) -> int:
+def _slices(level: Level, enough: int, room: Room) -> int:
     """How many trades empty a level, exact up to `enough`."""
     if not level.icebergs:
         return level.count
     count = 0
     for order in level:
-        looks.seen += 1
+        room.dry_looks -= 1
         count += slices_of(order)
         if count > enough:
             break

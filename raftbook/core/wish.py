@@ -125,7 +125,7 @@ class Wish:
                 budget=self.conditions.quote_qty,
                 qty_max=book.qty_max,
                 orders_max=book.fills_now(),
-                looks=book.agenda.dry_looks,
+                room=book.agenda.room,
             )
         if book.ledger is not None:
             probe = Order(account, book, self.terms(account, 0), self.qty, 0, 0)

@@ -29,6 +29,8 @@ __all__ = ["REGULAR", "Raft", "RaftTimings", "Shipping"]
 
 APPLY_BYTES_PER_TURN_MAX: Final = 128 << 10
 """Payload applied in one turn (about 20 ms), so a node that catches up still hears its peers."""
+APPLY_S_PER_TURN_MAX: Final = 0.05
+"""No turn begins with another entry after that: a few bytes may ask for much."""
 _REPLIES: Final = ("append_reply", "install_reply", "response_vote")
 
 
@@ -440,14 +442,17 @@ class Raft(Elections):
     def apply_committed(self) -> None:
         """F8 F9 F10: each committed entry exactly once, in order; what raises stops this node."""
         end = self._applicable_index()
-        size = 0
-        while end > self.applied_index and size < APPLY_BYTES_PER_TURN_MAX:
+        clock, size = self._node.clock, 0
+        began = clock()
+        while end > self.applied_index:
             position = self.applied_index + 1 - self._log.base_index
             payload, index, term = self._log.entries[position]
             size += len(payload)
             assert index == self.applied_index + 1, f"entry {index} after {self.applied_index}"
             self._apply(index, term, payload)
             self._SyncObj__raftLastApplied = index
+            if size >= APPLY_BYTES_PER_TURN_MAX or clock() - began >= APPLY_S_PER_TURN_MAX:
+                break  # heartbeats are due, too
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
         """F1 F11: compaction is the driver's, after a verified snapshot file."""

@@ -22,6 +22,9 @@ from tests.core.queues import Queues
 WAITING = {OrderType.STOP, OrderType.STOP_LIMIT, OrderType.IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED}
 
 
+_CALLS = (Phase.PRE_OPEN, Phase.AUCTION)
+
+
 @dataclass
 class Line:
     """One order as the events told it."""
@@ -112,6 +115,7 @@ class Ledger:
         self.purse = Purse(genesis)
         self._queues = Queues()
         self._auctions: dict[str, _Auction] = {}  # those under way, by symbol
+        self._gathered: set[str] = set()  # what has been in a call, and in no auction since
 
     def read(self, replies: list[Reply]) -> None:
         """Take one entry's replies in; raises AssertionError on the first thing amiss."""
@@ -182,10 +186,11 @@ class Ledger:
         elif kind == e.TRADE_BUSTED:
             self._busted(event)
         elif kind == e.PHASE_CHANGED:
-            self.phases[event[2]] = event[3]
+            self._phase_changed(event)
         elif kind == e.INSTRUMENT_DELETED:
             for seqs in (self.feed_seqs, self.trade_ids, self.phases):
                 seqs.pop(event[2], None)
+            self._gathered.discard(event[2])
         self.purse.read(event)
 
     def _count_feed(self, event: Event) -> None:
@@ -200,7 +205,7 @@ class Ledger:
         line = self.lines[terms.order_id] = Line(terms, terms.order_qty)
         line.rests = event[1] > 0
         ord_type, time_in_force = terms.kind[1:3]
-        in_call = self.phases.get(terms.symbol) in (Phase.PRE_OPEN, Phase.AUCTION)
+        in_call = self.phases.get(terms.symbol) in _CALLS
         line.is_pending = 0 < line.other_order < terms.order_id
         line.stands_by = (
             line.is_pending
@@ -236,7 +241,8 @@ class Ledger:
             assert maker.rests or maker.stands_by, event
             assert taker.rests or taker.stands_by, event
             assert (maker.terms.kind[0], taker.terms.kind[0]) == (Side.BUY, Side.SELL), event
-            self._auctions.setdefault(symbol, _Auction()).take(event, maker, taker)
+            assert symbol in self._auctions, f"no call has ended: {event}"
+            self._auctions[symbol].take(event, maker, taker)
         shown = extras[2:] if extras else (None, None)
         for line, (_, cum_qty, leaves_qty, cum_notional), shown_qty in (
             (maker, sides[:4], shown[0]),
@@ -411,9 +417,22 @@ class Ledger:
             assert not shown, event
         line.rests = line.rests and bool(kept)
 
+    def _phase_changed(self, event: Event) -> None:
+        _, _, symbol, phase = event
+        was_call = self.phases.get(symbol) in _CALLS
+        self.phases[symbol] = phase
+        if phase in _CALLS:
+            self._gathered.add(symbol)
+        elif (phase == Phase.CONTINUOUS and symbol in self._gathered) or (
+            phase == Phase.CLOSED and was_call
+        ):
+            self._gathered.discard(symbol)
+            self._auctions[symbol] = _Auction()
+
     def _uncrossed(self, event: Event) -> None:
         _, feed_seq, symbol, price, volume, _ = event
-        auction = self._auctions.pop(symbol, _Auction())
+        assert symbol in self._auctions, f"no call has ended: {event}"
+        auction = self._auctions.pop(symbol)
         assert feed_seq and auction.prices <= {price}, event
         assert volume == auction.volume, event
         assert (price is None) == (volume == 0), event

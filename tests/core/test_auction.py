@@ -1,6 +1,7 @@
 """The price of a call auction against brute force over every tick."""
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -26,8 +27,18 @@ def lots_at_market(orders: Interest) -> int:
     return sum(qty for limit, qty in orders if limit is None)
 
 
-def limits(orders: Interest) -> list[tuple[int, int]]:
-    return [(limit, qty) for limit, qty in orders if limit is not None]
+def levels(orders: Interest, *, sign: int) -> list[tuple[int, int]]:
+    """Limit prices with the lots at each, the best one first."""
+    lots = Counter[int]()
+    for limit, qty in orders:
+        if limit is not None:
+            lots[limit] += qty
+    return sorted(lots.items(), key=lambda level: -sign * level[0])
+
+
+def span(orders: Interest) -> tuple[int, int] | None:
+    limits = [limit for limit, _ in orders if limit is not None]
+    return (min(limits), max(limits)) if limits else None
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -39,10 +50,11 @@ def test_the_price_is_the_one_that_a_look_at_every_tick_finds(seed: int) -> None
         buys, sells = a_side(chooser, 1, spread), a_side(chooser, -1, spread)
         reference = chooser.choice((None, *range(-spread - 2, spread + 3)))
         found = clearing(
-            limits(buys),
-            limits(sells),
+            levels(buys, sign=1),
+            levels(sells, sign=-1),
             market_buys=lots_at_market(buys),
             market_sells=lots_at_market(sells),
+            span=span(buys + sells),
             reference=reference,
         )
         price, volume, imbalance = auction_price(buys, sells, reference)

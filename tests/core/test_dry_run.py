@@ -15,9 +15,10 @@ from raftbook.core import events as e
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
+from raftbook.core.room import Room
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
-from raftbook.core.walks import Looks, cost
+from raftbook.core.walks import cost
 from tests.core.flow import EFFORT
 from tests.core.pair import Pair
 from tests.core.venue_flow import random_entries
@@ -231,7 +232,7 @@ class Queue:
         account, book = market.accounts["a"], market.books["A"]
         bound = book.bound_of(Side.BUY, 2)
         return [
-            cost(account, mode, book.asks, bound=bound, qty=qty, orders_max=9, looks=Looks())
+            cost(account, mode, book.asks, bound=bound, qty=qty, orders_max=9, room=Room())
             for qty in range(7)
         ]
 

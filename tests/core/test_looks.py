@@ -7,8 +7,8 @@ import pytest
 from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command
+from raftbook.core.room import LOOKS_PER_FILL
 from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
-from raftbook.core.walks import LOOKS_PER_FILL
 from tests.core.pair import Pair
 from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
 from tests.core.venue_market import GENESIS

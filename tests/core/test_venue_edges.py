@@ -6,13 +6,14 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.agenda import LOOKS_PER_CANCEL, LOOKS_PER_MOVE, Agenda
+from raftbook.core.agenda import Agenda
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Reply
 from raftbook.core.exchange import Exchange
 from raftbook.core.form import is_node_notice
 from raftbook.core.ladder import Order
 from raftbook.core.orders import MASS_CANCELS_MAX
+from raftbook.core.room import LOOKS_PER_CANCEL, LOOKS_PER_MOVE
 from raftbook.core.snapshot import export_state, restore_state
 from raftbook.core.types import (
     OrderType,

@@ -606,8 +606,11 @@ def test_every_replica_has_the_same_digest_at_every_index(cluster: Cluster) -> N
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize(
+    ("bound", "most"), [("APPLY_BYTES_PER_TURN_MAX", 1), ("APPLY_S_PER_TURN_MAX", 0.0)]
+)
 def test_a_node_with_much_to_apply_is_as_old_as_what_it_has_applied(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, bound: str, most: float
 ) -> None:
     cluster.elect(1)
     session = cluster.open_session(1)
@@ -616,7 +619,7 @@ def test_a_node_with_much_to_apply_is_as_old_as_what_it_has_applied(
     for number in range(1, 31):
         fill(cluster, session, range(number, number + 1))
     cluster.run(5)
-    monkeypatch.setattr("raftbook.replica.raft.APPLY_BYTES_PER_TURN_MAX", 1)
+    monkeypatch.setattr(f"raftbook.replica.raft.{bound}", most)
     ages: list[int] = []
     turn = cluster.turn
 

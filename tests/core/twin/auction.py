@@ -50,12 +50,8 @@ def auction_price(
 
 
 class Auction(Stops):
-    def change_phase(self, symbol: str, phase: int, room: int = 0) -> int:
-        """Told as PHASE_CHANGED; runs the auction where leaving or entering a phase does.
-
-        Returns:
-            How much of the room that auctions have in this entry was used.
-        """
+    def change_phase(self, symbol: str, phase: int) -> None:
+        """Told as PHASE_CHANGED; runs the auction where leaving or entering a phase does."""
         instrument = self.instruments[symbol]
         leaves_call = instrument.in_call()
         instrument.phase = phase
@@ -66,10 +62,9 @@ class Auction(Stops):
         elif phase == Phase.CONTINUOUS or (phase == Phase.CLOSED and leaves_call):
             if instrument.gathered:
                 instrument.gathered = False
-                return self.uncross(symbol, room)
-        return 0
+                self.uncross(symbol)
 
-    def end_calls(self, room: int) -> None:
+    def end_calls(self) -> None:
         """Calls whose time has come, by time, then by symbol, while there is room for auctions."""
         due = [
             (instrument.until_ns, symbol)
@@ -77,9 +72,9 @@ class Auction(Stops):
             if instrument.until_ns is not None and instrument.until_ns <= self.now_ns
         ]
         for _, symbol in sorted(due):
-            if room == 0 or self.auctions():
+            if self.auction_room == 0 or self.auctions():
                 return
-            room -= self.change_phase(symbol, self.instruments[symbol].then, room)
+            self.change_phase(symbol, self.instruments[symbol].then)
             if not self.instruments[symbol].stops_left:
                 self.look_at_stops(symbol)
 
@@ -87,16 +82,14 @@ class Auction(Stops):
         """Market orders first, then by price, then by who joined first."""
         return self.beside(symbol, side) + self.queue(symbol, side)
 
-    def go_on_with_auctions(self) -> int:
-        """Those under way, the eldest first; for how many more steps there is room."""
-        room = self.limits.auction_page
+    def go_on_with_auctions(self) -> None:
+        """Those under way, the eldest first."""
         for symbol in self.auctions():
-            room -= self.go_on_with_auction(symbol, room)
+            self.go_on_with_auction(symbol)
             if not self.instruments[symbol].stops_left:
                 self.look_at_stops(symbol)
-        return room
 
-    def uncross(self, symbol: str, room: int) -> int:
+    def uncross(self, symbol: str) -> None:
         buys, sells = self.in_line(symbol, Side.BUY), self.in_line(symbol, Side.SELL)
         price, volume, imbalance = auction_price(
             [(order.price, order.leaves) for order in buys],
@@ -105,32 +98,30 @@ class Auction(Stops):
         )
         auction = TwinAuction(self.tick(), price, volume, imbalance, volume)
         self.instruments[symbol].auction = auction
-        return self.go_on_with_auction(symbol, room)
+        self.go_on_with_auction(symbol)
 
-    def go_on_with_auction(self, symbol: str, room: int) -> int:
-        """Each trade is a step, and so is each order that ends with it; how many steps it took."""
+    def go_on_with_auction(self, symbol: str) -> None:
+        """Each trade takes room for one, and so does each order that ends with it."""
         auction = self.instruments[symbol].auction
         assert auction is not None
-        steps = 0
-        while auction.left and steps < room:
+        while auction.left and self.auction_room:
             buy, sell = self.in_line(symbol, Side.BUY)[0], self.in_line(symbol, Side.SELL)[0]
             qty = min(auction.left, buy.leaves, sell.leaves)
             self.auction_trade(buy, sell, qty, auction.price)
             auction.left -= qty
-            steps += 1
+            self.auction_room -= 1
         if auction.left:
-            return steps
+            return
         if not auction.told:
             found = (auction.price, auction.volume, auction.imbalance)
             self.public(symbol, e.UNCROSSED, symbol, *found)
             auction.told = True
         for order in self.gathered(symbol):
-            if steps == room:
-                return steps
+            if self.auction_room == 0:
+                return
             self.end_gathering(order, auction.price)
-            steps += 1
+            self.auction_room -= 1
         self.instruments[symbol].auction = None
-        return steps
 
     def auction_trade(self, buy: TwinOrder, sell: TwinOrder, qty: int, price: int) -> None:
         fee = self.instruments[buy.symbol].terms.maker_fee

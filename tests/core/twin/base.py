@@ -62,6 +62,8 @@ class Base:
         self.looks = self.peg_looks = 0  # that mass cancels and pegged orders have in this entry
         self.dry_looks = 0  # what dry runs have looked at in it
         self.swept = 0  # what sweeps met in it, beside what each may for nothing
+        self.triggered = 0  # stops that fired in it, and pending orders that were released
+        self.auction_room = self.days_room = 0  # for auctions, and for the ends of days, in it
         self.order_ids = self.session_ids = self.counter = self.day = 0
         self.venue_killed = 0
         self.now_ns = 0

@@ -123,15 +123,19 @@ class Cancelling(Amending):
             if order.tif == Tif.GTD and order.conditions.expire_time_ns <= self.now_ns
         ]
         due.sort(key=lambda o: (o.conditions.expire_time_ns, o.order_id))
-        self.expire_page(due)
+        self.expire_page(due, self.limits.expiries_page)
 
-    def expire_page(self, due: list[TwinOrder]) -> None:
-        """As many as an entry may end, but for those that ended with one before them."""
-        room = self.limits.expiries_page
+    def expire_page(self, due: list[TwinOrder], room: int) -> int:
+        """As many as there is room for, but for those that ended with one before them.
+
+        Returns:
+            How much of the room is left.
+        """
         for order in due:
             if room and not order.closed:
                 room -= 1
                 self.end(order, e.EXPIRED, Reject.TIME_IS_UP)
+        return room
 
     def roll_day(self) -> None:
         self.day += 1
@@ -139,9 +143,9 @@ class Cancelling(Amending):
         self.expire_days()
 
     def expire_days(self) -> None:
-        """DAY orders of days that are over, by order_id, as many as an entry may end."""
+        """DAY orders of days that are over, by order_id, as many of them as an entry may end."""
         due = [o for o in self.open_orders() if o.tif == Tif.DAY and o.day < self.day]
         due.sort(key=lambda o: o.order_id)
         if self.auctions():
             return
-        self.expire_page(due)
+        self.days_room = self.expire_page(due, self.days_room)

@@ -31,7 +31,9 @@ class Twin(Sessions):
             instrument.pegs_moved = 0
         self.looks = LOOKS_PER_CANCEL * self.limits.cancel_page
         self.peg_looks = LOOKS_PER_MOVE * self.limits.pegs_page
-        self.dry_looks = self.swept = 0
+        self.dry_looks = self.swept = self.triggered = 0
+        self.auction_room = self.limits.auction_page
+        self.days_room = self.limits.expiries_page
         if self.version >= 2:
             self.work_that_time_brings()
         if self.out:
@@ -65,19 +67,19 @@ class Twin(Sessions):
     def work_that_time_brings(self) -> None:
         # What this work itself leaves undone goes on with the next entry.
         unfinished = self.unfinished()
-        room = self.go_on_with_auctions()
+        self.go_on_with_auctions()
         if not self.auctions():
-            self.what_is_due(room, unfinished)
+            self.what_is_due(unfinished)
         self.look_at_all_stops()
         self.follow_waiting()
         self.follow_all()
 
-    def what_is_due(self, room: int, unfinished: list[str]) -> None:
+    def what_is_due(self, unfinished: list[str]) -> None:
         self.go_on_with_mass_cancels(list(self.mass_cancels))
         self.end_leases()
         self.expire_orders()
         self.expire_days()
-        self.end_calls(room)
+        self.end_calls()
         self.go_on_with_stops(unfinished)
 
     def request(self, index: int, offset: int, session_id: int, seq: int, commands: Any) -> Reply:

@@ -13,7 +13,7 @@ from tests.core.twin.state import SECOND, STOPS, TwinOrder, TwinTrade, Wish
 
 LOOKS_PER_FILL = 8
 """How much the dry runs of one entry may look at, for each order that one sweep may meet."""
-SWEEPS_PER_ENTRY, FREE_PART = 2, 1_250
+SWEEPS_PER_ENTRY, TRIGGERS_PER_ENTRY, FREE_PART = 2, 2, 1_250
 """An entry has room for so many sweeps, beside the part of one that each may meet for nothing."""
 
 
@@ -60,7 +60,9 @@ class Matching(Money):
 
     def has_done_enough(self) -> bool:
         """Whether what could as well be done in the next entry waits for that."""
-        return self.version >= 2 and (self.has_looked_enough() or not self.fills_left())
+        has_fired_enough = self.triggered >= TRIGGERS_PER_ENTRY * self.limits.triggers_max
+        is_enough = self.has_looked_enough() or not self.fills_left() or has_fired_enough
+        return self.version >= 2 and is_enough
 
     def prevent(self, maker: TwinOrder, taker: TwinOrder) -> None:
         if taker.stp in (Stp.CANCEL_OLDEST, Stp.CANCEL_BOTH):

@@ -83,6 +83,7 @@ class Stops(Matching):
                     instrument.stops_left = self.tick()
                     return
                 fired += 1
+                self.triggered += 1
                 self.release(waiting[0])
             if instrument.phase != Phase.CONTINUOUS:
                 return
@@ -99,6 +100,7 @@ class Stops(Matching):
                     instrument.stops_left = self.tick()
                     return
                 fired += 1
+                self.triggered += 1
                 self.fire(order)
 
     def is_enough(self, fired: int, trades: int) -> bool:

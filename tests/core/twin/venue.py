@@ -96,7 +96,7 @@ class Venue(Pegging):
         phases = first if self.version < 2 else tuple(Phase)
         if reason := self.phase_change_reject(symbol, phase, phases):
             return self.refuse(command, reason)
-        self.change_phase(symbol, phase, self.limits.auction_page)
+        self.change_phase(symbol, phase)
         return None
 
     def call_auction(self, command: Any) -> None:

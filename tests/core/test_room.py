@@ -1,20 +1,20 @@
-"""How much the sweeps of one entry may meet, and who waits for the next one."""
+"""How much one entry has room for: sweeps, stops, auctions and days; who waits for the next."""
 
 from typing import Any
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
-from raftbook.core.agenda import SWEEPS_PER_ENTRY
 from raftbook.core.commands import Command
+from raftbook.core.room import LOOKS_PER_FILL, SWEEPS_PER_ENTRY, TRIGGERS_PER_ENTRY
 from raftbook.core.types import (
     OrderType,
     PegReference,
+    Phase,
     Reject,
     SelfTradePrevention,
     Side,
     TimeInForce,
 )
-from raftbook.core.walks import LOOKS_PER_FILL
 from tests.core.pair import Pair
 from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
 from tests.core.venue_market import GENESIS, LATER
@@ -76,12 +76,13 @@ def test_what_each_sweep_may_meet_for_nothing_is_not_counted() -> None:
     pair = market(GENESIS._replace(limits=limits))
     book = pair.engine.books["A"]
     assert book.fills_free == 2
+    whole = SWEEPS_PER_ENTRY * limits.fills_max
     say(pair, BEN, *[ICEBERG] * 6)
     two = c.new_order("A", Side.BUY, 2, 1)
     say(pair, ANNA, *[two] * 10)
-    assert pair.engine.agenda.swept_index == 0
+    assert pair.engine.agenda.room.fills == whole
     say(pair, ANNA, c.new_order("A", Side.BUY, 5, 1), two)
-    assert pair.engine.agenda.swept == 3
+    assert pair.engine.agenda.room.fills == whole - 3
 
 
 def _stop(symbol: str, qty: int, stop_price: int = 1) -> Command:
@@ -176,3 +177,47 @@ def _rest(pair: Pair) -> None:
     """Let what waits have its entries."""
     while pair.engine.is_unfinished:
         _nothing(pair)
+
+
+def test_stops_of_many_instruments_share_what_an_entry_has_room_for() -> None:
+    pair = market()
+    symbols = ("A", "C", "F")
+    say(pair, OPERATOR, c.list_instrument(LATER._replace(settlement=0, collar=None)))
+    say(pair, BEN, *[c.new_order(each, Side.SELL, 4, 1) for each in symbols])
+    page = GENESIS.limits.triggers_max
+    say(pair, ANNA, *[_stop(each, 1) for each in symbols for _ in range(page)])
+    touch = [c.new_order(each, Side.BUY, 1, 1) for each in symbols]
+    told = say(pair, ANNA, *touch)
+    assert _fired(told) == [*["A"] * page, *["C"] * page] and TRIGGERS_PER_ENTRY == 2
+    assert [event[5][3] for event in told if event[0] == e.TRADE].count("F") == 1
+    assert _fired(_nothing(pair)) == ["F"] * page
+
+
+def test_auctions_of_one_entry_share_a_page() -> None:
+    pair = market()
+    page = GENESIS.limits.auction_page
+    phases = {to: [c.set_phase(each, to) for each in ("A", "F")] for to in Phase}
+    say(pair, OPERATOR, *phases[Phase.AUCTION])
+    for symbol in ("A", "F"):
+        say(pair, BEN, *[c.new_order(symbol, Side.SELL, 1, 1)] * page)
+        say(pair, ANNA, c.new_order(symbol, Side.BUY, page, 1))
+    told = say(pair, OPERATOR, *phases[Phase.CONTINUOUS])
+    assert _traded_at_auction(told) == ["A"] * page
+    assert _traded_at_auction(_nothing(pair)) == ["F"] * page
+    assert not pair.engine.agenda.uncrossing
+
+
+def _traded_at_auction(told: list[Any]) -> list[str]:
+    return [event[5][3] for event in told if event[0] == e.AUCTION_TRADE]
+
+
+def test_days_that_are_rolled_in_one_entry_share_a_page() -> None:
+    pair = market()
+    page = GENESIS.limits.expiries_page
+    for _ in range(2):
+        say(pair, ANNA, *[c.place_order("A", Side.BUY, 1, 1, time_in_force=TimeInForce.DAY)] * page)
+    told = say(pair, OPERATOR, c.roll_day(), c.roll_day())
+    assert [event[0] for event in told].count(e.DAY_ROLLED) == 2
+    assert [event[0] for event in told].count(e.EXPIRED) == page
+    assert [event[0] for event in _nothing(pair)].count(e.EXPIRED) == page
+    assert not pair.engine.is_unfinished

@@ -1,0 +1,88 @@
+"""How much one entry has room for, of what can be refused or left to the next one.
+
+Owns the bounds that all commands of an entry share (docs/MATCHING.md "Bounds of one command"), so
+that no entry takes long, whatever it asks for. Knows nothing of what is done with the room.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from raftbook.core.limits import Limits
+
+LOOKS_PER_CANCEL: Final = 16
+"""For each order that one mass cancel may cancel in an entry: how many all of them may have looked
+at when one begins with another account."""
+LOOKS_PER_MOVE: Final = 16
+"""For each pegged order of one instrument that may move in an entry: how many of all may have been
+looked at when another instrument is."""
+LOOKS_PER_FILL: Final = 8
+"""For each order that one sweep may meet: how much the dry runs of an entry may have looked at when
+another one begins."""
+SWEEPS_PER_ENTRY: Final = 2
+"""How many sweeps of `fills_max` an entry has room for, beside what each may meet for nothing."""
+TRIGGERS_PER_ENTRY: Final = 2
+"""How many times `triggers_max` stops may fire in an entry."""
+FREE_PART: Final = 1_250
+"""One in so many of `fills_max` is what each sweep may meet for nothing."""
+_PLENTY: Final = 2**62
+"""More than is ever done under the rules of engine version 1, which had no such bounds."""
+
+
+class Room:
+    """What is left of it. Each of these may end below 0: what was begun is gone through with.
+
+    Attributes:
+        cancel_looks: orders and accounts that mass cancels may look at.
+        peg_looks: pegged orders that may be looked at.
+        dry_looks: what dry runs may look at: each level counts one, and so does each order that is
+            looked at by itself.
+        fills: orders that sweeps may meet, beside what each may for nothing.
+        triggers: stops that may fire, and pending orders that may be released.
+        auctions: trades of auctions, and orders that end with them.
+        days: orders of days that were rolled, which expire.
+    """
+
+    __slots__ = (
+        "_whole",
+        "auctions",
+        "cancel_looks",
+        "days",
+        "dry_looks",
+        "fills",
+        "peg_looks",
+        "triggers",
+    )
+
+    def __init__(self) -> None:
+        self._whole = (_PLENTY,) * 7
+        self.begin()
+
+    def bound(self, limits: Limits) -> None:
+        """Go by these bounds from now on."""
+        self._whole = (
+            LOOKS_PER_CANCEL * limits.cancel_page,
+            LOOKS_PER_MOVE * limits.pegs_page,
+            LOOKS_PER_FILL * limits.fills_max,
+            SWEEPS_PER_ENTRY * limits.fills_max,
+            TRIGGERS_PER_ENTRY * limits.triggers_max,
+            limits.auction_page,
+            limits.expiries_page,
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Another entry begins."""
+        (
+            self.cancel_looks,
+            self.peg_looks,
+            self.dry_looks,
+            self.fills,
+            self.triggers,
+            self.auctions,
+            self.days,
+        ) = self._whole
+
+    def is_spent(self) -> bool:
+        """Whether nothing may be done in this entry that could as well be done in the next one."""
+        return self.dry_looks <= 0 or self.fills <= 0 or self.triggers <= 0
