@@ -41,9 +41,9 @@ class CompileCore(build_ext):
         paths = [str(path) for path in modules if path.name not in PLAIN]
         extensions = mypycify(paths, group_name=GROUP)
         if sys.platform == "linux":  # calls within the core go straight, not by a table
-            for extension in extensions:
-                extension.extra_compile_args.append("-fno-semantic-interposition")
-                extension.extra_link_args.append("-Wl,-Bsymbolic")
+            for each in extensions:  # the lists that they come with are one
+                each.extra_compile_args = [*each.extra_compile_args, "-fno-semantic-interposition"]
+                each.extra_link_args = [*each.extra_link_args, "-Wl,-Bsymbolic"]
         self.distribution.ext_modules = extensions
         super().finalize_options()
 

@@ -163,3 +163,13 @@ def test_a_tick_has_so_many_digits_at_most(exponent: str) -> None:
     error = terms_error(terms)
     assert (error is None) == exponent.endswith("40"), error
     assert error is None or "tick_size must be a decimal between 1E-40 and 1E40" in error
+
+
+@pytest.mark.parametrize(("lot_size", "tick_size"), [("0.5", "2"), ("1", "0.001")])
+def test_lots_and_ticks_are_whole_minor_units_of_what_settles_them(
+    lot_size: str, tick_size: str
+) -> None:
+    """Oil has no decimals, the euro two."""
+    pair = market()
+    terms = LATER._replace(lot_size=lot_size, tick_size=tick_size)
+    assert say(pair, OPERATOR, c.list_instrument(terms))[0][2] == Reject.BAD_AMOUNT

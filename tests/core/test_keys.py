@@ -54,6 +54,16 @@ def test_many_keys_come_and_go_as_in_a_sorted_list(seed: int) -> None:
             assert list(keys.below(key)) == [each for each in expected[::-1] if each < key]
 
 
+def test_when_all_near_keys_are_removed_far_ones_take_their_place() -> None:
+    keys, count = SortedKeys(), 2_000
+    for key in range(count):
+        keys.add(key)
+    for best in reversed(range(1, count)):
+        keys.remove(best)
+        keys.check()
+        assert keys.from_best(0) == best - 1
+
+
 @pytest.mark.parametrize("seed", range(2 * EFFORT))
 def test_the_best_level_that_quotes_is_found_past_all_that_do_not(seed: int) -> None:
     chooser = random.Random(seed)

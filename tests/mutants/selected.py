@@ -29,7 +29,7 @@ _STATE: Final = (
     "tests/golden/test_journals.py::test_the_log_leads_to_the_same_state",
 )
 _EDGES: Final = tuple(
-    f"tests/core/test_{room}.py" for room in ("venue_edges", "corners", "looks", "linked")
+    f"tests/core/test_{each}.py" for each in ("venue_edges", "corners", "looks", "room", "linked")
 )
 _ALL: Final = (*_MATCHING, *_LONG, *_VENUE, *_EDGES)
 _FIRST: Final[dict[str, tuple[str, ...]]] = {
