@@ -8,8 +8,8 @@ from raftbook.core.exchange import Genesis
 from tests.core.pair import Pair
 from tests.core.venue_market import FIRST_ENTRIES, GENESIS, START_NS
 
-OPERATOR, ANNA, BEN = 1, 2, 4
-"""Sessions."""
+OPERATOR, ANNA, BEN, POOR = 1, 2, 4, 7
+"""Sessions. Whose is the last one owns nothing."""
 
 
 def say(pair: Pair, session_id: int, *commands: c.Command) -> list[Any]:

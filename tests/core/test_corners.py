@@ -14,9 +14,9 @@ from raftbook.core.form import form_error
 from raftbook.core.instrument import terms_error
 from raftbook.core.ladder import Special
 from raftbook.core.snapshot import export_state, restore_state
-from raftbook.core.types import OrderType, Phase, Reject, Side, TriggerBy
+from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce, TriggerBy
 from tests.core import venue_flow
-from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
+from tests.core.small_market import ANNA, BEN, OPERATOR, POOR, market, say
 from tests.core.venue_market import GENESIS, LATER, START_NS
 from tests.core.venue_profiles import EVERYTHING, LINKING, PEGGING, SETTLING, SLICING, Profile
 
@@ -173,3 +173,17 @@ def test_lots_and_ticks_are_whole_minor_units_of_what_settles_them(
     pair = market()
     terms = LATER._replace(lot_size=lot_size, tick_size=tick_size)
     assert say(pair, OPERATOR, c.list_instrument(terms))[0][2] == Reject.BAD_AMOUNT
+
+
+@pytest.mark.parametrize(("amount", "reason"), [(1, Reject.INSUFFICIENT_FUNDS), (2, 0)])
+def test_the_least_fee_of_a_market_order_is_held_too(amount: int, reason: int) -> None:
+    """One cent for the lot, and of the fee, a millionth of that, what it is rounded up to."""
+    pair = market()
+    terms = LATER._replace(collar=None, maker_fee=0, taker_fee=1)
+    say(pair, OPERATOR, c.list_instrument(terms), c.deposit("f", "eur", amount, "one"))
+    say(pair, BEN, c.new_order("C", Side.SELL, 1, 1))
+    order = c.place_order(
+        "C", Side.BUY, 1, None, ord_type=OrderType.MARKET, time_in_force=TimeInForce.IOC
+    )
+    told = say(pair, POOR, order)[0]
+    assert (told[2] if told[0] == e.REJECTED else 0) == reason

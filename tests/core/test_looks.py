@@ -10,12 +10,10 @@ from raftbook.core.commands import Command
 from raftbook.core.room import LOOKS_PER_FILL
 from raftbook.core.types import OrderType, Phase, Reject, SelfTradePrevention, Side, TimeInForce
 from tests.core.pair import Pair
-from tests.core.small_market import ANNA, BEN, OPERATOR, market, say
+from tests.core.small_market import ANNA, BEN, OPERATOR, POOR, market, say
 from tests.core.venue_market import GENESIS
 
 LOOKS = LOOKS_PER_FILL * GENESIS.limits.fills_max
-POOR = 7
-"""A session whose account owns nothing."""
 PRICES = (1, 2, 3, 4)
 ALONE = {"self_trade_prevention": SelfTradePrevention.NONE}
 FOK = c.new_order("A", Side.BUY, 6, 4, time_in_force=TimeInForce.FOK, **ALONE)
