@@ -240,6 +240,10 @@ class Book(Matcher):
                 stops.trail(self.last_price)
             if stops.by_quotes:
                 bid, ask = reference(self.bids), reference(self.asks)
+            if room.is_spent():  # then who they are is for the next entry to find out
+                if stops.is_reached(self.last_price, bid, ask):
+                    self.stop_firing()
+                return
             due = stops.reached(self.last_price, bid, ask)
             if not due:
                 return

@@ -254,7 +254,7 @@ class BookState:
 
     def fills_now(self) -> int:
         """How many orders a sweep may meet now."""
-        return min(self.fills_max, max(0, self.agenda.room.fills) + self.fills_free)
+        return min(self.fills_max, self.agenda.room.fills + self.fills_free)
 
     def cannot_size(self, kind: tuple[int, ...]) -> bool:
         """Whether what such an order must hold takes a dry run that there is no room for."""

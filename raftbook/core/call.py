@@ -13,6 +13,7 @@ from raftbook.core.auction import Clearing, Uncrossing, clearing
 from raftbook.core.book import Book
 from raftbook.core.events import PHASE_CHANGED, UNCROSSED, Event
 from raftbook.core.ladder import Ladder, Order
+from raftbook.core.room import Room
 from raftbook.core.types import OrderType, Phase, Reject, Side
 
 _BUY: Final = int(Side.BUY)
@@ -55,7 +56,7 @@ def begin_call(book: Book, until_ns: int, then: int, events: list[Event]) -> Non
 
 
 def indicative(book: Book) -> Clearing | None:
-    """What the auction would do now. O(levels that trade)."""
+    """What the auction would do now. O(levels that trade, their icebergs, orders at market)."""
     ends = [each for ladder in (book.bids, book.asks) for each in ladder.ends()]
     market = [0, 0]
     for order in book.at_auction.values():
@@ -77,14 +78,14 @@ def go_on_uncrossing(book: Book, events: list[Event]) -> None:
     auction, room = book.uncrossing, book.agenda.room
     assert auction is not None, f"{book.symbol} has no auction to go on with"
     if auction.left:
-        room.auctions -= _allocate(book, auction, room.auctions, events)
+        _allocate(book, auction, room, events)
     if not auction.left and not auction.is_told:
         price, volume, imbalance = (None, 0, 0) if auction.found is None else auction.found
         book.feed_seq += 1
         events.append((UNCROSSED, book.feed_seq, book.symbol, price, volume, imbalance))
         auction.is_told = True
         auction.ending = left_at_auction(book)
-    while auction.is_told and auction.ending and room.auctions:
+    while auction.ending and room.auctions:
         room.auctions -= 1
         _end_gathering(book, auction, auction.ending.pop(), events)
     if auction.left or auction.ending:
@@ -124,18 +125,17 @@ def _queue(book: Book, side: int, price: int) -> Iterator[Order]:
         yield eldest
 
 
-def _allocate(book: Book, auction: Uncrossing, room: int, events: list[Event]) -> int:
-    """Trade as often as there is room for; how often that was."""
+def _allocate(book: Book, auction: Uncrossing, room: Room, events: list[Event]) -> None:
+    """Trade as often as there is room for."""
     found = auction.found
     assert found is not None, f"{auction.left} lots are left of no auction"
     buys, sells = _queue(book, _BUY, found.price), _queue(book, _SELL, found.price)
-    used = 0
     buy, sell = next(buys), next(sells)
-    while used < room:
+    while room.auctions:
         qty = min(auction.left, buy.leaves_qty, sell.leaves_qty)
         assert qty > 0, f"{auction.left} of {found} are left and nobody trades"
         book.trade_at_auction(buy, sell, price=found.price, qty=qty, events=events)
-        used += 1
+        room.auctions -= 1
         auction.left -= qty
         if not auction.left:
             break
@@ -143,7 +143,6 @@ def _allocate(book: Book, auction: Uncrossing, room: int, events: list[Event]) -
             buy = next(buys)
         if not sell.leaves_qty:
             sell = next(sells)
-    return used
 
 
 def left_at_auction(book: Book) -> list[Order]:

@@ -38,11 +38,12 @@ def do_chores(exchange: Exchange, events: list[Event]) -> None:
 def _go_on_with_auctions(exchange: Exchange, events: list[Event]) -> None:
     """Auctions under way, the eldest first."""
     for symbol in list(exchange.agenda.uncrossing):
-        if exchange.agenda.room.auctions:
-            book = exchange.books[symbol]
-            go_on_uncrossing(book, events)
-            if book.stops is not None:
-                book.fire_stops(events)
+        if not exchange.agenda.room.auctions:
+            break
+        book = exchange.books[symbol]
+        go_on_uncrossing(book, events)
+        if book.stops is not None:
+            book.fire_stops(events)
 
 
 def _do_what_is_due(exchange: Exchange, stopped: list[str], events: list[Event]) -> None:

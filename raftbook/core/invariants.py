@@ -99,6 +99,9 @@ def _check_apart(book: Book) -> list[Order]:
     assert all(order.leaves_qty for order in apart), f"{book.symbol}: a closed order gathers"
     if book.stops is not None:
         book.stops.check()
+        prices = (book.last_price, reference(book.bids), reference(book.asks))
+        fires = bool(book.stops.reached(*prices))
+        assert book.stops.is_reached(*prices) == fires, f"{prices} reach stops of {book.symbol}?"
         apart += book.stops
         apart += book.stops.pending.values()
         wrong = [each for each in book.stops if each.terms[4][1] not in TRIGGERED_TYPES]

@@ -147,7 +147,7 @@ class Ledger:
         if price is None and terms[4][0] == _BUY:
             return 0
         if not leaves:
-            return held
+            return held  # what follows says the same
         return held - self.need(terms[4][0], (price or 0) * leaves, leaves, order.fee_units)
 
     # -- trades ------------------------------------------------------------------------------

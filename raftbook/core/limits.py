@@ -24,11 +24,12 @@ class Limits(NamedTuple):
     stops_max: int = 10_000
     """Stops that wait in one instrument."""
     triggers_max: int = 1_000
-    """Stops that fire after one command; the others fire with the next entries."""
+    """Stops that fire after one command, half of what may in one entry; the others fire with the
+    next ones."""
     cancel_page: int = 1_000
     """Orders that a mass cancel ends at once; the others end with the next entries."""
     expiries_page: int = 5_000
-    """Orders that time ends in one entry."""
+    """Orders whose time has come, and orders of days that were rolled, that one entry ends."""
     transfers_kept: int = 10_000
     """Transfer ids remembered by one account."""
     currencies_max: int = 1_000
@@ -37,7 +38,7 @@ class Limits(NamedTuple):
     drop_copies_max: int = 16
     """Accounts that may read the reports of one."""
     auction_page: int = 10_000
-    """Trades of an auction, and orders that it ends, in one entry; it goes on with the next."""
+    """Trades of auctions, and orders that they end, in one entry; they go on with the next."""
     pegs_max: int = 1_000
     """Pegged orders of one instrument, each of which may have to be looked at after a command."""
     pegs_page: int = 1_000

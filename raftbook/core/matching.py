@@ -105,7 +105,7 @@ class Matcher(BookState):
         trade_id = self.trade_id
         moment = self.moment
         most = self.fills_max
-        if self.agenda.room.fills < most:
+        if self.agenda.room.fills < most:  # else that is what `fills_now` says
             most = self.fills_now()
         last_trade_id = trade_id + most
         gathered = self.tape.gathered

@@ -30,7 +30,7 @@ _PLENTY: Final = 2**62
 
 
 class Room:
-    """What is left of it. Each of these may end below 0: what was begun is gone through with.
+    """What is left of it. Looks may end below 0: what was begun is gone through with.
 
     Attributes:
         cancel_looks: orders and accounts that mass cancels may look at.

@@ -40,6 +40,11 @@ class _Waiting:
         self.rising: SortedList[StopKey] = SortedList()
         self.falling: SortedList[StopKey] = SortedList()
 
+    def is_reached(self, low: int, high: int) -> bool:
+        """Whether anything fires at a price that lies between two neighbouring ticks, or on one."""
+        rising, falling = self.rising, self.falling
+        return bool(rising and rising[0][0] <= low) or bool(falling and -falling[0][0] >= high)
+
     def reach(self, low: int, high: int, rising: list[StopKey], falling: list[StopKey]) -> None:
         """Add what fires at a price that lies between two neighbouring ticks, or on one."""
         for key in self.rising:
@@ -96,6 +101,8 @@ class Stops:
         self.arrivals += 1
         special.arrival = self.arrivals
         conditions = order.terms[7]
+        if self.arrivals == 1:
+            self.seen_price = None  # nothing has trailed yet, whatever has passed
         if conditions[1]:
             assert last_price is not None, f"order {order.terms[0]} trails nothing"
             special.best_price = last_price
@@ -141,6 +148,27 @@ class Stops:
         if by != _LAST and not (self.by_quotes[by].rising or self.by_quotes[by].falling):
             del self.by_quotes[by]
 
+    def is_reached(self, last_price: int | None, bid: int | None, ask: int | None) -> bool:
+        """Whether an order fires at these prices; see `reached`. O(log stops)."""
+        if last_price is not None:
+            if self._by_last.is_reached(last_price, last_price):
+                return True
+            if self._rising_trail.is_reached(last_price):
+                return True
+            if self._falling_trail.is_reached(last_price):
+                return True
+        return any(waiting.is_reached(low, high) for waiting, low, high in self._quoted(bid, ask))
+
+    def _quoted(self, bid: int | None, ask: int | None) -> Iterator[tuple[_Waiting, int, int]]:
+        """Those that look at quotes which are there, and the ticks around what they see."""
+        for by, waiting in self.by_quotes.items():
+            if by == _MID and bid is not None and ask is not None:
+                yield waiting, (bid + ask) // 2, -(-(bid + ask) // 2)
+            elif by == _BID and bid is not None:
+                yield waiting, bid, bid
+            elif by == _ASK and ask is not None:
+                yield waiting, ask, ask
+
     def trail(self, last_price: int) -> None:
         """Let trailing stops follow the last price, in their favour only."""
         if last_price == self.seen_price:
@@ -167,13 +195,8 @@ class Stops:
             self._by_last.reach(last_price, last_price, rising, falling)
             self._rising_trail.reach(last_price, rising)
             self._falling_trail.reach(last_price, falling)
-        for by, waiting in self.by_quotes.items():
-            if by == _MID and bid is not None and ask is not None:
-                waiting.reach((bid + ask) // 2, -(-(bid + ask) // 2), rising, falling)
-            elif by == _BID and bid is not None:
-                waiting.reach(bid, bid, rising, falling)
-            elif by == _ASK and ask is not None:
-                waiting.reach(ask, ask, rising, falling)
+        for waiting, low, high in self._quoted(bid, ask):
+            waiting.reach(low, high, rising, falling)
         rising.sort()
         falling.sort()
         return [self.by_id[key[2]] for keys in (rising, falling) for key in keys]

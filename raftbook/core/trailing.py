@@ -145,6 +145,11 @@ class Trail:
         by_best[price] = home
         self._arrange(home)
 
+    def is_reached(self, last_price: int) -> bool:
+        """Whether anything fires at a price."""
+        by_stop = self._by_stop
+        return bool(by_stop) and by_stop[-1][0] >= last_price * self._sign
+
     def reach(self, last_price: int, keys: list[StopKey]) -> None:
         """Add what fires at a price."""
         price = last_price * self._sign

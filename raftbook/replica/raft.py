@@ -28,9 +28,9 @@ from raftbook.wire.entry import REGULAR
 __all__ = ["REGULAR", "Raft", "RaftTimings", "Shipping"]
 
 APPLY_BYTES_PER_TURN_MAX: Final = 128 << 10
-"""Payload applied in one turn (about 20 ms), so a node that catches up still hears its peers."""
+"""Payload applied in one turn, some 20 ms, so that a node that catches up still hears its peers."""
 APPLY_S_PER_TURN_MAX: Final = 0.05
-"""No turn begins with another entry after that: a few bytes may ask for much."""
+"""Nor does a turn begin with another entry after that: a few bytes may ask for much."""
 _REPLIES: Final = ("append_reply", "install_reply", "response_vote")
 
 

@@ -49,7 +49,7 @@ from raftbook.wire.entry import CHECK, pack_entry, read_requests
 
 _log = logging.getLogger(__name__)
 
-UNCOMMITTED_ENTRIES_MAX: Final = 64
+UNAPPLIED_ENTRIES_MAX: Final = 64
 """A leader with this many entries under way gathers on instead of proposing more."""
 COMPLAIN_S: Final = 1.0
 """The log hears once in this time that a peer's requests are refused."""
@@ -301,7 +301,7 @@ class Replica:
             return True
         # A mass cancel of many pages, say, goes on as soon as its last page is committed.
         goes_on = self.machine.exchange.is_unfinished and self.raft.may_propose
-        return goes_on and self._uncommitted() == 0
+        return goes_on and self._unapplied() == 0
 
     @property
     def fenced(self) -> str | None:
@@ -459,12 +459,12 @@ class Replica:
             self._switch_engine()
             if self._may_route():
                 self._propose([*self._forwarded.take(), *self._proposer.take()])
-            elif self._uncommitted() == 0:
+            elif self._unapplied() == 0:
                 exchange = self.machine.exchange
                 time_ns = self._unasked.due(exchange, self._clock(), self._wall_ns())
                 if time_ns is not None:
                     raft.propose([self._pack(time_ns, [])])
-            if self._uncommitted() < UNCOMMITTED_ENTRIES_MAX:
+            if self._unapplied() < UNAPPLIED_ENTRIES_MAX:
                 check = self.agreement.next_check(self._clock())
                 if check is not None:
                     raft.propose([check], kind=CHECK)
@@ -483,12 +483,12 @@ class Replica:
         raft = self.raft
         if raft.is_leader:
             waiting = self._proposer.has_queued() or bool(self._forwarded)
-            has_room = waiting and self._uncommitted() < UNCOMMITTED_ENTRIES_MAX
+            has_room = waiting and self._unapplied() < UNAPPLIED_ENTRIES_MAX
             return has_room and raft.may_propose
         return self._proposer.has_queued() and raft.leader_id not in (None, self.node_id)
 
-    def _uncommitted(self) -> int:
-        return self._log.last_index - self.raft.commit_index
+    def _unapplied(self) -> int:
+        return self._log.last_index - self.raft.applied_index
 
     def _attest(self) -> None:
         """Tell the leader the digest at the last check."""

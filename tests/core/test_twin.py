@@ -177,6 +177,26 @@ def test_engine_and_twin_say_the_same_of_a_whole_venue(profile: str, seed: int) 
     pair.call_and_sweep()
 
 
+@pytest.mark.parametrize("profile", ["stopping", "linking", "everything", "uncrossing", "ending"])
+def test_they_do_where_entries_ask_for_more_than_there_is_room_for(profile: str) -> None:
+    narrow = venue_market.LIMITS._replace(
+        fills_max=2, triggers_max=1, auction_page=1, expiries_page=1, cancel_page=1, pegs_page=1
+    )
+    spent = 0
+    for seed in range(4 * EFFORT):
+        choose, flow = seeded(seed), venue_flow.Flow(VENUE_PROFILES[profile])
+        pair = Pair(venue_market.GENESIS._replace(limits=narrow))
+        for entry in venue_market.FIRST_ENTRIES:
+            flow.learn(pair.apply(entry))
+        for index in range(len(venue_market.FIRST_ENTRIES) + 1, 80):
+            requests = tuple(flow.request(choose) for _ in range(15))
+            flow.learn(pair.apply(Entry(index, flow.advance(choose), requests)))
+            pair.check()
+            spent += pair.engine.agenda.room.is_spent()
+        pair.call_and_sweep()
+    assert spent
+
+
 @pytest.mark.parametrize("profile", VENUE_PROFILES)
 def test_a_venue_may_be_upgraded_in_the_midst_of_its_trading(profile: str) -> None:
     for seed in range(2 * EFFORT):

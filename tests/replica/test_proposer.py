@@ -430,4 +430,4 @@ def test_a_leader_that_cannot_commit_proposes_a_bounded_number_of_entries(
         cluster.order(1, 7, seq)
         cluster.turn(1)
     uncommitted = cluster[1].last_index - cluster[1].raft.commit_index
-    assert uncommitted == replica_module.UNCOMMITTED_ENTRIES_MAX
+    assert uncommitted == replica_module.UNAPPLIED_ENTRIES_MAX

@@ -207,3 +207,28 @@ def test_a_clock_that_is_days_ahead_brings_no_flood_of_what_falls_due(cluster: C
     pages = 79 // PAGE + 2  # those of one minute come two an entry
     assert 20 <= len(empty_entries(cluster)) - before <= paced + pages
     assert cluster[1].machine.exchange.now_ns <= wall_ns(cluster) + paced * 60 * NS
+
+
+def test_a_leader_that_has_much_to_apply_asks_for_nothing_that_is_under_way(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order's time comes while entries that bring it about are committed and not yet applied."""
+    monkeypatch.setattr("raftbook.replica.raft.APPLY_S_PER_TURN_MAX", 0.0)
+    session = cluster.open_session(2)
+    do(cluster, session, 1, buy(after_s=0.5, cluster=cluster))
+    acks = [(2, 1), (3, 1)]
+    for way in acks:
+        cluster.network.hold(*way)
+    cluster.run(0.4)  # less than a leader goes on for without an answer
+    for seq in range(2, 12):
+        cluster.submit(1, session, seq, buy(cluster=cluster))
+        cluster.turn(1)
+    cluster.network.deliver_all()
+    cluster.turn(2)
+    cluster.turn(3)
+    cluster.clock.now += 0.1
+    for way in acks:
+        cluster.network.release(*way)
+    cluster.run(0.2)
+    assert bids(cluster) == [10, 10, 10]
+    assert len(empty_entries(cluster)) == 1

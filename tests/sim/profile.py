@@ -74,13 +74,14 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
     )
     constants = (
         ("raftbook.replica.replica", "LOG_KEPT_ENTRIES", rng.choice((1, 5, 40, 1_000))),
-        ("raftbook.replica.replica", "UNCOMMITTED_ENTRIES_MAX", rng.choice((2, 8, 64))),
+        ("raftbook.replica.replica", "UNAPPLIED_ENTRIES_MAX", rng.choice((2, 8, 64))),
         ("raftbook.replica.appends", "APPEND_ENTRIES_MAX", rng.choice((1, 3, 20, 512))),
         ("raftbook.replica.appends", "IN_FLIGHT_ENTRIES_MAX", rng.choice((4, 64, 4_096))),
         ("raftbook.replica.raft", "APPLY_BYTES_PER_TURN_MAX", rng.choice((500, 131_072))),
         ("raftbook.replica.shipping", "PIECE_BYTES", rng.choice((8_000, 30_000, 262_144))),
         # Drawn apart, so that the other draws of a seed stay what they were.
         ("raftbook.replica.shipping", "VERIFY_BYTES", slices.choice((4_000, 16_000, 2 << 20))),
+        ("raftbook.replica.raft", "APPLY_S_PER_TURN_MAX", slices.choice((0.0, 0.05, 0.05))),
     )
     limits = Limits(
         reply_window=rng.choice((48, 48, 1_024)),
