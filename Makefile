@@ -34,7 +34,7 @@ demo: $(RUNS)
 	@$(ENTER)$(BIN)/raftbook demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(INSTALLED)
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 
 check: $(PLAIN_VENV)/.installed
 	@$(PLAIN_VENV)/bin/python -m ruff check .
