@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.sim.faults import POINTS, Fault
 from tests.sim.log import BROKEN, FULL
+from tests.sim.staged import StagedFaults
 
 if TYPE_CHECKING:
     from tests.sim.members import MemberFaults
@@ -21,11 +22,11 @@ class Injector:
     """Carries out faults."""
 
     def __init__(self, world: World, members: MemberFaults) -> None:
-        self._world, self._members = world, members
+        self._world, self._members, self._staged = world, members, StagedFaults(world)
 
     def inject(self, fault: Fault) -> None:
         """Let it happen; what cannot happen now does not."""
-        own = getattr(self, f"_{fault.kind}", None)
+        own = getattr(self, f"_{fault.kind}", None) or getattr(self._staged, fault.kind, None)
         what = (own or getattr(self._members, fault.kind))(fault)
         if what:
             self._world.fault_happened(fault.kind, f"{what} (#{fault.number})")

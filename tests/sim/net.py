@@ -207,6 +207,12 @@ class Network:
             if end.is_open and end.outgoing.size:
                 self.watch_unacked(end)
 
+    def unblock(self, source: str, target: str) -> None:
+        """What was kept back by `block` arrives now."""
+        self.way(source, target).blocked_until = 0.0
+        for end in self.ends_of(source, target):
+            end.outgoing.release()
+
     def refuse(self, source: str, target: str, seconds: float) -> None:
         """New connections are refused for a while."""
         way = self.way(source, target)

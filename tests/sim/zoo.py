@@ -227,6 +227,26 @@ def _f4() -> list[Patch]:
     return [_put(Raft, "_on_append", cut)]
 
 
+def _f12_replies() -> list[Patch]:
+    on_reply = Raft._on_append_reply
+
+    def believe(self: Raft, node: Any, message: Any) -> None:
+        is_late = self.is_leader and message["term"] < self.term
+        on_reply(self, node, {**message, "term": self.term} if is_late else message)
+
+    return [_put(Raft, "_on_append_reply", believe)]
+
+
+def _f12_votes() -> list[Patch]:
+    on_vote = Raft._on_vote
+
+    def believe(self: Raft, node: Any, message: Any) -> None:
+        is_late = self.role == "candidate" and message["term"] < self.term
+        on_vote(self, node, {**message, "term": self.term} if is_late else message)
+
+    return [_put(Raft, "_on_vote", believe)]
+
+
 def _f13() -> list[Patch]:
     stored: dict[int, int] = {}
     init = Raft.__init__
@@ -569,6 +589,23 @@ CAGES: tuple[Cage, ...] = (
         seed=16,
     ),
     Cage(
+        "F12",
+        "replies carry no term",
+        "a leader takes replies to an earlier one for its own",
+        _f12_replies,
+        seed=12,
+        kinds={"stale_reply": 1.0},
+        nodes=5,
+    ),
+    Cage(
+        "F12 vote",
+        "votes are counted whatever they were for",
+        "a candidate takes votes of an earlier term for its own",
+        _f12_votes,
+        kinds={"stale_vote": 1.0},
+        nodes=5,
+    ),
+    Cage(
         "F13",
         "the stored commit index is trusted over a shorter log",
         "the commit index outlives the process, unsynced log or not",
@@ -628,8 +665,6 @@ CAGES: tuple[Cage, ...] = (
 )
 
 ELSEWHERE = {
-    "F12": "votes and replies of an earlier term: each got away for 200 aimed seeds, since they "
-    "must cross a change of leader on one connection; see tests/replica/zoo/test_agreement.py",
     "S4": "a listener that runs out of descriptors: tests/replica/zoo/test_port.py, real sockets",
     "S6": "frames without a bound: tests/replica/zoo/test_port.py, real sockets",
 }
