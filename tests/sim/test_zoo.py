@@ -25,6 +25,7 @@ def test_the_defect_is_caught(cage: Cage) -> None:
         catch = hunt(cage)
     assert catch.outcome is not None, f"{cage.name} got away for {SEEDS_MAX} seeds"
     assert catch.outcome.invariant != "harness"
+    assert "TypeError" not in catch.outcome.message, "what puts it back fits the code no more"
     # It is the defect that was caught: the same seed holds without it.
     healthy = run(cage, catch.outcome.seed)
     assert not healthy.invariant, healthy.message

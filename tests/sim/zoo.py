@@ -19,7 +19,6 @@ from typing import Any
 from unittest import mock
 
 from raftbook.core import snapshot, snapshot_parts, walks
-from raftbook.core.accounts import Account
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange
 from raftbook.core.ladder import Level, Order
@@ -499,7 +498,7 @@ def _ends_forgotten() -> list[Patch]:
 
 
 def _own_orders_counted() -> list[Patch]:
-    def open_at(level: Level, account: Account, mode: int, enough: int) -> tuple[int, bool]:
+    def open_at(level: Level, *_: Any) -> tuple[int, bool]:
         return sum(maker.leaves_qty for maker in level), False
 
     return [_put(walks, "_open_at", open_at)]
