@@ -109,8 +109,12 @@ def test_an_order_ends_by_what_is_known_of_it(
                 setattr(node, name, value)
             words = ["order", "buy", "BTC-USD", "0.005@100", "--timeout", "0.7"]
             words += ["--node", f"127.0.0.1:{node.port}"]
-            invocation = Invocation(environ={})
-            assert await asyncio.to_thread(run, words, invocation=invocation) == code
+            for _ in range(5):
+                capsys.readouterr()
+                found = await asyncio.to_thread(run, words, invocation=Invocation(environ={}))
+                if found != 5 or code == 5:
+                    break  # else it was on its way once more just when the time was up
+            assert found == code
 
     scene()
     said = capsys.readouterr().err

@@ -183,7 +183,7 @@ def test_they_do_where_entries_ask_for_more_than_there_is_room_for(profile: str)
         fills_max=2, triggers_max=1, auction_page=1, expiries_page=1, cancel_page=1, pegs_page=1
     )
     spent = 0
-    for seed in range(4 * EFFORT):
+    for seed in range(2 * EFFORT):
         choose, flow = seeded(seed), venue_flow.Flow(VENUE_PROFILES[profile])
         pair = Pair(venue_market.GENESIS._replace(limits=narrow))
         for entry in venue_market.FIRST_ENTRIES:
