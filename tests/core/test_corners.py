@@ -14,7 +14,15 @@ from raftbook.core.form import form_error
 from raftbook.core.instrument import terms_error
 from raftbook.core.ladder import Special
 from raftbook.core.snapshot import export_state, restore_state
-from raftbook.core.types import OrderType, Phase, Reject, Side, TimeInForce, TriggerBy
+from raftbook.core.types import (
+    OrderType,
+    Phase,
+    Reject,
+    Side,
+    TimeInForce,
+    TrailUnit,
+    TriggerBy,
+)
 from tests.core import venue_flow
 from tests.core.small_market import ANNA, BEN, OPERATOR, POOR, market, say
 from tests.core.venue_market import GENESIS, LATER, START_NS
@@ -187,3 +195,26 @@ def test_the_least_fee_of_a_market_order_is_held_too(amount: int, reason: int) -
     )
     told = say(pair, POOR, order)[0]
     assert (told[2] if told[0] == e.REJECTED else 0) == reason
+
+
+def test_a_trailing_stop_is_the_same_after_a_restore_that_only_pending_orders_lived_through() -> (
+    None
+):
+    pair = market()
+    pending = c.place_oto(c.new_order("A", Side.BUY, 1, -2), c.new_order("A", Side.SELL, 1, 3))
+    touch = c.new_order("A", Side.SELL, 1, 1)
+    say(pair, ANNA, pending, c.new_order("A", Side.BUY, 1, 1))
+    say(pair, BEN, touch)
+    say(pair, OPERATOR, c.set_phase("A", Phase.AUCTION))
+    lived = pair.engine
+    restored = restore_state(GENESIS, export_state(lived))
+    stop = c.place_order(
+        *("A", Side.SELL, 1, None),
+        ord_type=OrderType.STOP,
+        trail_unit=TrailUnit.TICKS,
+        trail_offset=1,
+    )
+    entry = Entry(lived.applied_index + 1, START_NS, ((ANNA, 99, (stop,)),))
+    assert lived.apply(entry) == restored.apply(entry)
+    assert lived.books["A"].stops is not None and len(lived.books["A"].stops) == 2
+    assert export_state(lived) == export_state(restored)
