@@ -61,9 +61,9 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], events: list[Event])
     end_days(exchange, events)
     _end_calls(exchange, now_ns, events)
     for symbol in stopped:
-        book = exchange.books[symbol]
         if agenda.room.is_spent():
             break  # who has not had his turn keeps his place
+        book = exchange.books[symbol]
         del agenda.stopped[symbol]
         if book.stops is not None:
             book.fire_stops(events)
