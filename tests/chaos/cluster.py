@@ -23,7 +23,8 @@ from raftbook.config import AccountConfig, InstrumentConfig, NodeAddress, Timing
 from tests.chaos.bent_node import bend_roads, write_roads, write_skew
 from tests.chaos.proxy import Proxies
 from tests.e2e import venue
-from tests.e2e.cluster import HOST, Cluster, Trouble, Wire, free_ports
+from tests.e2e.cluster import Cluster, Trouble, Wire
+from tests.e2e.ports import HOST, free_ports
 
 LOAD_SYMBOLS = ("BTC-USD", "ETH-USD")
 LOAD_ACCOUNTS = ("alice", "bob", "carol")
@@ -121,7 +122,7 @@ class ChaosCluster(Cluster):
             pairs = [*((node_id, other) for other in others), *((a, node_id) for a in others)]
             pairs = [pair for pair in pairs if pair not in self._peer_ports]
             client_port = self.address(node_id).client_port
-            self._client_roads[client_port], *ports = self._unused_ports(1 + len(pairs))
+            self._client_roads[client_port], *ports = free_ports(1 + len(pairs))
             links[f"c-{node_id}"] = (self._client_roads[client_port], client_port)
             for (a, b), port in zip(pairs, ports, strict=True):
                 self._peer_ports[a, b] = port
@@ -136,16 +137,6 @@ class ChaosCluster(Cluster):
         for node_id in newcomers:
             write_skew(self._skew_path(node_id), 0)
         return links
-
-    def _unused_ports(self, count: int) -> list[int]:
-        """Ports that are nobody's, also not those of a node that is down just now."""
-        nodes = (self.address(node_id) for node_id in self.all_ids)
-        taken = {port for node in nodes for port in (node.raft_port, node.client_port)}
-        taken |= {*self._peer_ports.values(), *self._client_roads.values()}
-        while True:
-            ports = free_ports(count)
-            if not taken & set(ports):
-                return ports
 
     def _roads_path(self, node_id: int) -> Path:
         return self.folder / f"roads-{node_id}.json"
@@ -183,7 +174,7 @@ class ChaosCluster(Cluster):
     def new_machine(self) -> NodeAddress:
         """A machine that no member knows of, with nothing but the secret."""
         node_id = max(self.all_ids) + 1
-        address = NodeAddress(node_id, HOST, *self._unused_ports(2))
+        address = NodeAddress(node_id, HOST, *free_ports(2))
         self._machines[node_id] = address
         folder = self.config_path(node_id).parent
         folder.mkdir()

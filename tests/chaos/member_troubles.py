@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.node import FENCED_EXIT
-from tests.e2e.cluster import HOST
+from tests.e2e.ports import HOST
 
 if TYPE_CHECKING:
     from tests.chaos.nemeses import Nemeses

@@ -28,7 +28,7 @@ from tests.chaos.proxy import Proxies
 from tests.chaos.runner import percentiles
 from tests.chaos.streams import judge_streams
 from tests.checkers.history import ACKNOWLEDGED, History, Request
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.ports import HOST, free_ports
 
 
 @pytest.fixture

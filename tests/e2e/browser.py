@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import HOST, Cluster, until
+from tests.e2e.cluster import Cluster, until
+from tests.e2e.ports import HOST
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 DRIVER = shutil.which("chromedriver")

@@ -7,8 +7,6 @@ but the polling of a condition, and each has a deadline far above what it needs.
 
 import contextlib
 import copy
-import os
-import random
 import shutil
 import signal
 import socket
@@ -38,8 +36,8 @@ from raftbook.wire import client_messages as m
 from raftbook.wire.entry import REGULAR, unpack_entry
 from raftbook.wire.framing import FrameReader, frame
 from raftbook.wire.packing import pack
+from tests.e2e.ports import HOST, free_ports
 
-HOST = "127.0.0.1"
 PATCHED_NODE = Path(__file__).with_name("patched_node.py")
 PATIENCE_S = 45.0
 """How long a test waits for what should take a second or two: two busy cores are slow."""
@@ -72,23 +70,6 @@ def until(what: str, is_so: Callable[[], Any], *, within_s: float = PATIENCE_S) 
                 return last
         time.sleep(0.03)
     raise Trouble(f"not within {within_s:g} s: {what}; at last: {last!r}")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, below those the system gives to outgoing connections."""
-    ports: list[int] = []
-    chooser = random.Random(os.urandom(8))
-    while len(ports) < count:
-        port = chooser.randrange(15_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 class Wire:

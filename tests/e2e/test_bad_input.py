@@ -16,8 +16,9 @@ from raftbook.wire import client_messages as m
 from raftbook.wire.framing import frame
 from raftbook.wire.packing import pack, unpack
 from raftbook.wire.peer_session import MAGIC, VERSION
-from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, Trouble, running_cluster, until
+from tests.e2e.cluster import PATIENCE_S, Cluster, Trouble, running_cluster, until
 from tests.e2e.load import SYMBOL, Load, check_journal, check_records, check_repeats
+from tests.e2e.ports import HOST
 
 BUY = c.new_order(SYMBOL, Side.BUY, 1, 100)
 FUZZ_FRAMES = 10_000

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import HOST, Cluster, running_cluster, until
+from tests.e2e.cluster import Cluster, running_cluster, until
 from tests.e2e.libraries import (
     AsyncClient,
     BinanceAPIException,
@@ -26,6 +26,7 @@ from tests.e2e.libraries import (
     Spot,
     ccxt,
 )
+from tests.e2e.ports import HOST
 
 SYMBOL = "BTC/USD"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

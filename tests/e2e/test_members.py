@@ -10,8 +10,9 @@ from typing import Any
 
 from raftbook.client import AsyncClient
 from raftbook.config import load_config
-from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, free_ports, running_cluster, until
+from tests.e2e.cluster import PATIENCE_S, Cluster, running_cluster, until
 from tests.e2e.load import Load, check_records, check_repeats
+from tests.e2e.ports import HOST, free_ports
 
 
 def command(folder: Path, *words: str) -> tuple[int, str, str]:

@@ -14,7 +14,8 @@ from cli.invocation import Invocation
 from cli.top import ClusterSource
 from cli.top_screen import TopScreen
 from raftbook.client import Client
-from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, until
+from tests.e2e.cluster import PATIENCE_S, Cluster, until
+from tests.e2e.ports import HOST
 
 
 def _get(cluster: Cluster, node_id: int, path: str) -> tuple[int, bytes]:

@@ -13,7 +13,8 @@ import pytest
 from raftbook.core import commands as c
 from raftbook.core.types import Side
 from raftbook.wire import client_messages as m
-from tests.e2e.cluster import HOST, Cluster, running_cluster, until
+from tests.e2e.cluster import Cluster, running_cluster, until
+from tests.e2e.ports import HOST
 
 USAGE = 2
 

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.e2e.cluster import HOST, PATIENCE_S, Cluster, running_cluster
+from tests.e2e.cluster import PATIENCE_S, Cluster, running_cluster
 from tests.e2e.libraries import (
     AsyncClient,
     BinanceSocketManager,
@@ -25,6 +25,7 @@ from tests.e2e.libraries import (
     SpotWebsocketStreamClient,
     ccxt,
 )
+from tests.e2e.ports import HOST
 from tests.e2e.test_bots import SYMBOL, http_port
 from tests.web.binance.stream_market import BookKeeper
 

@@ -37,7 +37,8 @@ from raftbook.core.versions import ENGINE_VERSION
 from raftbook.genesis import genesis_digest, genesis_of
 from raftbook.storage.snapshots import SnapshotStore
 from raftbook.wire.entry import REGULAR, unpack_entry
-from tests.e2e.cluster import PATIENCE_S, Wire, free_ports, until
+from tests.e2e.cluster import PATIENCE_S, Wire, until
+from tests.e2e.ports import free_ports
 from tests.golden.write_journal import JOURNALS, file_digests, write
 
 FOLDERS = sorted(path for path in JOURNALS.iterdir() if path.is_dir())
