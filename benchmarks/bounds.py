@@ -72,7 +72,8 @@ def run() -> dict[str, Any]:
         "milliseconds": {
             "a sweep of fills_max resting orders": _sweep(),
             "the same, where money is held": _sweep(funded_genesis()),
-            "the same, each the limit order of a pair with a trailing stop": _pairs(),
+            "the same of half as many, and stops that it fires, each of which sweeps": _stops(),
+            "the same among limit orders of pairs with trailing stops": _pairs(),
             "a page of a mass cancel": _mass_cancel(),
             "a request of 1,000 mass cancels, which finds nothing": _fruitless(),
             "1,000 sessions that are refused at sessions_max": _refused_sessions(),
@@ -116,6 +117,16 @@ def _pairs() -> float:
     desk.say_all(pairs)
     ioc = c.new_order(SYMBOL, Side.BUY, count, 20_000, time_in_force=TimeInForce.IOC)
     return desk.milliseconds(lambda: desk.say(ioc))
+
+
+def _stops() -> float:
+    """They fire while half of what may be met in the entry is left."""
+    desk = Desk(venue=funded_genesis())
+    half = desk.exchange.limits.fills_max // 2
+    desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(6 * half)])
+    stop = {"ord_type": OrderType.STOP, "stop_price": 10_000}
+    desk.say(*[c.place_order(SYMBOL, Side.BUY, half, None, **stop)] * 4)
+    return desk.milliseconds(lambda: desk.say(c.new_order(SYMBOL, Side.BUY, half, 20_000)))
 
 
 def _mass_cancel() -> float:

@@ -73,6 +73,7 @@ USUAL: Final = 8
 """Fields of `OrderConditions` that all terms with conditions have."""
 LINKS: Final = 10
 """Where those begin that say what an order is to others which are entered with it."""
+_OCO: Final = 7
 NO_CONDITIONS: Final = tuple(OrderConditions())[:USUAL]
 
 _MARKET: Final = int(OrderType.MARKET)
@@ -175,6 +176,15 @@ def working_order_id(terms: tuple[Any, ...]) -> int:
 def updates_other(terms: tuple[Any, ...]) -> bool:
     """Whether an order is of a pair whose limit order shrinks the stop."""
     return len(terms) > 7 and len(terms[7]) > LINKS and terms[7][LINKS + 1] > 0
+
+
+def is_linked(terms: tuple[Any, ...]) -> bool:
+    """Whether an order was entered together with others: what they do to each other may be left to
+    do for as long as it is open, and whoever meets it counts two orders."""
+    if len(terms) < 8:
+        return False
+    conditions = terms[7]
+    return conditions[_OCO] > 0 or (len(conditions) > LINKS and conditions[LINKS] > 0)
 
 
 def limit_of(terms: tuple[Any, ...]) -> int | None:

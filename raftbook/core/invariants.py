@@ -10,6 +10,7 @@ from raftbook.core.conditions import (
     RESTING_TIMES,
     TRIGGERED_TYPES,
     is_hidden,
+    is_linked,
     working_order_id,
 )
 from raftbook.core.exchange import Exchange
@@ -158,6 +159,8 @@ def _check_level(level: Level) -> list[Order]:
     total = sum(order.shown_qty() for order in orders)
     icebergs = sum(order.special is not None and order.special.display_qty > 0 for order in orders)
     assert level.icebergs == icebergs, f"level {level.price}: {level.icebergs} != {icebergs}"
+    linked = sum(is_linked(order.terms) for order in orders)
+    assert level.linked == linked, f"level {level.price}: {level.linked} linked, not {linked}"
     hidden = [is_hidden(order.terms) for order in orders]
     assert hidden == sorted(hidden), f"level {level.price}: something hidden stands before others"
     assert level.hidden == sum(hidden), f"level {level.price}: {level.hidden} != {sum(hidden)}"

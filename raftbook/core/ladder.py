@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from raftbook.core.conditions import is_linked
 from raftbook.core.hidden import insert
 from raftbook.core.keys import SortedKeys
 
@@ -144,7 +145,8 @@ class Level:
 
     `qty` is the sum of what the market sees, `count` the number of orders, `icebergs` of those that
     show a slice at a time, `hidden` of those that show nothing, of which `first_hidden` is the
-    eldest, `unquoted` of those that are hidden or pegged: what no pegged order follows.
+    eldest, `linked` of those that were entered together with others, `unquoted` of those that are
+    hidden or pegged: what no pegged order follows.
     """
 
     __slots__ = (
@@ -154,6 +156,7 @@ class Level:
         "hidden",
         "icebergs",
         "key",
+        "linked",
         "newest",
         "price",
         "qty",
@@ -165,7 +168,7 @@ class Level:
         self.price = price
         self.qty = order.leaves_qty
         self.count = 1
-        self.icebergs = self.hidden = self.unquoted = 0
+        self.icebergs = self.hidden = self.linked = self.unquoted = 0
         self.first_hidden: Order | None = None
         self.eldest: Order | None = order
         self.newest: Order | None = order
@@ -264,6 +267,7 @@ class Ladder:
             level.unquoted += 1
             if level.count == 1:
                 self._unquoted.add(level.key)
+        level.linked += is_linked(order.terms)
         if special.display_qty:
             level.icebergs += 1
             level.qty -= order.leaves_qty - special.shown_qty
@@ -317,6 +321,7 @@ class Ladder:
         else:
             level.qty -= order.shown_qty()
             level.icebergs -= bool(special.display_qty)
+            level.linked -= is_linked(order.terms)
             level.unquoted -= is_unquoted(order)
             if special.is_hidden:
                 level.hidden -= 1

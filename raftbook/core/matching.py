@@ -10,7 +10,7 @@ from typing import Final
 
 from raftbook.core.book_state import BookState
 from raftbook.core.candles import GATHERED_MAX
-from raftbook.core.conditions import STAYING_TIMES, is_hidden
+from raftbook.core.conditions import STAYING_TIMES, is_hidden, is_linked, updates_other
 from raftbook.core.contingent import fail_pending, follow_trade, part
 from raftbook.core.events import (
     AUCTION_TRADE,
@@ -95,7 +95,7 @@ class Matcher(BookState):
         Ends by construction: each turn empties a maker's slice or the taker.
 
         Returns:
-            Whether it ended because one sweep may meet no more orders.
+            Whether it ended because it has met as many orders as a sweep may.
         """
         taker_terms = taker.terms
         mode = taker_terms[4][4]
@@ -110,10 +110,15 @@ class Matcher(BookState):
         last_trade_id = trade_id + most
         gathered = self.tape.gathered
         is_odd = self.ledger is not None or taker.special is not None
+        pair = taker.special
+        updated = int(pair is not None and pair.sibling is not None and updates_other(taker_terms))
         level = makers.best
-        while leaves and level is not None and level.key >= bound and trade_id != last_trade_id:
+        while leaves and level is not None and level.key >= bound and trade_id < last_trade_id:
             maker = level.eldest
             assert maker is not None, f"level {level.price} stands empty"
+            special = maker.special
+            if special is not None and is_linked(maker.terms):
+                last_trade_id -= 1
             if maker.account.group is own:
                 taker.leaves_qty = leaves
                 self.feed_seq = seq
@@ -122,7 +127,6 @@ class Matcher(BookState):
                 leaves, seq, level = taker.leaves_qty, self.feed_seq, makers.best
                 continue
             price = level.price
-            special = maker.special
             offered = maker.leaves_qty if special is None else maker.offered_qty()
             qty = offered if offered < leaves else leaves
             leaves -= qty
@@ -160,6 +164,7 @@ class Matcher(BookState):
                 taker.leaves_qty = leaves
                 self.feed_seq = seq
                 self._fill_odd(event, maker, taker, makers, qty == offered, events)
+                last_trade_id -= updated
                 seq, level = self.feed_seq, makers.best
                 continue
             events.append(event)
@@ -175,7 +180,7 @@ class Matcher(BookState):
         if more > 0:
             self.agenda.room.fills -= more
         is_cut = bool(leaves) and level is not None and level.key >= bound
-        return is_cut and trade_id == last_trade_id
+        return is_cut and trade_id >= last_trade_id
 
     def _fill_odd(
         self,

@@ -19,11 +19,11 @@ looked at when another instrument is."""
 LOOKS_PER_FILL: Final = 8
 """For each order that one sweep may meet: how much the dry runs of an entry may have looked at when
 another one begins."""
-SWEEPS_PER_ENTRY: Final = 2
-"""How many sweeps of `fills_max` an entry has room for, beside what each may meet for nothing."""
 TRIGGERS_PER_ENTRY: Final = 2
 """How many times `triggers_max` stops may fire in an entry."""
-FREE_PART: Final = 1_250
+FIRING_PART: Final = 2
+"""One in so many of `fills_max` is what a stop has before it at least when it fires."""
+FREE_PART: Final = 2_500
 """One in so many of `fills_max` is what each sweep may meet for nothing."""
 _PLENTY: Final = 2**62
 """More than is ever done under the rules of engine version 1, which had no such bounds."""
@@ -44,6 +44,7 @@ class Room:
     """
 
     __slots__ = (
+        "_fills_to_fire",
         "_whole",
         "auctions",
         "cancel_looks",
@@ -56,15 +57,17 @@ class Room:
 
     def __init__(self) -> None:
         self._whole = (_PLENTY,) * 7
+        self._fills_to_fire = 0
         self.begin()
 
     def bound(self, limits: Limits) -> None:
         """Go by these bounds from now on."""
+        self._fills_to_fire = -(-limits.fills_max // FIRING_PART)
         self._whole = (
             LOOKS_PER_CANCEL * limits.cancel_page,
             LOOKS_PER_MOVE * limits.pegs_page,
             LOOKS_PER_FILL * limits.fills_max,
-            SWEEPS_PER_ENTRY * limits.fills_max,
+            limits.fills_max,
             TRIGGERS_PER_ENTRY * limits.triggers_max,
             limits.auction_page,
             limits.expiries_page,
@@ -85,4 +88,4 @@ class Room:
 
     def is_spent(self) -> bool:
         """Whether nothing may be done in this entry that could as well be done in the next one."""
-        return self.dry_looks <= 0 or self.fills <= 0 or self.triggers <= 0
+        return self.dry_looks <= 0 or self.fills < self._fills_to_fire or self.triggers <= 0

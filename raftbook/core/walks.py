@@ -7,11 +7,11 @@ for others.
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterator
 from typing import Final
 
 from raftbook.core.accounts import Account
-from raftbook.core.conditions import is_hidden
+from raftbook.core.conditions import is_hidden, is_linked
 from raftbook.core.ladder import Ladder, Level, Order
 from raftbook.core.room import Room
 from raftbook.core.types import SelfTradePrevention
@@ -47,7 +47,8 @@ def available(
         slices += _slices(level, fills_max, room)
         if slices > fills_max:
             return TOO_MANY_FILLS
-        lots, is_end = _open_at(level, account, mode, wanted - found, level.count, room)
+        enough = wanted - found
+        lots, is_end = _open_at(level, account, mode, enough, level.count + level.linked, room)
         found += lots
         if found >= wanted:
             return wanted
@@ -79,7 +80,7 @@ def affordable(
         taken = min(found, wanted)
         lots += taken
         rest -= taken * level.price
-        left -= level.count
+        left -= level.count + level.linked
         if taken < found or is_end or left <= 0:
             break
     return lots
@@ -109,7 +110,7 @@ def cost(
             paid = min(found, qty)
             qty -= paid
         notional += paid * level.price
-        left -= level.count
+        left -= level.count + level.linked
         if is_end:
             break
     return notional
@@ -123,7 +124,7 @@ def _paid_at(
     What icebergs will show later comes behind all that is displayed there.
     """
     paid = later = 0
-    for maker in islice(level, orders_max):
+    for maker in _met(level, orders_max):
         room.dry_looks -= 1
         if maker is level.first_hidden:
             taken = min(later, qty)
@@ -153,10 +154,11 @@ def _open_at(
     Where it ends at an own order it gets of each iceberg before that only the slice that shows: the
     next one stands behind, unless the own order is hidden.
     """
-    if mode == _NONE and not level.icebergs and not level.hidden and level.count <= orders_max:
+    is_plain = not level.icebergs and not level.hidden
+    if mode == _NONE and is_plain and level.count + level.linked <= orders_max:
         return level.qty, False
     found = offered = 0
-    for maker in islice(level, orders_max):
+    for maker in _met(level, orders_max):
         room.dry_looks -= 1
         if mode != _NONE and maker.account.group is account.group:
             if mode != _CANCEL_OLDEST:
@@ -169,14 +171,23 @@ def _open_at(
     return found, False
 
 
+def _met(level: Level, orders_max: int) -> Iterator[Order]:
+    """The orders of a level that a sweep meets which may meet so many."""
+    for order in level:
+        if orders_max <= 0:
+            return
+        yield order
+        orders_max -= 1 + is_linked(order.terms)
+
+
 def _slices(level: Level, enough: int, room: Room) -> int:
-    """How many trades empty a level, exact up to `enough`."""
+    """How many orders a sweep meets that empties a level, exact up to `enough`."""
     if not level.icebergs:
-        return level.count
+        return level.count + level.linked
     count = 0
     for order in level:
         room.dry_looks -= 1
-        count += slices_of(order)
+        count += slices_of(order) * (1 + is_linked(order.terms))
         if count > enough:
             break
     return count

@@ -64,7 +64,9 @@ def test_a_stop_by_the_middle_fires_at_the_middle() -> None:
 def test_a_stop_goes_on_alone_when_what_it_follows_meets_the_fill_limit(how: str) -> None:
     pair, most = market(), GENESIS.limits.fills_max
     say(pair, BEN, c.place_order("A", Side.SELL, most + 2, 1, display_qty=1))
-    both = c.place_oco("A", Side.BUY, most + 1, price=1, stop_price=3, stop_client_order_id="s")
+    both = c.place_oco(
+        "A", Side.BUY, most // 2 + 1, price=1, stop_price=3, stop_client_order_id="s"
+    )
     told = say(pair, ANNA, c.place_ouo(both))
     assert (told[-1][0], told[-1][-1]) == (e.EXPIRED, Reject.FILL_LIMIT)
     stop = pair.engine.accounts["a"].by_client_order_id["s"]

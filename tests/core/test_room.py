@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.commands import Command
-from raftbook.core.room import LOOKS_PER_FILL, SWEEPS_PER_ENTRY, TRIGGERS_PER_ENTRY
+from raftbook.core.room import LOOKS_PER_FILL, TRIGGERS_PER_ENTRY
 from raftbook.core.types import (
     OrderType,
     PegReference,
@@ -34,37 +36,35 @@ def _counted(told: list[Any]) -> tuple[int, list[int]]:
 def test_sweeps_meet_so_much_and_then_no_more_in_that_entry() -> None:
     pair = market()
     say(pair, BEN, *[ICEBERG] * 3)
-    told = say(pair, ANNA, *[TAKE] * SWEEPS_PER_ENTRY, ONE, TAKE)
-    assert _counted(told) == (SWEEPS_PER_ENTRY * FILLS, [Reject.FILL_LIMIT] * 2)
+    told = say(pair, ANNA, TAKE, ONE, TAKE)
+    assert _counted(told) == (FILLS, [Reject.FILL_LIMIT] * 2)
     assert _counted(say(pair, ANNA, ONE)) == (1, [])
 
 
 def test_so_do_orders_that_are_kept_apart() -> None:
     pair = market()
-    say(pair, ANNA, *[c.new_order("A", Side.SELL, 1, 1)] * (SWEEPS_PER_ENTRY * FILLS + 1))
+    say(pair, ANNA, *[c.new_order("A", Side.SELL, 1, 1)] * (FILLS + 1))
     mode = SelfTradePrevention.CANCEL_OLDEST
     take = c.new_order("A", Side.BUY, 1, 1, self_trade_prevention=mode)
-    told = say(pair, ANNA, *[take] * SWEEPS_PER_ENTRY, take)
-    assert sum(event[0] == e.CANCELED for event in told) == SWEEPS_PER_ENTRY * FILLS
-    assert _counted(told) == (0, [Reject.FILL_LIMIT] * (SWEEPS_PER_ENTRY + 1))
+    told = say(pair, ANNA, take, take)
+    assert sum(event[0] == e.CANCELED for event in told) == FILLS
+    assert _counted(told) == (0, [Reject.FILL_LIMIT] * 2)
 
 
 def test_fill_or_kill_sees_what_the_sweep_may_meet() -> None:
     pair = market()
     say(pair, BEN, *[ICEBERG] * 3)
     take = c.new_order("A", Side.BUY, FILLS - 1, 1, time_in_force=TimeInForce.IOC)
-    fok = c.new_order("A", Side.BUY, 3, 1, time_in_force=TimeInForce.FOK)
-    left = SWEEPS_PER_ENTRY * FILLS - 2 * (FILLS - 1)
-    assert 0 < left < 3
-    told = say(pair, ANNA, take, take, fok)
-    assert _counted(told) == (2 * (FILLS - 1), [Reject.FILL_LIMIT])
-    assert _counted(say(pair, ANNA, c.new_order("A", Side.BUY, 1, 1)))[0] == 1
+    fok = c.new_order("A", Side.BUY, 2, 1, time_in_force=TimeInForce.FOK)
+    told = say(pair, ANNA, take, fok)
+    assert _counted(told) == (FILLS - 1, [Reject.FILL_LIMIT])
+    assert _counted(say(pair, ANNA, ONE))[0] == 1
 
 
 def test_a_limit_order_of_a_pair_that_may_meet_nobody_ends_and_leaves_the_stop_alone() -> None:
     pair = market()
     say(pair, BEN, *[ICEBERG] * 3)
-    told = say(pair, ANNA, TAKE, TAKE, c.place_oco("A", Side.BUY, 1, price=1, stop_price=4))
+    told = say(pair, ANNA, TAKE, c.place_oco("A", Side.BUY, 1, price=1, stop_price=4))
     assert [event[0] for event in told[-3:]] == [e.ACCEPTED, e.ACCEPTED, e.EXPIRED]
     assert told[-1][6] == Reject.FILL_LIMIT
     stops = pair.engine.books["A"].stops
@@ -72,17 +72,109 @@ def test_a_limit_order_of_a_pair_that_may_meet_nobody_ends_and_leaves_the_stop_a
 
 
 def test_what_each_sweep_may_meet_for_nothing_is_not_counted() -> None:
-    limits = GENESIS.limits._replace(fills_max=2_500)
+    limits = GENESIS.limits._replace(fills_max=5_000)
     pair = market(GENESIS._replace(limits=limits))
     book = pair.engine.books["A"]
     assert book.fills_free == 2
-    whole = SWEEPS_PER_ENTRY * limits.fills_max
     say(pair, BEN, *[ICEBERG] * 6)
     two = c.new_order("A", Side.BUY, 2, 1)
     say(pair, ANNA, *[two] * 10)
-    assert pair.engine.agenda.room.fills == whole
+    assert pair.engine.agenda.room.fills == limits.fills_max
     say(pair, ANNA, c.new_order("A", Side.BUY, 5, 1), two)
-    assert pair.engine.agenda.room.fills == whole - 3
+    assert pair.engine.agenda.room.fills == limits.fills_max - 3
+
+
+PLAIN = c.new_order("A", Side.SELL, 1, 1)
+OCO = c.place_oco("A", Side.SELL, 1, price=1, stop_price=0)
+OTO = c.place_oto(PLAIN, c.new_order("A", Side.BUY, 1, 0))
+assert FILLS == 4, "what follows counts to four"
+
+
+@pytest.mark.parametrize("linked", [OCO, c.place_ouo(OCO), OTO])
+def test_an_order_that_was_entered_with_others_counts_two(linked: Command) -> None:
+    pair = market()
+    say(pair, BEN, *[linked] * 2, PLAIN)
+    assert _counted(say(pair, ANNA, TAKE)) == (2, [Reject.FILL_LIMIT])
+
+
+def test_it_does_so_when_it_is_alone() -> None:
+    pair = market()
+    low = c.place_oco("A", Side.SELL, 1, price=3, stop_price=1, stop_limit_price=2)
+    say(pair, BEN, *[low] * 2, PLAIN)
+    assert _fired(say(pair, ANNA, ONE)) == ["A", "A"]
+    say(pair, BEN, c.new_order("A", Side.SELL, 1, 2))
+    take = c.new_order("A", Side.BUY, FILLS, 2, time_in_force=TimeInForce.IOC)
+    assert _counted(say(pair, ANNA, take)) == (2, [Reject.FILL_LIMIT])
+
+
+def test_one_that_was_pending_counts_two() -> None:
+    pair = market()
+    released = c.new_order("A", Side.SELL, 1, 2)
+    say(pair, BEN, *[c.place_oto(PLAIN, released)] * 2)
+    say(pair, ANNA, TAKE)
+    say(pair, BEN, c.new_order("A", Side.SELL, 1, 2))
+    take = c.new_order("A", Side.BUY, FILLS, 2, time_in_force=TimeInForce.IOC)
+    assert _counted(say(pair, ANNA, take)) == (2, [Reject.FILL_LIMIT])
+
+
+def test_the_last_order_that_is_met_may_count_one_too_many() -> None:
+    pair = market()
+    say(pair, BEN, *[PLAIN] * 3, OCO, PLAIN)
+    told = say(pair, ANNA, c.new_order("A", Side.BUY, FILLS + 1, 1), ONE)
+    assert _counted(told) == (4, [Reject.FILL_LIMIT] * 2)
+    assert pair.engine.agenda.room.fills < 0
+    assert _counted(say(pair, ANNA, ONE)) == (1, [])
+
+
+def test_a_slice_of_a_pair_counts_two_as_well() -> None:
+    pair = market()
+    say(pair, BEN, c.place_oco("A", Side.SELL, 3, price=1, stop_price=0, display_qty=1))
+    fok = c.new_order("A", Side.BUY, 1, 1, time_in_force=TimeInForce.FOK)
+    assert _counted(say(pair, ANNA, fok)) == (0, [Reject.FILL_LIMIT])
+    assert _counted(say(pair, ANNA, TAKE)) == (2, [Reject.FILL_LIMIT])
+
+
+def test_pairs_that_are_kept_apart_count_two() -> None:
+    pair = market()
+    say(pair, ANNA, *[OCO] * 3)
+    mode = SelfTradePrevention.CANCEL_OLDEST
+    told = say(pair, ANNA, c.new_order("A", Side.BUY, 1, 1, self_trade_prevention=mode))
+    assert [event[6] for event in told if event[0] == e.CANCELED].count(Reject.SELF_TRADE) == 2
+    assert _counted(told) == (0, [Reject.FILL_LIMIT])
+
+
+def test_fill_or_kill_counts_pairs_as_the_sweep_does() -> None:
+    pair = market()
+    fok = c.new_order("A", Side.BUY, 2, 1, time_in_force=TimeInForce.FOK)
+    say(pair, BEN, *[OCO] * 3)
+    assert _counted(say(pair, ANNA, fok)) == (0, [Reject.FILL_LIMIT])
+    say(pair, ANNA, ONE)
+    assert _counted(say(pair, ANNA, fok)) == (2, [])
+
+
+def test_an_amount_of_money_buys_of_as_many_pairs_as_a_sweep_meets() -> None:
+    pair = market()
+    say(pair, BEN, *[c.place_oco("Q", Side.SELL, 1, price=3, stop_price=2)] * 3)
+    amount = c.place_order(
+        "Q",
+        Side.BUY,
+        0,
+        None,
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+        quote_qty=9,
+    )
+    told = say(pair, ANNA, amount)
+    assert told[0][2][5] == 2
+    assert _counted(told) == (2, [])
+
+
+def test_each_trade_of_a_taker_that_updates_its_stop_counts_two() -> None:
+    pair = market()
+    say(pair, BEN, *[PLAIN] * 3)
+    told = say(pair, ANNA, c.place_ouo(c.place_oco("A", Side.BUY, 3, price=1, stop_price=4)))
+    assert _counted(told) == (2, [Reject.FILL_LIMIT])
+    assert sum(event[0] == e.RESTATED for event in told) == 2
 
 
 def _stop(symbol: str, qty: int, stop_price: int = 1) -> Command:
@@ -93,13 +185,36 @@ def _stop(symbol: str, qty: int, stop_price: int = 1) -> Command:
 
 def test_stops_that_are_reached_wait_for_an_entry_with_room() -> None:
     pair = market()
-    say(pair, BEN, ICEBERG, c.place_order("A", Side.SELL, 6, 2, display_qty=1))
+    say(pair, BEN, *[PLAIN] * 3, c.place_order("A", Side.SELL, 6, 2, display_qty=1))
     say(pair, ANNA, _stop("A", 1, 2))
     take = c.new_order("A", Side.BUY, FILLS, 2, time_in_force=TimeInForce.IOC)
-    told = say(pair, ANNA, *[take] * SWEEPS_PER_ENTRY)
-    assert _counted(told) == (SWEEPS_PER_ENTRY * FILLS, [])
+    told = say(pair, ANNA, take)
+    assert _counted(told) == (FILLS, [])
     assert e.TRIGGERED not in [event[0] for event in told]
     assert [event[0] for event in _nothing(pair)][:2] == [e.TRIGGERED, e.TRADE]
+
+
+def test_they_wait_where_less_than_half_of_it_is_left() -> None:
+    pair = market()
+    say(pair, BEN, *[PLAIN] * FILLS)
+    say(pair, ANNA, *[_stop("A", 1)] * 2)
+    assert _counted(say(pair, ANNA, ONE)) == (1 + 2, [])
+    say(pair, BEN, *[c.new_order("A", Side.SELL, 1, 2)] * 4)
+    say(pair, ANNA, *[_stop("A", 1, 2)] * 2)
+    take = c.new_order("A", Side.BUY, 3, 2)
+    assert _counted(say(pair, ANNA, take)) == (3, [])
+    assert _fired(_nothing(pair)) == ["A", "A"]
+
+
+def test_what_fires_meets_nobody_for_nothing() -> None:
+    limits = GENESIS.limits._replace(fills_max=2_500)
+    pair = market(GENESIS._replace(limits=limits))
+    assert pair.engine.books["A"].fills_free == 1
+    say(pair, BEN, *[PLAIN] * 3)
+    say(pair, ANNA, *[_stop("A", 1)] * 2)
+    say(pair, ANNA, ONE)
+    assert pair.engine.agenda.room.fills == limits.fills_max - 2
+    assert pair.engine.books["A"].fills_free == 1
 
 
 def test_stops_that_waited_in_vain_keep_their_place() -> None:
@@ -115,7 +230,9 @@ def test_stops_that_waited_in_vain_keep_their_place() -> None:
     touches = [c.new_order(symbol, Side.BUY, qty, 1) for symbol, qty in (("C", 1), ("B", 2))]
     say(pair, ANNA, *[look] * (LOOKS_PER_FILL * FILLS // 2), ONE, *touches)
     assert list(stopped) == ["A", "C", "B"]
-    assert _fired(_nothing(pair)) == ["A", "C"]
+    assert _fired(_nothing(pair)) == ["A"]
+    assert list(stopped) == ["C", "B", "A"]
+    assert _fired(_nothing(pair)) == ["C"]
     assert list(stopped) == ["B", "A", "C"]
     assert _fired(_nothing(pair))[0] == "B"
     _rest(pair)
@@ -180,7 +297,7 @@ def _rest(pair: Pair) -> None:
 
 
 def test_stops_of_many_instruments_share_what_an_entry_has_room_for() -> None:
-    pair = market()
+    pair = market(GENESIS._replace(limits=GENESIS.limits._replace(fills_max=20)))
     symbols = ("A", "C", "F")
     say(pair, OPERATOR, c.list_instrument(LATER._replace(settlement=0, collar=None)))
     say(pair, BEN, *[c.new_order(each, Side.SELL, 4, 1) for each in symbols])

@@ -101,10 +101,6 @@ class Amending(Entering):
             return Reject.AMEND_NOT_ALLOWED
         return Reject.NONE
 
-    def has_other_leg(self, order: TwinOrder) -> bool:
-        leg = self.order_of(order.conditions.oco_order_id)
-        return leg is not None and not leg.closed
-
     def amended_conditions_reject(self, order: TwinOrder, change: Change, total: int) -> int:
         terms = self.instruments[order.symbol].terms
         if order.where == STOPS and not order.trails:

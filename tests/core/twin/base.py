@@ -62,6 +62,7 @@ class Base:
         self.looks = self.peg_looks = 0  # that mass cancels and pegged orders have in this entry
         self.dry_looks = 0  # what dry runs have looked at in it
         self.swept = 0  # what sweeps met in it, beside what each may for nothing
+        self.fires = False  # stops fire just now
         self.triggered = 0  # stops that fired in it, and pending orders that were released
         self.auction_room = self.days_room = 0  # for auctions, and for the ends of days, in it
         self.order_ids = self.session_ids = self.counter = self.day = 0
@@ -227,6 +228,10 @@ class Base:
         """An order ended that was not filled: what waits for it ends, too."""
         for each in self.pending_of(order):
             self.end(each, e.CANCELED, Reject.OTO_FAILED)
+
+    def has_other_leg(self, order: TwinOrder) -> bool:
+        leg = self.order_of(order.conditions.oco_order_id)
+        return leg is not None and not leg.closed
 
     def end_other_leg(self, order: TwinOrder) -> None:
         leg = self.order_of(order.conditions.oco_order_id)

@@ -13,8 +13,18 @@ from tests.core.twin.state import SECOND, STOPS, TwinOrder, TwinTrade, Wish
 
 LOOKS_PER_FILL = 8
 """How much the dry runs of one entry may look at, for each order that one sweep may meet."""
-SWEEPS_PER_ENTRY, TRIGGERS_PER_ENTRY, FREE_PART = 2, 2, 1_250
+TRIGGERS_PER_ENTRY, FIRING_PART, FREE_PART = 2, 2, 2_500
 """An entry has room for so many sweeps, beside the part of one that each may meet for nothing."""
+
+
+def count(orders: list[TwinOrder]) -> int:
+    """How many orders a sweep counts that meets all of these."""
+    return sum(each.counts() for each in orders)
+
+
+def first(orders: list[TwinOrder], most: int | None) -> list[TwinOrder]:
+    """Those that it meets which may meet so many: the last one may count one too many."""
+    return [each for at, each in enumerate(orders) if most is None or count(orders[:at]) < most]
 
 
 class Matching(Money):
@@ -29,6 +39,7 @@ class Matching(Money):
         """
         anchor = self.reference(taker.symbol)
         fills, most = 0, self.fills_now()
+        updates = taker.conditions.updates_other > 0 and self.has_other_leg(taker)
         while taker.leaves:
             makers = self.crossing(taker.symbol, taker.side, limit)
             if not makers:
@@ -36,32 +47,37 @@ class Matching(Money):
             maker = makers[0]
             if self.too_far(taker.symbol, anchor, maker.price):
                 return self.swept_by(fills, Reject.PRICE_COLLAR)
-            if self.version >= 2 and fills == most:
+            if self.version >= 2 and fills >= most:
                 return self.swept_by(fills, Reject.FILL_LIMIT)
+            fills += maker.counts()
             if self.keeps_off(taker.stp, taker.account, maker):
                 self.prevent(maker, taker)
             else:
                 self.trade(maker, taker)
-            fills += 1
+                fills += updates
         return self.swept_by(fills, Reject.NONE)
 
     def swept_by(self, fills: int, ended_by: int) -> int:
         """Count what a sweep met beside what it may for nothing."""
-        self.swept += max(0, fills - self.limits.fills_max // FREE_PART)
+        self.swept += max(0, fills - self.fills_free())
         return ended_by
 
     def fills_left(self) -> int:
-        return max(0, SWEEPS_PER_ENTRY * self.limits.fills_max - self.swept)
+        return self.limits.fills_max - self.swept
+
+    def fills_free(self) -> int:
+        """What a sweep may meet for nothing: what fires could as well have waited."""
+        return 0 if self.fires else self.limits.fills_max // FREE_PART
 
     def fills_now(self) -> int:
         """How many orders a sweep may meet now."""
-        most = self.limits.fills_max
-        return min(most, self.fills_left() + most // FREE_PART)
+        return min(self.limits.fills_max, self.fills_left() + self.fills_free())
 
     def has_done_enough(self) -> bool:
         """Whether what could as well be done in the next entry waits for that."""
         has_fired_enough = self.triggered >= TRIGGERS_PER_ENTRY * self.limits.triggers_max
-        is_enough = self.has_looked_enough() or not self.fills_left() or has_fired_enough
+        has_swept_enough = self.fills_left() * FIRING_PART < self.limits.fills_max
+        is_enough = self.has_looked_enough() or has_swept_enough or has_fired_enough
         return self.version >= 2 and is_enough
 
     def prevent(self, maker: TwinOrder, taker: TwinOrder) -> None:
@@ -214,9 +230,10 @@ class Matching(Money):
     ) -> Iterator[tuple[TwinOrder, int, bool]]:
         """(order, lots, whether it is kept off) of each meeting, in order, of a taker that is
         large enough; slice by slice, and what an iceberg shows next stands at the back of what is
-        displayed. Of so many orders, where `most` says so, as if there were no others."""
+        displayed. Of as many orders as count that much, where `most` says so, as if there were no
+        others."""
         anchor = self.reference(symbol)
-        makers = self.crossing(symbol, side, limit)[:most]
+        makers = first(self.crossing(symbol, side, limit), most)
         for price in dict.fromkeys(maker.price for maker in makers):
             if self.too_far(symbol, anchor, price):
                 return
@@ -253,12 +270,12 @@ class Matching(Money):
         return self.version >= 2 and self.dry_looks >= LOOKS_PER_FILL * self.limits.fills_max
 
     def look(self, level: list[TwinOrder], account: str, stp: int, enough: int, most: int) -> None:
-        """Count what is looked at, of so many orders of a level at most, until that is enough."""
+        """Count what is looked at, of orders of a level that count so much, until it is enough."""
         mixed = any(maker.is_iceberg or maker.is_hidden for maker in level)
-        if stp == Stp.NONE and not mixed and len(level) <= most:
+        if stp == Stp.NONE and not mixed and count(level) <= most:
             return
         shown = 0
-        for maker in level[:most]:
+        for maker in first(level, most):
             self.dry_looks += 1
             if self.keeps_off(stp, account, maker):
                 if stp != Stp.CANCEL_OLDEST:
@@ -271,7 +288,7 @@ class Matching(Money):
     def look_decrementing(self, level: list[TwinOrder], account: str, rest: int, most: int) -> None:
         """The same for a taker that shrinks where it meets its own."""
         later = 0
-        for number, maker in enumerate(level[:most]):
+        for number, maker in enumerate(first(level, most)):
             self.dry_looks += 1
             if maker.is_hidden and not any(each.is_hidden for each in level[:number]):
                 rest -= min(later, rest)
@@ -305,13 +322,13 @@ class Matching(Money):
             here = 0
             for maker in level:
                 self.dry_looks += any(each.is_iceberg for each in level)
-                here += maker.slices()
+                here += maker.slices() * maker.counts()
                 if here > most:
                     break
             slices += here
             if self.version >= 2 and slices > most:
                 return Reject.FILL_LIMIT
-            self.look(level, order.account, order.stp, wanted - found, len(level))
+            self.look(level, order.account, order.stp, wanted - found, count(level))
             price = level[0].price
             found += sum(lots for maker, lots in partners if maker.price == price)
             stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
@@ -339,7 +356,7 @@ class Matching(Money):
             lots = min(open_qty, room, rest // price)
             rest -= lots * price
             room -= lots
-            most -= len(level)
+            most -= count(level)
             if lots < open_qty or len(reached) < len(here):
                 return
 
@@ -369,7 +386,7 @@ class Matching(Money):
                     if is_own and wish.stp != Stp.DECREMENT:
                         return
                     qty -= min(qty, lots)
-            most -= len(level)
+            most -= count(level)
 
     def lots_of_amount(self, account: str, wish: Wish) -> int:
         return sum(lots for _, lots in self.lots_for_amount(account, wish))

@@ -149,6 +149,11 @@ class TwinOrder:
         """What of a resting order trades before it goes to the back, or is gone."""
         return self.shown if self.is_iceberg else self.leaves
 
+    def counts(self) -> int:
+        """How many orders a sweep counts for each time that it meets this one."""
+        entered_with_others = self.conditions.oco_order_id or self.conditions.oto_order_id
+        return 2 if entered_with_others else 1
+
     def slices(self) -> int:
         if not self.is_iceberg:
             return 1
