@@ -225,20 +225,23 @@ class Book(Matcher):
         return self.stops
 
     def fire_stops(self, events: list[Event]) -> None:
-        """Let the stops fire whose price was reached, round after round. They may wait for another
-        entry, so they meet nobody for nothing in this one."""
-        free, self.fills_free = self.fills_free, 0
+        """Let the stops fire whose price was reached, round after round."""
+        free = self.fills_free
+        if not self.agenda.room.is_free_to_fire:
+            self.fills_free = 0
         self._fire_stops(events)
         self.fills_free = free
 
     def _fire_stops(self, events: list[Event]) -> None:
-        stops, left, room = self.stops, self.limits.triggers_max, self.agenda.room
+        stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
+        left, last_trade_id = self.limits.triggers_max, self.trade_id + self.fills_max
+        room = self.agenda.room
         bid: int | None = None
         ask: int | None = None
         while self.is_trading and self.symbol not in self.agenda.stopped:
             if stops.due:
-                left = release_due(self, stops, left, events)
+                left = release_due(self, stops, left, last_trade_id, events)
                 continue
             if self.last_price is not None:
                 stops.trail(self.last_price)
@@ -256,7 +259,7 @@ class Book(Matcher):
                     continue
                 if self.phase != _CONTINUOUS:
                     return
-                if not left or room.is_spent():
+                if not left or self.trade_id >= last_trade_id or room.is_spent():
                     self.stop_firing()
                     return
                 left -= 1

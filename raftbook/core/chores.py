@@ -59,10 +59,19 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], events: list[Event])
     _end_leases(exchange, now_ns, events)
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
+    if exchange.engine_version > 2:
+        _fire_stopped(exchange, stopped, events)
+        stopped = []
     _end_calls(exchange, now_ns, events)
+    _fire_stopped(exchange, stopped, events)
+
+
+def _fire_stopped(exchange: Exchange, stopped: list[str], events: list[Event]) -> None:
+    """The stops that wait for this entry, of these instruments."""
+    agenda = exchange.agenda
     for symbol in stopped:
         if agenda.room.is_spent():
-            break  # who has not had his turn keeps his place
+            return  # who has not had his turn keeps his place
         book = exchange.books[symbol]
         del agenda.stopped[symbol]
         if book.stops is not None:

@@ -76,10 +76,13 @@ def _trade_sibling(
         part(special)
 
 
-def release_due(book: Book, stops: Stops, left: int, events: list[Event]) -> int:
-    """Release what is due while the book trades, at most `left` orders; how many more may be."""
+def release_due(
+    book: Book, stops: Stops, left: int, last_trade_id: int, events: list[Event]
+) -> int:
+    """Release what is due while the book trades, at most `left` orders and none after that trade;
+    how many more may be."""
     while stops.due and book.is_trading:
-        if not left or book.agenda.room.is_spent():
+        if not left or book.trade_id >= last_trade_id or book.agenda.room.is_spent():
             book.stop_firing()
             return 0
         left -= 1

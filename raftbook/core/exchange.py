@@ -204,7 +204,7 @@ class Exchange:
         """Go by the rules of this engine version from now on."""
         self.engine_version = engine_version
         if engine_version > 1:
-            self._room.bound(self.limits)
+            self._room.bound(self.limits, engine_version)
             self.moment.stamp_ns = self.moment.time_ns
             self._handlers = _HANDLERS
             self.sessions.tag_orders()

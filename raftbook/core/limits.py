@@ -19,8 +19,8 @@ class Limits(NamedTuple):
     session_recent_ns: int = 60_000_000_000
     """A session active within this time is never given up for a new one."""
     fills_max: int = 10_000
-    """Orders that one sweep meets, and all sweeps of an entry beside what each may for nothing;
-    what dry runs may look at is a multiple of it (docs/MATCHING.md, "Bounds of one command")."""
+    """Orders that one sweep meets, and trades of the stops that it fires; what all sweeps and dry
+    runs of an entry may do is a multiple of it (docs/MATCHING.md, "Bounds of one command")."""
     stops_max: int = 10_000
     """Stops that wait in one instrument."""
     triggers_max: int = 1_000

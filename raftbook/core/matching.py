@@ -111,14 +111,16 @@ class Matcher(BookState):
         gathered = self.tape.gathered
         is_odd = self.ledger is not None or taker.special is not None
         pair = taker.special
-        updated = int(pair is not None and pair.sibling is not None and updates_other(taker_terms))
+        linked = updated = self.agenda.room.linked
+        if pair is None or pair.sibling is None or not updates_other(taker_terms):
+            updated = 0
         level = makers.best
         while leaves and level is not None and level.key >= bound and trade_id < last_trade_id:
             maker = level.eldest
             assert maker is not None, f"level {level.price} stands empty"
             special = maker.special
             if special is not None and is_linked(maker.terms):
-                last_trade_id -= 1
+                last_trade_id -= linked
             if maker.account.group is own:
                 taker.leaves_qty = leaves
                 self.feed_seq = seq
@@ -178,7 +180,7 @@ class Matcher(BookState):
             self.tape.fold()
         more = most - (last_trade_id - trade_id) - self.fills_free
         if more > 0:
-            self.agenda.room.fills -= more
+            self.agenda.room.fills = max(0, self.agenda.room.fills - more)
         is_cut = bool(leaves) and level is not None and level.key >= bound
         return is_cut and trade_id >= last_trade_id
 

@@ -21,9 +21,12 @@ LOOKS_PER_FILL: Final = 8
 another one begins."""
 TRIGGERS_PER_ENTRY: Final = 2
 """How many times `triggers_max` stops may fire in an entry."""
+SWEEPS_PER_ENTRY: Final = 2
+"""How many sweeps of `fills_max` an entry has room for, beside what each may meet for nothing,
+under the rules of engine version 2; since then for one."""
 FIRING_PART: Final = 2
-"""One in so many of `fills_max` is what a stop has before it at least when it fires."""
-FREE_PART: Final = 2_500
+"""One in so many of `fills_max` is left at least, since engine version 3, when a stop fires."""
+FREE_PART: Final = 1_250
 """One in so many of `fills_max` is what each sweep may meet for nothing."""
 _PLENTY: Final = 2**62
 """More than is ever done under the rules of engine version 1, which had no such bounds."""
@@ -33,6 +36,9 @@ class Room:
     """What is left of it. Looks may end below 0: what was begun is gone through with.
 
     Attributes:
+        linked: how many orders one that was entered together with others counts where it is met,
+            beside itself; none before engine version 3.
+        is_free_to_fire: whether stops that fire may meet some orders for nothing, too.
         cancel_looks: orders and accounts that mass cancels may look at.
         peg_looks: pegged orders that may be looked at.
         dry_looks: what dry runs may look at: each level counts one, and so does each order that is
@@ -51,23 +57,30 @@ class Room:
         "days",
         "dry_looks",
         "fills",
+        "is_free_to_fire",
+        "linked",
         "peg_looks",
         "triggers",
     )
 
     def __init__(self) -> None:
         self._whole = (_PLENTY,) * 7
-        self._fills_to_fire = 0
+        self._fills_to_fire = 1
+        self.linked = 0
+        self.is_free_to_fire = True
         self.begin()
 
-    def bound(self, limits: Limits) -> None:
+    def bound(self, limits: Limits, engine_version: int) -> None:
         """Go by these bounds from now on."""
-        self._fills_to_fire = -(-limits.fills_max // FIRING_PART)
+        sweeps = SWEEPS_PER_ENTRY
+        if engine_version > 2:
+            sweeps, self.linked, self.is_free_to_fire = 1, 1, False
+            self._fills_to_fire = -(-limits.fills_max // FIRING_PART)
         self._whole = (
             LOOKS_PER_CANCEL * limits.cancel_page,
             LOOKS_PER_MOVE * limits.pegs_page,
             LOOKS_PER_FILL * limits.fills_max,
-            limits.fills_max,
+            sweeps * limits.fills_max,
             TRIGGERS_PER_ENTRY * limits.triggers_max,
             limits.auction_page,
             limits.expiries_page,

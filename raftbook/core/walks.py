@@ -8,6 +8,7 @@ for others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from raftbook.core.accounts import Account
@@ -48,7 +49,7 @@ def available(
         if slices > fills_max:
             return TOO_MANY_FILLS
         enough = wanted - found
-        lots, is_end = _open_at(level, account, mode, enough, level.count + level.linked, room)
+        lots, is_end = _open_at(level, account, mode, enough, _counted(level, room), room)
         found += lots
         if found >= wanted:
             return wanted
@@ -72,7 +73,7 @@ def affordable(
     by level; 0 if not one."""
     lots, rest, left = 0, budget, orders_max
     for level in makers:
-        if level.key < bound or level.price < 1:
+        if level.key < bound or level.price < 1 or left <= 0:
             break
         room.dry_looks -= 1
         wanted = min(rest // level.price, qty_max - lots)
@@ -80,8 +81,8 @@ def affordable(
         taken = min(found, wanted)
         lots += taken
         rest -= taken * level.price
-        left -= level.count + level.linked
-        if taken < found or is_end or left <= 0:
+        left -= _counted(level, room)
+        if taken < found or is_end:
             break
     return lots
 
@@ -110,7 +111,7 @@ def cost(
             paid = min(found, qty)
             qty -= paid
         notional += paid * level.price
-        left -= level.count + level.linked
+        left -= _counted(level, room)
         if is_end:
             break
     return notional
@@ -124,7 +125,7 @@ def _paid_at(
     What icebergs will show later comes behind all that is displayed there.
     """
     paid = later = 0
-    for maker in _met(level, orders_max):
+    for maker in _met(level, orders_max, room):
         room.dry_looks -= 1
         if maker is level.first_hidden:
             taken = min(later, qty)
@@ -155,10 +156,10 @@ def _open_at(
     next one stands behind, unless the own order is hidden.
     """
     is_plain = not level.icebergs and not level.hidden
-    if mode == _NONE and is_plain and level.count + level.linked <= orders_max:
+    if mode == _NONE and is_plain and _counted(level, room) <= orders_max:
         return level.qty, False
     found = offered = 0
-    for maker in _met(level, orders_max):
+    for maker in _met(level, orders_max, room):
         room.dry_looks -= 1
         if mode != _NONE and maker.account.group is account.group:
             if mode != _CANCEL_OLDEST:
@@ -171,8 +172,19 @@ def _open_at(
     return found, False
 
 
-def _met(level: Level, orders_max: int) -> Iterator[Order]:
+def _counted(level: Level, room: Room) -> int:
+    """How many orders those of a level count where each of them is met."""
+    return level.count + level.linked * room.linked
+
+
+def _met(level: Level, orders_max: int, room: Room) -> Iterator[Order]:
     """The orders of a level that a sweep meets which may meet so many."""
+    if not level.linked or not room.linked:
+        return islice(level, max(0, orders_max))
+    return _met_among_linked(level, orders_max)
+
+
+def _met_among_linked(level: Level, orders_max: int) -> Iterator[Order]:
     for order in level:
         if orders_max <= 0:
             return
@@ -183,11 +195,11 @@ def _met(level: Level, orders_max: int) -> Iterator[Order]:
 def _slices(level: Level, enough: int, room: Room) -> int:
     """How many orders a sweep meets that empties a level, exact up to `enough`."""
     if not level.icebergs:
-        return level.count + level.linked
+        return _counted(level, room)
     count = 0
     for order in level:
         room.dry_looks -= 1
-        count += slices_of(order) * (1 + is_linked(order.terms))
+        count += slices_of(order) * (1 + room.linked * is_linked(order.terms))
         if count > enough:
             break
     return count

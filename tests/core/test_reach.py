@@ -68,8 +68,7 @@ def test_the_runs_of_a_whole_venue_reach_every_event_and_every_reason() -> None:
     ]
     told = told_by(venue_market.GENESIS, runs)
     kinds = {kind for kind, _ in told}
-    # This venue is born with engine version 2; test_twin.py has a market that goes over.
-    due_kinds = set(range(e.ACCEPTED, e.API_KEY_SET + 1)) - {e.ENGINE_VERSION_SET}
+    due_kinds = set(range(e.ACCEPTED, e.API_KEY_SET + 1))
     assert kinds == due_kinds, "some event never happens"
     refusing = (e.REJECTED, e.CANCEL_REJECTED)
     refused = {reason for kind, reason in told if kind in refusing}

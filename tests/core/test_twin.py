@@ -17,6 +17,7 @@ from raftbook.core import keys
 from raftbook.core.build import KIND
 from raftbook.core.commands import Entry
 from raftbook.core.events import ENGINE_VERSION_SET
+from raftbook.core.versions import ENGINE_VERSION
 from tests.core import venue_flow, venue_market, venue_profiles
 from tests.core.flow import (
     AMENDING,
@@ -177,8 +178,11 @@ def test_engine_and_twin_say_the_same_of_a_whole_venue(profile: str, seed: int) 
     pair.call_and_sweep()
 
 
+@pytest.mark.parametrize("engine_version", [2, ENGINE_VERSION])
 @pytest.mark.parametrize("profile", ["stopping", "linking", "everything", "uncrossing", "ending"])
-def test_they_do_where_entries_ask_for_more_than_there_is_room_for(profile: str) -> None:
+def test_they_do_where_entries_ask_for_more_than_there_is_room_for(
+    profile: str, engine_version: int
+) -> None:
     narrow = venue_market.LIMITS._replace(
         fills_max=2, triggers_max=1, auction_page=1, expiries_page=1, cancel_page=1, pegs_page=1
     )
@@ -187,7 +191,10 @@ def test_they_do_where_entries_ask_for_more_than_there_is_room_for(profile: str)
         choose, flow = seeded(seed), venue_flow.Flow(VENUE_PROFILES[profile])
         pair = Pair(venue_market.GENESIS._replace(limits=narrow))
         for entry in venue_market.FIRST_ENTRIES:
+            if entry.requests == (venue_market.SWITCH,):
+                entry = Entry(2, entry.time_ns, (venue_market.switch_to(engine_version),))
             flow.learn(pair.apply(entry))
+        assert pair.engine.engine_version == engine_version
         for index in range(len(venue_market.FIRST_ENTRIES) + 1, 80):
             requests = tuple(flow.request(choose) for _ in range(15))
             flow.learn(pair.apply(Entry(index, flow.advance(choose), requests)))
@@ -197,15 +204,21 @@ def test_they_do_where_entries_ask_for_more_than_there_is_room_for(profile: str)
     assert spent
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (1, 3), (2, 3)])
 @pytest.mark.parametrize("profile", VENUE_PROFILES)
-def test_a_venue_may_be_upgraded_in_the_midst_of_its_trading(profile: str) -> None:
-    for seed in range(2 * EFFORT):
-        pair = Pair(venue_market.OLD_GENESIS)
+def test_a_venue_may_be_upgraded_in_the_midst_of_its_trading(
+    profile: str, before: int, after: int
+) -> None:
+    genesis = venue_market.OLD_GENESIS if before == 1 else venue_market.GENESIS
+    for seed in range(EFFORT):
+        pair = Pair(genesis)
         flow = venue_flow.Flow(VENUE_PROFILES[profile])
-        assert pair.twin.version == 1
-        venue_flow.entries_of(seeded(seed), flow, 120, pair, upgraded_after=50)
+        assert pair.twin.version == before
+        venue_flow.entries_of(
+            seeded(seed), flow, 120, pair, upgraded_after=50, engine_version=after
+        )
         pair.check()
-        assert pair.twin.version == 2
+        assert pair.twin.version == after
         pair.call_and_sweep()
 
 
@@ -225,7 +238,7 @@ def test_deep_ladders_behave_like_shallow_ones(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_market_goes_over_to_engine_version_2_with_all_that_is_in_it(seed: int) -> None:
+def test_a_market_goes_over_to_a_newer_engine_version_with_all_that_is_in_it(seed: int) -> None:
     pair = Pair()
     entries = random_entries(seed, 80)
     for entry in entries[:40]:
@@ -233,8 +246,8 @@ def test_a_market_goes_over_to_engine_version_2_with_all_that_is_in_it(seed: int
     at = entries[40]
     assert pair.engine.engine_version == 1
     (told,) = pair.apply(Entry(at.index, at.time_ns, (venue_market.SWITCH,)))
-    assert told[4] == [(ENGINE_VERSION_SET, 0, 2)]
+    assert told[4] == [(ENGINE_VERSION_SET, 0, ENGINE_VERSION)]
     for entry in entries[41:]:
         pair.apply(entry)
         pair.check()
-    assert pair.engine.engine_version == 2
+    assert pair.engine.engine_version == ENGINE_VERSION

@@ -15,6 +15,7 @@ from raftbook.core.exchange import Exchange
 from raftbook.core.form import form_error
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.types import Phase, Reject
+from raftbook.core.versions import ENGINE_VERSION
 from tests.core.flow import Choose, seeded
 from tests.core.venue_market import (
     BANDED,
@@ -28,7 +29,7 @@ from tests.core.venue_market import (
     MS,
     OPENING,
     START_NS,
-    SWITCH,
+    switch_to,
 )
 from tests.core.venue_orders import OrderTalk
 from tests.core.venue_profiles import EVERYTHING, Profile
@@ -257,12 +258,18 @@ class Flow(OrderTalk):
 
 
 def entries_of(
-    choose: Choose, flow: Flow, count: int, exchange: Any, upgraded_after: int = 0
+    choose: Choose,
+    flow: Flow,
+    count: int,
+    exchange: Any,
+    *,
+    upgraded_after: int = 0,
+    engine_version: int = ENGINE_VERSION,
 ) -> list[Entry]:
     """`count` entries besides the first ones; `exchange` is told each, and answers.
 
     Args:
-        upgraded_after: how many of them come before engine version 2 is in force.
+        upgraded_after: how many of them come before the engine version is put in force.
     """
     entries: list[Entry] = []
 
@@ -275,7 +282,7 @@ def entries_of(
     tell(START_NS, *OPENING)
     for step in range(count):
         if step == upgraded_after:
-            tell(flow.time_ns, SWITCH)
+            tell(flow.time_ns, switch_to(engine_version))
             tell(flow.time_ns, GROUPS)
         time_ns = flow.advance(choose)
         tell(time_ns, *(flow.request(choose) for _ in range(choose((1, 2, 3, 4)))))

@@ -9,6 +9,7 @@ from raftbook.core.commands import PLAIN_TERMS, Entry, Request
 from raftbook.core.exchange import Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
+from raftbook.core.versions import ENGINE_VERSION
 
 MS = 1_000_000
 MINUTE_NS = 60 * 10**9
@@ -104,7 +105,14 @@ OPENING: tuple[Request, ...] = tuple(
         ("f", "k"),
     )
 )
-SWITCH: Request = (c.NO_SESSION, 0, (c.set_engine_version(2, "x"),))
+
+
+def switch_to(engine_version: int) -> Request:
+    """What puts rules in force; of the venue, those of version 2 are from the beginning."""
+    return (c.NO_SESSION, 0, (c.set_engine_version(engine_version, "x"),))
+
+
+SWITCH = switch_to(ENGINE_VERSION)
 GROUPS: Request = (
     1,
     1,

@@ -57,7 +57,7 @@ _CURRENCIES: Final = {name: name.upper() for name in ("eur", "usd", "oil", "gas"
 CLUSTER: Final = """\
 [cluster]
 name = "golden"
-id = "golden-2"
+id = "golden-3"
 default_account = "op"
 
 [[nodes]]
@@ -243,7 +243,9 @@ def write(folder: Path) -> None:
         clock.now += 0.05
         replica.turn()
     # As a new leader would say it again: what is in force already.
-    replica.raft.propose([pack_engine_switch(time_ns, ENGINE_VERSION, __version__, in_force=2)])
+    in_force = machine.exchange.engine_version
+    switch = pack_engine_switch(time_ns, ENGINE_VERSION, __version__, in_force=in_force)
+    replica.raft.propose([switch, switch])  # a new leader may say again what is in force already
     for number, (at_ns, requests) in enumerate(_all_requests(applied, machine.exchange)):
         time_ns = at_ns
         for session_id, request_seq, commands in requests:

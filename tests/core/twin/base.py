@@ -95,7 +95,7 @@ class Base:
             changes.append(c.REPLACE_ORDER)
             if reason == Reject.MALFORMED:
                 changes.append(c.CANCEL_REPLACE)
-        is_known = self.version >= 2 or reason != Reject.MALFORMED
+        is_known = self.version >= 2 or reason != Reject.MALFORMED or not has_session
         if is_known and kind == c.SET_API_KEY and len(command) == 4:
             command = (*command[:3], "")  # the secret is told nobody
         self.private(e.CANCEL_REJECTED if kind in changes else e.REJECTED, int(reason), command)

@@ -79,8 +79,11 @@ class Twin(Sessions):
         self.end_leases()
         self.expire_orders()
         self.expire_days()
+        if self.version >= 3:
+            self.go_on_with_stops(unfinished)
+            return self.end_calls()
         self.end_calls()
-        self.go_on_with_stops(unfinished)
+        return self.go_on_with_stops(unfinished)
 
     def request(self, index: int, offset: int, session_id: int, seq: int, commands: Any) -> Reply:
         self.out = []

@@ -13,18 +13,9 @@ from tests.core.twin.state import SECOND, STOPS, TwinOrder, TwinTrade, Wish
 
 LOOKS_PER_FILL = 8
 """How much the dry runs of one entry may look at, for each order that one sweep may meet."""
-TRIGGERS_PER_ENTRY, FIRING_PART, FREE_PART = 2, 2, 2_500
-"""An entry has room for so many sweeps, beside the part of one that each may meet for nothing."""
-
-
-def count(orders: list[TwinOrder]) -> int:
-    """How many orders a sweep counts that meets all of these."""
-    return sum(each.counts() for each in orders)
-
-
-def first(orders: list[TwinOrder], most: int | None) -> list[TwinOrder]:
-    """Those that it meets which may meet so many: the last one may count one too many."""
-    return [each for at, each in enumerate(orders) if most is None or count(orders[:at]) < most]
+SWEEPS_PER_ENTRY, TRIGGERS_PER_ENTRY, FREE_PART = 2, 2, 1_250
+"""An entry has room for so many sweeps, beside the part of one that each may meet for nothing; for
+one sweep since engine version 3."""
 
 
 class Matching(Money):
@@ -34,12 +25,13 @@ class Matching(Money):
         """Trade until there is nothing left to trade with.
 
         Returns:
-            PRICE_COLLAR when the volatility band ended it, FILL_LIMIT when that many trades did,
+            PRICE_COLLAR when the volatility band ended it, FILL_LIMIT when it may meet no more,
             else NONE.
         """
         anchor = self.reference(taker.symbol)
         fills, most = 0, self.fills_now()
         updates = taker.conditions.updates_other > 0 and self.has_other_leg(taker)
+        updates = updates and self.version >= 3
         while taker.leaves:
             makers = self.crossing(taker.symbol, taker.side, limit)
             if not makers:
@@ -49,7 +41,7 @@ class Matching(Money):
                 return self.swept_by(fills, Reject.PRICE_COLLAR)
             if self.version >= 2 and fills >= most:
                 return self.swept_by(fills, Reject.FILL_LIMIT)
-            fills += maker.counts()
+            fills += self.count([maker])
             if self.keeps_off(taker.stp, taker.account, maker):
                 self.prevent(maker, taker)
             else:
@@ -63,20 +55,33 @@ class Matching(Money):
         return ended_by
 
     def fills_left(self) -> int:
-        return self.limits.fills_max - self.swept
+        sweeps = 1 if self.version >= 3 else SWEEPS_PER_ENTRY
+        return max(0, sweeps * self.limits.fills_max - self.swept)
 
     def fills_free(self) -> int:
         """What a sweep may meet for nothing: what fires could as well have waited."""
-        return 0 if self.fires else self.limits.fills_max // FREE_PART
+        return 0 if self.fires and self.version >= 3 else self.limits.fills_max // FREE_PART
 
     def fills_now(self) -> int:
         """How many orders a sweep may meet now."""
         return min(self.limits.fills_max, self.fills_left() + self.fills_free())
 
+    def count(self, orders: list[TwinOrder]) -> int:
+        """How many orders a sweep counts that meets all of these."""
+        return len(orders) + sum(each.is_linked for each in orders if self.version >= 3)
+
+    def first(self, orders: list[TwinOrder], most: int | None) -> list[TwinOrder]:
+        """Those that it meets which may meet so many: the last one may count one too many."""
+        return [
+            each for at, each in enumerate(orders) if most is None or self.count(orders[:at]) < most
+        ]
+
     def has_done_enough(self) -> bool:
         """Whether what could as well be done in the next entry waits for that."""
         has_fired_enough = self.triggered >= TRIGGERS_PER_ENTRY * self.limits.triggers_max
-        has_swept_enough = self.fills_left() * FIRING_PART < self.limits.fills_max
+        has_swept_enough = self.fills_left() == 0
+        if self.version >= 3:
+            has_swept_enough = 2 * self.fills_left() < self.limits.fills_max
         is_enough = self.has_looked_enough() or has_swept_enough or has_fired_enough
         return self.version >= 2 and is_enough
 
@@ -233,7 +238,7 @@ class Matching(Money):
         displayed. Of as many orders as count that much, where `most` says so, as if there were no
         others."""
         anchor = self.reference(symbol)
-        makers = first(self.crossing(symbol, side, limit), most)
+        makers = self.first(self.crossing(symbol, side, limit), most)
         for price in dict.fromkeys(maker.price for maker in makers):
             if self.too_far(symbol, anchor, price):
                 return
@@ -272,10 +277,10 @@ class Matching(Money):
     def look(self, level: list[TwinOrder], account: str, stp: int, enough: int, most: int) -> None:
         """Count what is looked at, of orders of a level that count so much, until it is enough."""
         mixed = any(maker.is_iceberg or maker.is_hidden for maker in level)
-        if stp == Stp.NONE and not mixed and count(level) <= most:
+        if stp == Stp.NONE and not mixed and self.count(level) <= most:
             return
         shown = 0
-        for maker in first(level, most):
+        for maker in self.first(level, most):
             self.dry_looks += 1
             if self.keeps_off(stp, account, maker):
                 if stp != Stp.CANCEL_OLDEST:
@@ -288,7 +293,7 @@ class Matching(Money):
     def look_decrementing(self, level: list[TwinOrder], account: str, rest: int, most: int) -> None:
         """The same for a taker that shrinks where it meets its own."""
         later = 0
-        for number, maker in enumerate(first(level, most)):
+        for number, maker in enumerate(self.first(level, most)):
             self.dry_looks += 1
             if maker.is_hidden and not any(each.is_hidden for each in level[:number]):
                 rest -= min(later, rest)
@@ -322,13 +327,13 @@ class Matching(Money):
             here = 0
             for maker in level:
                 self.dry_looks += any(each.is_iceberg for each in level)
-                here += maker.slices() * maker.counts()
+                here += maker.slices() * self.count([maker])
                 if here > most:
                     break
             slices += here
             if self.version >= 2 and slices > most:
                 return Reject.FILL_LIMIT
-            self.look(level, order.account, order.stp, wanted - found, count(level))
+            self.look(level, order.account, order.stp, wanted - found, self.count(level))
             price = level[0].price
             found += sum(lots for maker, lots in partners if maker.price == price)
             stops_here = order.stp not in (Stp.NONE, Stp.CANCEL_OLDEST) and any(
@@ -356,7 +361,7 @@ class Matching(Money):
             lots = min(open_qty, room, rest // price)
             rest -= lots * price
             room -= lots
-            most -= count(level)
+            most -= self.count(level)
             if lots < open_qty or len(reached) < len(here):
                 return
 
@@ -386,7 +391,7 @@ class Matching(Money):
                     if is_own and wish.stp != Stp.DECREMENT:
                         return
                     qty -= min(qty, lots)
-            most -= count(level)
+            most -= self.count(level)
 
     def lots_of_amount(self, account: str, wish: Wish) -> int:
         return sum(lots for _, lots in self.lots_for_amount(account, wish))

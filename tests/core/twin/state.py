@@ -149,10 +149,10 @@ class TwinOrder:
         """What of a resting order trades before it goes to the back, or is gone."""
         return self.shown if self.is_iceberg else self.leaves
 
-    def counts(self) -> int:
-        """How many orders a sweep counts for each time that it meets this one."""
-        entered_with_others = self.conditions.oco_order_id or self.conditions.oto_order_id
-        return 2 if entered_with_others else 1
+    @property
+    def is_linked(self) -> bool:
+        """Whether it was entered together with others."""
+        return self.conditions.oco_order_id > 0 or self.conditions.oto_order_id > 0
 
     def slices(self) -> int:
         if not self.is_iceberg:

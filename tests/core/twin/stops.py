@@ -78,12 +78,13 @@ class Stops(Matching):
         self.fires = False
 
     def go_rounds(self, symbol: str) -> None:
-        instrument, fired = self.instruments[symbol], 0
+        instrument = self.instruments[symbol]
+        fired, first = 0, instrument.trades
         while instrument.trades_now():
             while waiting := self.due_in(symbol):
                 if instrument.phase != Phase.CONTINUOUS:
                     return
-                if fired == self.limits.triggers_max or self.has_done_enough():
+                if self.is_enough(fired, instrument.trades - first):
                     instrument.stops_left = self.tick()
                     return
                 fired += 1
@@ -100,12 +101,16 @@ class Stops(Matching):
                     continue  # one that fired before it has ended it
                 if instrument.phase != Phase.CONTINUOUS:
                     return
-                if fired == self.limits.triggers_max or self.has_done_enough():
+                if self.is_enough(fired, instrument.trades - first):
                     instrument.stops_left = self.tick()
                     return
                 fired += 1
                 self.triggered += 1
                 self.fire(order)
+
+    def is_enough(self, fired: int, trades: int) -> bool:
+        is_full = fired == self.limits.triggers_max or trades >= self.limits.fills_max
+        return is_full or self.has_done_enough()
 
     def due_in(self, symbol: str) -> list[TwinOrder]:
         """Pending orders that wait for nothing any more, in the order of their release."""
