@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from raftbook.core.commands import Command
 from raftbook.core.types import Reject
-from raftbook.errors import ProtocolError
 from raftbook.replica.agreement import Agreement
 from raftbook.replica.answers import Answers, safely
 from raftbook.replica.compaction import Compaction
@@ -28,7 +27,6 @@ from raftbook.replica.membership import Membership
 from raftbook.replica.messages import Message
 from raftbook.replica.meter import Meter
 from raftbook.replica.proposer import (
-    FORWARD_BYTES_MAX,
     Forwarded,
     Proposer,
     Refusal,
@@ -38,21 +36,17 @@ from raftbook.replica.proposer import (
 )
 from raftbook.replica.raft import Raft, RaftTimings
 from raftbook.replica.reports import Reports
+from raftbook.replica.routing import Router
 from raftbook.replica.seams import Random
 from raftbook.replica.shipping import Shipper, SnapshotMaker
-from raftbook.replica.unasked import Unasked
 from raftbook.replica.upgrade import UNKNOWN, EngineVersions
 from raftbook.storage.log_store import LogStore
 from raftbook.storage.snapshot_header import SnapshotHeader
 from raftbook.storage.snapshots import SnapshotStore
-from raftbook.wire.entry import CHECK, pack_entry, read_requests
+from raftbook.wire.entry import CHECK
 
 _log = logging.getLogger(__name__)
 
-UNAPPLIED_ENTRIES_MAX: Final = 64
-"""A leader with this many entries under way gathers on instead of proposing more."""
-COMPLAIN_S: Final = 1.0
-"""The log hears once in this time that a peer's requests are refused."""
 LOG_KEPT_ENTRIES: Final = 1_000
 """Entries kept before a snapshot, so that a peer a little behind needs no snapshot."""
 
@@ -118,7 +112,6 @@ class Replica:
         self._log, self._maker, self._links, self._bounds = log, maker, links, bounds
         self._clock, self._wall_ns = clock, wall_ns
         self._meter = Meter()
-        self._unasked = Unasked()
         self._reports = Reports(node_id, name_of)
         self._engines = EngineVersions()
         self._make_queues()
@@ -139,6 +132,7 @@ class Replica:
             apply=self._apply,
         )
         self.raft.shipping = self.shipper
+        self._router = self._make_router()
         self._unheard_at = self.raft.heard_at
         self._members = (self.raft.membership, self.raft.committed_membership)
         log.sync()
@@ -151,8 +145,6 @@ class Replica:
         forget = self.machine.read_ahead.forget
         self._proposer = Proposer(count_max, bounds.request_deadline_s, bytes_max, forget)
         self._forwarded = Forwarded(count_max, bytes_max)
-        self._way: tuple[int | None, int] = (None, 0)
-        self._complained_at: dict[int, float] = {}
         self._unseen: frozenset[RequestKey] = frozenset()  # may be in what was installed
 
     def _make_compaction(self, snapshots: SnapshotStore) -> Compaction:
@@ -209,6 +201,25 @@ class Replica:
         membership = self.machine.membership
         return () if membership is None else membership.voter_ids
 
+    def _make_router(self) -> Router:
+        bounds = self._bounds
+        return Router(
+            self.raft,
+            self.machine,
+            self._log,
+            proposer=self._proposer,
+            forwarded=self._forwarded,
+            agreement=self.agreement,
+            engines=self._engines,
+            meter=self._meter,
+            reports=self._reports,
+            post=self._post,
+            clock=self._clock,
+            wall_ns=lambda: self._wall_ns(),
+            entry_bytes_max=bounds.entry_bytes_max,
+            entry_requests_max=bounds.entry_requests_max,
+        )
+
     def _make_shipper(self, snapshots: SnapshotStore) -> Shipper:
         return Shipper(
             snapshots,
@@ -228,33 +239,11 @@ class Replica:
         if self.fence is not None:
             return
         if message["type"] == "forward":
-            self._take_forwarded(peer_id, message["requests"])
+            self._router.forwarded_by(peer_id, message["requests"])
         elif message["type"] == "attest":
             self.agreement.told(peer_id, message["index"], message["digest"])
         else:
             self._inbox.append((peer_id, message))
-
-    def _take_forwarded(self, peer_id: int, requests: tuple[bytes, ...]) -> None:
-        """One bad request would void the entry it is joined into: the message is refused whole."""
-        try:
-            size = max(map(len, requests), default=0)
-            if size > self._bounds.entry_bytes_max:
-                raise ProtocolError(f"a request of {size} bytes is larger than an entry")
-            read = read_requests(requests)
-        except ProtocolError as error:
-            self._complain(peer_id, str(error))
-            return
-        if not self._forwarded.add(peer_id, requests):
-            self._complain(peer_id, "too many wait already")
-        elif self.raft.is_leader:
-            for raw, request in zip(requests, read, strict=True):
-                self.machine.read_ahead.request(raw, request)
-
-    def _complain(self, peer_id: int, reason: str) -> None:
-        """Say that requests of a peer were refused; once a second, however many there are."""
-        if self._clock() - self._complained_at.get(peer_id, -COMPLAIN_S) >= COMPLAIN_S:
-            self._complained_at[peer_id] = self._clock()
-            self._reports.forward_refused(peer_id, reason)
 
     def connected(self, peer_id: int, *, engine_version: int = UNKNOWN) -> None:
         """A connection to a peer stands, which said in its handshake what it can run."""
@@ -297,11 +286,7 @@ class Replica:
             return True
         if self.fence is not None:
             return False
-        if bool(self._inbox) or self.raft.needs_turn() or self._may_route():
-            return True
-        # A mass cancel of many pages, say, goes on as soon as its last page is committed.
-        goes_on = self.machine.exchange.is_unfinished and self.raft.may_propose
-        return goes_on and self._unapplied() == 0
+        return bool(self._inbox) or self.raft.needs_turn() or self._router.needs_turn()
 
     @property
     def fenced(self) -> str | None:
@@ -378,7 +363,7 @@ class Replica:
         inbox, self._inbox = self._inbox, []
         for peer_id, message in inbox:
             self.raft.receive(peer_id, message)
-        self._route()
+        self._router.turn()
         raft = self.raft
         raft.turn()
         self._reports.stands(raft.role, raft.term, raft.leader_id, self._log.last_index)
@@ -446,50 +431,6 @@ class Replica:
             for listener in self.on_members:
                 safely(listener)
 
-    def _route(self) -> None:
-        """Bring gathered requests one step nearer to the log."""
-        raft = self.raft
-        way = (raft.leader_id, raft.term)
-        if way != self._way:
-            self._way = way
-            self._proposer.resend_all()
-            if raft.is_leader:
-                self.agreement.leads()
-        if raft.may_propose:
-            self._switch_engine()
-            if self._may_route():
-                self._propose([*self._forwarded.take(), *self._proposer.take()])
-            elif self._unapplied() == 0:
-                exchange = self.machine.exchange
-                time_ns = self._unasked.due(exchange, self._clock(), self._wall_ns())
-                if time_ns is not None:
-                    raft.propose([self._pack(time_ns, [])])
-            if self._unapplied() < UNAPPLIED_ENTRIES_MAX:
-                check = self.agreement.next_check(self._clock())
-                if check is not None:
-                    raft.propose([check], kind=CHECK)
-            return
-        if raft.is_leader:
-            return  # what came is held until this node may propose again, or another leads
-        self._forwarded.clear()  # whoever sent them sends them again to the new leader
-        self.machine.read_ahead.clear()
-        leader_id = way[0]
-        if leader_id is not None and self._may_route():
-            for batch in _batches(self._proposer.take(), FORWARD_BYTES_MAX, 1 << 20):
-                self._post(leader_id, {"type": "forward", "requests": tuple(batch)})
-
-    def _may_route(self) -> bool:
-        """Whether requests wait that could go a step further now."""
-        raft = self.raft
-        if raft.is_leader:
-            waiting = self._proposer.has_queued() or bool(self._forwarded)
-            has_room = waiting and self._unapplied() < UNAPPLIED_ENTRIES_MAX
-            return has_room and raft.may_propose
-        return self._proposer.has_queued() and raft.leader_id not in (None, self.node_id)
-
-    def _unapplied(self) -> int:
-        return self._log.last_index - self.raft.applied_index
-
     def _attest(self) -> None:
         """Tell the leader the digest at the last check."""
         leader_id = self.raft.leader_id
@@ -498,31 +439,6 @@ class Replica:
         word = self.agreement.own_word()
         if word is not None and leader_id != self.node_id:
             self._post(leader_id, {"type": "attest", "index": word[0], "digest": word[1]})
-
-    def _propose(self, requests: list[bytes]) -> None:
-        bounds = self._bounds
-        batches = _batches(requests, bounds.entry_bytes_max, bounds.entry_requests_max)
-        time_ns = self._wall_ns()
-        self.raft.propose([self._pack(time_ns, batch) for batch in batches])
-        appended = self._log.entries[len(self._log.entries) - len(batches) :]
-        for batch, (payload, index, _) in zip(batches, appended, strict=True):
-            self.machine.read_ahead.entry(index, time_ns, batch, payload)
-        self._meter.proposed(self._log.last_index, self._clock())
-
-    def _pack(self, time_ns: int, requests: list[bytes]) -> bytes:
-        in_force = self.machine.exchange.engine_version
-        return pack_entry(time_ns, requests, engine_version=in_force)
-
-    def _switch_engine(self) -> None:
-        """Put newer rules in force once every member is known to have them."""
-        switch = self._engines.next_switch(
-            self.peer_ids,
-            in_force=self.machine.exchange.engine_version,
-            term=self.raft.term,
-            wall_ns=self._wall_ns,
-        )
-        if switch is not None:
-            self.raft.propose([switch])
 
     def _apply(self, index: int, term: int, payload: bytes) -> None:
         self._compaction.applied(len(payload))
@@ -599,16 +515,3 @@ class Replica:
         self._reports.fenced(self.fence, heir_id)
         for listener in self.on_fenced:
             safely(listener)
-
-
-def _batches(requests: Iterable[bytes], bytes_max: int, count_max: int) -> list[list[bytes]]:
-    """Cut a sequence into runs of at most `bytes_max` and `count_max`, in order."""
-    batches: list[list[bytes]] = []
-    size = 0
-    for raw in requests:
-        if not batches or size + len(raw) > bytes_max or len(batches[-1]) >= count_max:
-            batches.append([])
-            size = 0
-        batches[-1].append(raw)
-        size += len(raw)
-    return batches

@@ -208,7 +208,10 @@ def test_nodes_are_replaced_one_by_one_under_load(tmp_path: Path) -> None:
 
         def scene(load: Load) -> None:
             for node_id in cluster.ids:
-                assert {in_force for in_force, _ in cluster.engines().values()} == {ENGINE_VERSION}
+                until(
+                    "this build's rules are in force",
+                    lambda: _in_force(cluster) == {ENGINE_VERSION},
+                )
                 before = len(load.records)
                 cluster.replace(node_id, newer)
                 until("clients go on", lambda before=before: len(load.records) > before + 20)
@@ -232,6 +235,10 @@ def test_nodes_are_replaced_one_by_one_under_load(tmp_path: Path) -> None:
         switched_at = _check_switch(cluster, prober)
         _check_an_old_node(cluster, switched_at)
         _check_disks(cluster, newer, digest)
+
+
+def _in_force(cluster: Mixed) -> set[int]:
+    return {in_force for in_force, _ in cluster.engines().values()}
 
 
 def _entries(cluster: Mixed) -> Iterator[tuple[Any, ...]]:

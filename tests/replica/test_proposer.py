@@ -13,6 +13,7 @@ from raftbook.core.events import REJECTED
 from raftbook.core.types import Reject
 from raftbook.replica import proposer as proposer_module
 from raftbook.replica import replica as replica_module
+from raftbook.replica import routing
 from raftbook.replica.proposer import Forwarded, Proposer
 from raftbook.wire.entry import pack_request
 from raftbook.wire.packing import pack
@@ -430,4 +431,4 @@ def test_a_leader_that_cannot_commit_proposes_a_bounded_number_of_entries(
         cluster.order(1, 7, seq)
         cluster.turn(1)
     uncommitted = cluster[1].last_index - cluster[1].raft.commit_index
-    assert uncommitted == replica_module.UNAPPLIED_ENTRIES_MAX
+    assert uncommitted == routing.UNAPPLIED_ENTRIES_MAX

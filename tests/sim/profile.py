@@ -74,7 +74,7 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
     )
     constants = (
         ("raftbook.replica.replica", "LOG_KEPT_ENTRIES", rng.choice((1, 5, 40, 1_000))),
-        ("raftbook.replica.replica", "UNAPPLIED_ENTRIES_MAX", rng.choice((2, 8, 64))),
+        ("raftbook.replica.routing", "UNAPPLIED_ENTRIES_MAX", rng.choice((2, 8, 64))),
         ("raftbook.replica.appends", "APPEND_ENTRIES_MAX", rng.choice((1, 3, 20, 512))),
         ("raftbook.replica.appends", "IN_FLIGHT_ENTRIES_MAX", rng.choice((4, 64, 4_096))),
         ("raftbook.replica.raft", "APPLY_BYTES_PER_TURN_MAX", rng.choice((500, 131_072))),
