@@ -59,11 +59,12 @@ def _do_what_is_due(exchange: Exchange, stopped: list[str], events: list[Event])
     _end_leases(exchange, now_ns, events)
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)
-    if exchange.engine_version > 2:
+    is_before_calls = exchange.engine_version > 2
+    if is_before_calls:
         _fire_stopped(exchange, stopped, events)
-        stopped = []
     _end_calls(exchange, now_ns, events)
-    _fire_stopped(exchange, stopped, events)
+    if not is_before_calls:
+        _fire_stopped(exchange, stopped, events)
 
 
 def _fire_stopped(exchange: Exchange, stopped: list[str], events: list[Event]) -> None:

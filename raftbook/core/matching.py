@@ -109,11 +109,12 @@ class Matcher(BookState):
             most = self.fills_now()
         last_trade_id = trade_id + most
         gathered = self.tape.gathered
-        is_odd = self.ledger is not None or taker.special is not None
         pair = taker.special
-        linked = updated = self.agenda.room.linked
-        if pair is None or pair.sibling is None or not updates_other(taker_terms):
-            updated = 0
+        is_odd = self.ledger is not None or pair is not None
+        linked = self.agenda.room.linked
+        updated = 0
+        if pair is not None and pair.sibling is not None and updates_other(taker_terms):
+            updated = linked
         level = makers.best
         while leaves and level is not None and level.key >= bound and trade_id < last_trade_id:
             maker = level.eldest

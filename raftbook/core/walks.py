@@ -69,8 +69,8 @@ def affordable(
     orders_max: int,
     room: Room,
 ) -> int:
-    """How many lots of the first `orders_max` orders `budget` tick-lots buy (or are had for), level
-    by level; 0 if not one."""
+    """How many lots `budget` tick-lots buy (or are had for), level by level, of the orders that a
+    sweep meets which may meet `orders_max`; 0 if not one."""
     lots, rest, left = 0, budget, orders_max
     for level in makers:
         if level.key < bound or level.price < 1 or left <= 0:
@@ -149,7 +149,7 @@ def _paid_at(
 def _open_at(
     level: Level, account: Account, mode: int, enough: int, orders_max: int, room: Room
 ) -> tuple[int, bool]:
-    """What a taker could get of the first orders of a level, exact up to `enough`, and whether it
+    """What a taker that may meet so many could get of a level, exact up to `enough`, and whether it
     ends there.
 
     Where it ends at an own order it gets of each iceberg before that only the slice that shows: the
