@@ -22,6 +22,7 @@ from raftbook.core.exchange import Genesis
 from raftbook.core.form import engine_version_of
 from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import Reject
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.errors import NoNodeReachable, OutcomeUnknown, RaftbookError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.market_streams import MARKET_STREAMS
@@ -71,6 +72,8 @@ class Market:
             plain = (InstrumentTerms(*terms[:PLAIN_TERMS]) for terms in genesis.instruments)
             genesis = Genesis(tuple(plain), genesis.accounts, genesis.limits)
         self.machine = Machine(genesis, entries_kept=1_000)
+        if not self.is_old:
+            self.machine.exchange.put_in_force(ENGINE_VERSION)
         self.index = 2
         self.machine.apply(self.index, TERM, b"\x01")
 

@@ -18,6 +18,7 @@ from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
 from raftbook.core.types import Reject
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.gateway import account_queries, market_queries
 from raftbook.gateway.arguments import QueryError
 from raftbook.gateway.privacy import private_view
@@ -47,7 +48,7 @@ class Cluster:
 
     def __init__(self, nodes: int = 2, genesis: Genesis = GENESIS, secret: str = "") -> None:
         self.exchange = Exchange(genesis)
-        self.exchange.put_in_force(2)
+        self.exchange.put_in_force(ENGINE_VERSION)
         self.secret = secret
         self.now_ns = START_NS
         self.applied: list[tuple[int, int, tuple[Any, ...]]] = []

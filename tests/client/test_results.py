@@ -14,6 +14,7 @@ from raftbook.core.commands import Entry
 from raftbook.core.events import Event, answers
 from raftbook.core.exchange import Exchange
 from raftbook.core.types import OrderType, Phase, PostOnly, Side, TimeInForce
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.errors import ProtocolError
 from raftbook.gateway.privacy import private_view
 from tests.core.venue_flow import random_entries
@@ -58,7 +59,7 @@ def test_every_event_belongs_to_the_command_that_brought_it(profile: str) -> Non
         marks: _Marking | None = None
         specs: dict[str, InstrumentSpec] = {}
         for entry in random_entries(seed, 150, PROFILES[profile]):
-            if marks is None and exchange.engine_version > 1:
+            if marks is None and exchange.engine_version == ENGINE_VERSION:
                 marks = exchange._handlers = _Marking(exchange._handlers)
             for request in entry.requests if marks is not None else ():
                 assert marks is not None

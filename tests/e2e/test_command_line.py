@@ -127,7 +127,7 @@ def test_orders_stop_when_nobody_reads_their_results(tmp_path: Path) -> None:
 
 
 def test_an_order_says_truly_what_became_of_it_while_nodes_hang(tmp_path: Path) -> None:
-    with running_cluster(tmp_path) as cluster:
+    with running_cluster(tmp_path, timings={"read_age_max_ms": 600_000}) as cluster:
         leader = cluster.wait_leader()
         others = [node_id for node_id in cluster.ids if node_id != leader]
         config = ("--config", str(cluster.config.path))

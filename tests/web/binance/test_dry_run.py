@@ -17,6 +17,7 @@ from raftbook.core.types import (
     TimeInForce,
     TrailUnit,
 )
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.web.binance.trading import dry_run
 from tests.gateway.door import GENESIS
 from tests.web.house import House, in_the_house
@@ -126,8 +127,10 @@ def test_while_an_older_build_is_a_member_orders_are_plain(tmp_path: Path) -> No
 def test_what_a_member_may_not_know_yet_is_refused_whatever_its_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raftbook.gateway.forms.ENGINE_VERSION", 3)
-    monkeypatch.setattr("raftbook.gateway.forms.engine_version_of", lambda command: 3)
+    monkeypatch.setattr("raftbook.gateway.forms.ENGINE_VERSION", ENGINE_VERSION + 1)
+    monkeypatch.setattr(
+        "raftbook.gateway.forms.engine_version_of", lambda command: ENGINE_VERSION + 1
+    )
 
     async def scene(house: House) -> None:
         answer = await house.buy("1", "1", symbol="OILUSD")
