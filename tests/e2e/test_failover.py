@@ -148,7 +148,8 @@ def test_a_terminated_leader_hands_over_and_trading_goes_on(tmp_path: Path) -> N
 
 
 def test_a_minority_acknowledges_nothing_and_heals(tmp_path: Path) -> None:
-    with running_cluster(tmp_path, timings={"request_deadline_ms": 900}) as cluster:
+    timings = {"request_deadline_ms": 900, "read_age_max_ms": 600_000}  # it reads while alone
+    with running_cluster(tmp_path, timings=timings) as cluster:
         alone = cluster.wait_leader()
         others = [node_id for node_id in cluster.ids if node_id != alone]
         only = cluster.client_ports(alone)[:1]
