@@ -183,6 +183,14 @@ def test_an_amount_of_money_buys_of_as_many_pairs_as_a_sweep_meets() -> None:
     assert _counted(told) == (2, [])
 
 
+def test_an_amount_that_may_meet_nobody_looks_at_nothing() -> None:
+    pair = market()
+    say(pair, BEN, *[PLAIN] * FILLS, c.new_order("Q", Side.SELL, 1, 3))
+    market_order = {"ord_type": OrderType.MARKET, "time_in_force": TimeInForce.IOC}
+    say(pair, ANNA, TAKE, c.place_order("Q", Side.BUY, 0, None, **market_order, quote_qty=9))
+    assert pair.engine.agenda.room.dry_looks == LOOKS_PER_FILL * FILLS
+
+
 def test_each_trade_of_a_taker_that_updates_its_stop_counts_two() -> None:
     pair = market()
     say(pair, BEN, *[PLAIN] * 3)
