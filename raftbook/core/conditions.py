@@ -179,8 +179,8 @@ def updates_other(terms: tuple[Any, ...]) -> bool:
 
 
 def is_linked(terms: tuple[Any, ...]) -> bool:
-    """Whether an order was entered together with others: what they do to each other may be left to
-    do for as long as it is open, and whoever meets it counts two orders."""
+    """Whether an order was entered together with others, which may be over by now: it is of a pair,
+    a working order, or one that was pending."""
     if len(terms) < 8:
         return False
     conditions = terms[7]

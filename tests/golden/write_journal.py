@@ -242,10 +242,9 @@ def write(folder: Path) -> None:
     while not (replica.raft.is_leader and replica.raft.applied_index == replica.last_index > 1):
         clock.now += 0.05
         replica.turn()
-    # As a new leader would say it again: what is in force already.
     in_force = machine.exchange.engine_version
     switch = pack_engine_switch(time_ns, ENGINE_VERSION, __version__, in_force=in_force)
-    replica.raft.propose([switch, switch])  # a new leader may say again what is in force already
+    replica.raft.propose([switch, switch])  # as a new leader would say it again
     for number, (at_ns, requests) in enumerate(_all_requests(applied, machine.exchange)):
         time_ns = at_ns
         for session_id, request_seq, commands in requests:
