@@ -13,6 +13,7 @@ history at hand is in `history.py`. A `Violation` names the invariant; it ends t
     apply        gap-free, never twice, only what is committed
     digest       equal at every index
     fence        a node stops only for an error that was injected
+    release      a node never applies what only a newer release can
     start        a node starts whole or refuses with a reason
     book         the book is sound
 
@@ -296,6 +297,13 @@ class Checks:
         host.applied.clear()
         if last >= self._checked_at.get(host.node_id, 0) + BOOK_CHECK_EVERY:
             self.check_book(host)
+
+    def brought(self, host: Host, engine_version: int) -> None:
+        """A node's state is by the rules of this engine version."""
+        own = host.engine_version
+        if engine_version > own:
+            what = f"{host.name} of engine version {own} is brought version {engine_version}"
+            self.fail("release", what)
 
     def _check_digest(self, host: Host, index: int, digest: str) -> None:
         if self.digests.setdefault(index, digest) != digest:

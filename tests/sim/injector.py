@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from raftbook.core.versions import ENGINE_VERSION
 from tests.sim.faults import POINTS, Fault
 from tests.sim.log import BROKEN, FULL
 from tests.sim.staged import StagedFaults
@@ -76,6 +77,15 @@ class Injector:
         point = POINTS[int(fault.share * len(POINTS))]
         host.armed[point] = [1 + int(fault.seconds * 7) % 9, fault.other % 2 == 1]
         return ""  # it counts when the process gets there
+
+    def _upgrade(self, fault: Fault) -> str:
+        """The node is stopped, and started as the next release or as the newest."""
+        host = self._host(fault)
+        if host.engine_version == ENGINE_VERSION:
+            return ""
+        host.engine_version = host.engine_version + 1 if fault.share < 0.5 else ENGINE_VERSION
+        self._end(host, fault)
+        return f"{host.name} gets engine version {host.engine_version}"
 
     def _pause(self, fault: Fault) -> str:
         host = self._host(fault)

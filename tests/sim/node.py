@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from raftbook.core.versions import ENGINE_VERSION
 from raftbook.errors import StorageError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.native import ClientBounds, ClientServer
@@ -52,14 +53,23 @@ class Host:
         expects_fence: an error was injected that may fence the process.
         damaged_files: snapshot files that were damaged.
         was_damaged: its disk lost or spoiled something that was synced, and was not replaced since.
+        engine_version: what the release that is installed can run.
         power_cycles: counts what no process survives.
         verbs: what an operator may ask of the process; `asked` are the answers under way.
 
     Args:
         configuration: the members as its cluster.toml names them.
+        engine_version: of the release that it begins with.
     """
 
-    def __init__(self, world: World, node_id: int, configuration: Membership) -> None:
+    def __init__(
+        self,
+        world: World,
+        node_id: int,
+        configuration: Membership,
+        *,
+        engine_version: int = ENGINE_VERSION,
+    ) -> None:
         self.world, self.node_id, self.name = world, node_id, f"n{node_id}"
         self._configuration = configuration
         self.rng = random.Random(f"{world.seed}/host/{node_id}")
@@ -77,6 +87,7 @@ class Host:
         self.expects_fence = False
         self.damaged_files: list[str] = []
         self.was_damaged = False
+        self.engine_version = engine_version
         self.power_cycles = 0
         self.is_child_dying = False
         self.refusal: str | None = None
@@ -291,7 +302,9 @@ class Host:
             driver.wake()
 
         def on_connected(peer_id: int) -> None:
-            replica.connected(peer_id)
+            card = links.card(peer_id)
+            assert card is not None, f"connected to node {peer_id}, which has no card"
+            replica.connected(peer_id, engine_version=card.engine_version)
             driver.wake()
 
         settings = LinkSettings(
@@ -301,7 +314,7 @@ class Host:
             frame_bytes_max=4 << 20,
             buffer_bytes_max=world.profile.peer_buffer_bytes_max,
         )
-        return PeerLinks(
+        links = PeerLinks(
             PeerCard(
                 CLUSTER_ID,
                 GENESIS_DIGEST,
@@ -309,6 +322,7 @@ class Host:
                 self.log.incarnation,
                 host=self.name,
                 port=RAFT_PORT,
+                engine_version=self.engine_version,
             ),
             SECRET,
             peer_addresses(replica),
@@ -320,6 +334,7 @@ class Host:
             on_removed=replica.retire,
             on_join=lambda _: JoinAnswer("not here", ""),
         )
+        return links
 
     def _make_server(self, driver: Driver, rng: random.Random) -> ClientServer:
         bounds, world = self.world.profile.bounds, self.world

@@ -13,8 +13,10 @@ from raftbook.replica.links import PeerLinks
 from raftbook.replica.machine import Applied, Machine
 from raftbook.replica.messages import Message
 from raftbook.replica.replica import Replica
+from raftbook.replica.routing import Router
 from raftbook.storage.snapshots import SnapshotStore
 from tests.sim.clockwork import Killed
+from tests.sim.releases import OwnEngine
 
 if TYPE_CHECKING:
     from tests.sim.node import Host
@@ -36,12 +38,15 @@ class SimMachine(Machine):
         applied = super().apply(index, term, payload)
         # The digest that this node itself goes by, taken by the machine after this very entry.
         host.applied.append((index, term, payload, self.digest_at(index) or ""))
+        host.world.checks.brought(host, self.exchange.engine_version)
         return applied
 
     def restore(self, payload: bytes, *, index: int, expected_state_digest: str) -> None:
         self._host.point("restore")
         super().restore(payload, index=index, expected_state_digest=expected_state_digest)
-        self._host.applied.append((index, -1, b"", self.exchange.digest.value()))
+        host = self._host
+        host.applied.append((index, -1, b"", self.exchange.digest.value()))
+        host.world.checks.brought(host, self.exchange.engine_version)
 
 
 class ChildMaker:
@@ -132,6 +137,10 @@ class WatchedReplica(Replica):
     """The production replica; each turn that ended is checked."""
 
     host: Host
+
+    def _make_router(self) -> Router:
+        self._engines = OwnEngine(self.host.engine_version)
+        return super()._make_router()
 
     def turn(self) -> None:
         host = self.host

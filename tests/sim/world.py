@@ -34,6 +34,7 @@ from tests.sim.net import Network
 from tests.sim.node import CLIENT_PORT, RAFT_PORT, Host
 from tests.sim.profile import Profile, draw
 from tests.sim.recovery import Recovery
+from tests.sim.releases import draw_upgrades, first_releases
 
 TIMELINE_LINES = 400
 SLICE_S = 0.25
@@ -114,7 +115,11 @@ class World:
         self.checks = Checks(self)
         self._rng = random.Random(f"{seed}/world")
         founders = configured(Member(node_id, **self.address(node_id)) for node_id in self.node_ids)
-        self.hosts = [Host(self, node_id, founders) for node_id in self.node_ids]
+        releases = first_releases(seed, self.node_ids, oldest=self.genesis.engine_version())
+        self.hosts = [
+            Host(self, node_id, founders, engine_version=engine_version)
+            for node_id, engine_version in releases.items()
+        ]
         accounts = self.market.accounts
         self.clients = [
             Client(self, f"c{number + 1}", accounts[number % len(accounts)], f"key-{number + 1}")
@@ -308,7 +313,8 @@ def draw_all(
     """All faults of a seed; `members` as in `run_seed`."""
     faults = draw_faults(seed, profile, seconds)
     first = len(faults) + 1
-    return faults + draw_member_faults(seed, profile, seconds, wanted=members, first=first)
+    faults += draw_member_faults(seed, profile, seconds, wanted=members, first=first)
+    return faults + draw_upgrades(seed, profile, seconds, first=len(faults) + 1)
 
 
 def run_seed(
