@@ -22,6 +22,7 @@ from raftbook.core.events import (
 from raftbook.core.ladder import Ladder, Order
 from raftbook.core.matching import Matcher
 from raftbook.core.pegs import Pegs, reference
+from raftbook.core.room import Room
 from raftbook.core.stops import Stops
 from raftbook.core.types import (
     OrderType,
@@ -195,7 +196,7 @@ class Book(Matcher):
             makers,
             bound=bound,
             wanted=wanted,
-            fills_max=self.fills_now(),
+            fills_max=self.agenda.room.fills_now(),
             room=self.agenda.room,
         )
 
@@ -226,17 +227,15 @@ class Book(Matcher):
 
     def fire_stops(self, events: list[Event]) -> None:
         """Let the stops fire whose price was reached, round after round."""
-        free = self.fills_free
-        if not self.agenda.room.is_free_to_fire:
-            self.fills_free = 0
-        self._fire_stops(events)
-        self.fills_free = free
+        room = self.agenda.room
+        free = room.begin_firing()
+        self._fire_stops(room, events)
+        room.end_firing(free)
 
-    def _fire_stops(self, events: list[Event]) -> None:
+    def _fire_stops(self, room: Room, events: list[Event]) -> None:
         stops = self.stops
         assert stops is not None, f"{self.symbol} has no stops"
-        left, last_trade_id = self.limits.triggers_max, self.trade_id + self.fills_max
-        room = self.agenda.room
+        left, last_trade_id = self.limits.triggers_max, self.trade_id + room.fills_max
         bid: int | None = None
         ask: int | None = None
         while self.is_trading and self.symbol not in self.agenda.stopped:

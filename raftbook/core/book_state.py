@@ -22,7 +22,6 @@ from raftbook.core.ledger import Ledger
 from raftbook.core.limits import Limits
 from raftbook.core.moment import Moment
 from raftbook.core.pegs import Pegs
-from raftbook.core.room import FREE_PART
 from raftbook.core.stops import Stops
 from raftbook.core.trailing import trailed
 from raftbook.core.types import (
@@ -41,8 +40,6 @@ _NO_BOUND: Final = -(2**64)
 """Below every ladder key: a market order without a collar crosses every price."""
 _NEVER: Final = 2**64
 """Above every ladder key: nothing crosses."""
-_ANY_NUMBER: Final = 2**62
-"""More orders than a side can hold."""
 
 
 class BookState:
@@ -66,8 +63,6 @@ class BookState:
         at_auction: market orders for the auction by order_id, in order of arrival.
         call_until_ns: when logical time ends the call, 0 for a call without end; then call_then.
         busted: trades among the remembered ones that were undone.
-        fills_max: orders that one sweep meets; beyond any number before engine version 2.
-        fills_free: those of them that every sweep may meet, however many others of its entry did.
     """
 
     __slots__ = (
@@ -79,8 +74,6 @@ class BookState:
         "call_then",
         "call_until_ns",
         "feed_seq",
-        "fills_free",
-        "fills_max",
         "is_call",
         "is_odd",
         "is_trading",
@@ -119,7 +112,6 @@ class BookState:
         self.moment = moment
         self.agenda = agenda
         self.limits = limits
-        self.bound_fills(_ANY_NUMBER)
         self.phase = int(Phase.CONTINUOUS)
         self.is_call = False
         self.owes_auction = False
@@ -247,15 +239,6 @@ class BookState:
         self.stops.catch_up(order, order.special)
         return order.special.stop_price
 
-    def bound_fills(self, fills_max: int) -> None:
-        """Let a sweep meet so many orders."""
-        self.fills_max = fills_max
-        self.fills_free = fills_max // FREE_PART
-
-    def fills_now(self) -> int:
-        """How many orders a sweep may meet now."""
-        return min(self.fills_max, self.agenda.room.fills + self.fills_free)
-
     def cannot_size(self, kind: tuple[int, ...]) -> bool:
         """Whether what such an order must hold takes a dry run that there is no room for."""
         if self.ledger is None or kind[0] != _BUY or kind[1] != _MARKET or self.is_call:
@@ -286,7 +269,7 @@ class BookState:
                 self.asks,
                 bound=self.bound_of(kind[0], None),
                 qty=qty,
-                orders_max=self.fills_now(),
+                orders_max=self.agenda.room.fills_now(),
                 room=self.agenda.room,
             )
         else:

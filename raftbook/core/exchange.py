@@ -173,7 +173,6 @@ class Exchange:
         ledger = self.money.ledger(terms)
         book = Book(terms, self.limits, self.moment, self.agenda, ledger)
         if self.engine_version > 1:
-            book.bound_fills(self.limits.fills_max)
             book.tape.keep_candles()
         self.books[terms.symbol] = book
         return book
@@ -209,7 +208,6 @@ class Exchange:
             self._handlers = _HANDLERS
             self.sessions.tag_orders()
             for book in self.books.values():
-                book.bound_fills(self.limits.fills_max)
                 book.tape.keep_candles()
 
     # -- the function -------------------------------------------------------------------------

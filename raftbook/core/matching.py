@@ -104,14 +104,15 @@ class Matcher(BookState):
         seq = self.feed_seq
         trade_id = self.trade_id
         moment = self.moment
-        most = self.fills_max
-        if self.agenda.room.fills < most:  # else that is what `fills_now` says
-            most = self.fills_now()
+        room = self.agenda.room
+        most = room.fills_max
+        if room.fills < most:  # else that is what `fills_now` says
+            most = room.fills_now()
         last_trade_id = trade_id + most
         gathered = self.tape.gathered
         pair = taker.special
         is_odd = self.ledger is not None or pair is not None
-        linked = self.agenda.room.linked
+        linked = room.linked
         updated = 0
         if pair is not None and pair.sibling is not None and updates_other(taker_terms):
             updated = linked
@@ -179,9 +180,9 @@ class Matcher(BookState):
         self.trade_id = trade_id
         if len(gathered) >= GATHERED_MAX:
             self.tape.fold()
-        more = most - (last_trade_id - trade_id) - self.fills_free
+        more = most - (last_trade_id - trade_id) - room.fills_free
         if more > 0:
-            self.agenda.room.fills = max(0, self.agenda.room.fills - more)
+            room.fills = max(0, room.fills - more)
         is_cut = bool(leaves) and level is not None and level.key >= bound
         return is_cut and trade_id >= last_trade_id
 

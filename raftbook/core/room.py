@@ -38,12 +38,13 @@ class Room:
     Attributes:
         linked: how many orders one that was entered together with others counts where it is met,
             beside itself; none before engine version 3.
-        is_free_to_fire: whether stops that fire may meet some orders for nothing, too.
         cancel_looks: orders and accounts that mass cancels may look at.
         peg_looks: pegged orders that may be looked at.
         dry_looks: what dry runs may look at: each level counts one, and so does each order that is
             looked at by itself.
         fills: orders that sweeps may meet, beside what each may for nothing.
+        fills_max: orders that one sweep meets; beyond any number before engine version 2.
+        fills_free: those of them that every sweep may meet, however many others of its entry did.
         triggers: stops that may fire, and pending orders that may be released.
         auctions: trades of auctions, and orders that end with them.
         days: orders of days that were rolled, which expire.
@@ -51,13 +52,15 @@ class Room:
 
     __slots__ = (
         "_fills_to_fire",
+        "_is_free_to_fire",
         "_whole",
         "auctions",
         "cancel_looks",
         "days",
         "dry_looks",
         "fills",
-        "is_free_to_fire",
+        "fills_free",
+        "fills_max",
         "linked",
         "peg_looks",
         "triggers",
@@ -66,16 +69,18 @@ class Room:
     def __init__(self) -> None:
         self._whole = (_PLENTY,) * 7
         self._fills_to_fire = 1
+        self._is_free_to_fire = True
         self.linked = 0
-        self.is_free_to_fire = True
+        self.fills_max = self.fills_free = _PLENTY
         self.begin()
 
     def bound(self, limits: Limits, engine_version: int) -> None:
         """Go by these bounds from now on."""
         sweeps = SWEEPS_PER_ENTRY
         if engine_version > 2:
-            sweeps, self.linked, self.is_free_to_fire = 1, 1, False
+            sweeps, self.linked, self._is_free_to_fire = 1, 1, False
             self._fills_to_fire = -(-limits.fills_max // FIRING_PART)
+        self.fills_max, self.fills_free = limits.fills_max, limits.fills_max // FREE_PART
         self._whole = (
             LOOKS_PER_CANCEL * limits.cancel_page,
             LOOKS_PER_MOVE * limits.pegs_page,
@@ -98,6 +103,25 @@ class Room:
             self.auctions,
             self.days,
         ) = self._whole
+
+    def fills_now(self) -> int:
+        """How many orders a sweep may meet now."""
+        return min(self.fills_max, self.fills + self.fills_free)
+
+    def begin_firing(self) -> int:
+        """Stops fire. Before engine version 3 they may meet some orders for nothing, too.
+
+        Returns:
+            What `end_firing` must have back.
+        """
+        free = self.fills_free
+        if not self._is_free_to_fire:
+            self.fills_free = 0
+        return free
+
+    def end_firing(self, free: int) -> None:
+        """They have fired."""
+        self.fills_free = free
 
     def is_spent(self) -> bool:
         """Whether nothing may be done in this entry that could as well be done in the next one."""

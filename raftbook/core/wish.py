@@ -124,7 +124,7 @@ class Wish:
                 bound=bound,
                 budget=self.conditions.quote_qty,
                 qty_max=book.qty_max,
-                orders_max=book.fills_now(),
+                orders_max=book.agenda.room.fills_now(),
                 room=book.agenda.room,
             )
         if book.ledger is not None:

@@ -75,8 +75,7 @@ def test_a_limit_order_of_a_pair_that_may_meet_nobody_ends_and_leaves_the_stop_a
 def test_what_each_sweep_may_meet_for_nothing_is_not_counted() -> None:
     limits = GENESIS.limits._replace(fills_max=2_500)
     pair = market(GENESIS._replace(limits=limits))
-    book = pair.engine.books["A"]
-    assert book.fills_free == 2
+    assert pair.engine.agenda.room.fills_free == 2
     say(pair, BEN, *[ICEBERG] * 6)
     two = c.new_order("A", Side.BUY, 2, 1)
     say(pair, ANNA, *[two] * 10)
@@ -131,7 +130,7 @@ def test_the_last_order_that_is_met_may_count_one_too_many() -> None:
 def test_what_counts_too_much_takes_nothing_of_what_each_may_meet_for_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("raftbook.core.book_state", "tests.core.twin.matching"):
+    for module in ("raftbook.core.room", "tests.core.twin.matching"):
         monkeypatch.setattr(f"{module}.FREE_PART", FILLS)
     pair = market()
     say(pair, BEN, *[PLAIN] * 5, OCO, *[PLAIN] * 2)
@@ -231,12 +230,13 @@ def test_they_wait_where_less_than_half_of_it_is_left() -> None:
 def test_what_fires_meets_nobody_for_nothing() -> None:
     limits = GENESIS.limits._replace(fills_max=1_250)
     pair = market(GENESIS._replace(limits=limits))
-    assert pair.engine.books["A"].fills_free == 1
+    room = pair.engine.agenda.room
+    assert room.fills_free == 1
     say(pair, BEN, *[PLAIN] * 3)
     say(pair, ANNA, *[_stop("A", 1)] * 2)
     say(pair, ANNA, ONE)
-    assert pair.engine.agenda.room.fills == limits.fills_max - 2
-    assert pair.engine.books["A"].fills_free == 1
+    assert room.fills == limits.fills_max - 2
+    assert room.fills_free == 1
 
 
 def test_stops_that_waited_in_vain_keep_their_place() -> None:
