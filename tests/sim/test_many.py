@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,19 @@ def test_a_line_that_is_none_is_an_error_unless_it_is_a_torn_last_one(tmp_path: 
     file.write_bytes(b'{"seed": 1}\n{"se\n{"seed": 2}\n')
     with pytest.raises(ValueError, match="line 2 is no run"):
         list(read_rows(file))
+
+
+def test_a_process_that_dies_costs_its_seed_and_not_the_campaign(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_seed(seed: int, **_: object) -> Outcome:
+        if seed == 21:
+            os._exit(9)
+        return Outcome(seed, 3, 1.0)
+
+    monkeypatch.setattr(many, "run_seed", run_seed)
+    summary = run_many(range(20, 24), PLAN, jobs=2)
+    assert summary.seeds == 4
+    (violation,) = summary.violations
+    assert (violation["seed"], violation["invariant"]) == (21, "harness")
+    assert "ended with 9" in violation["message"]
