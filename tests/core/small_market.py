@@ -5,8 +5,9 @@ from typing import Any
 from raftbook.core import commands as c
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Genesis
+from raftbook.core.versions import ENGINE_VERSION
 from tests.core.pair import Pair
-from tests.core.venue_market import FIRST_ENTRIES, GENESIS, START_NS
+from tests.core.venue_market import GENESIS, START_NS, first_entries
 
 OPERATOR, ANNA, BEN, POOR = 1, 2, 4, 7
 """Sessions. Whose is the last one owns nothing."""
@@ -19,8 +20,8 @@ def say(pair: Pair, session_id: int, *commands: c.Command) -> list[Any]:
     return list(reply[4])
 
 
-def market(genesis: Genesis = GENESIS) -> Pair:
+def market(genesis: Genesis = GENESIS, *, engine_version: int = ENGINE_VERSION) -> Pair:
     pair = Pair(genesis)
-    for entry in FIRST_ENTRIES:
+    for entry in first_entries(engine_version):
         pair.apply(entry)
     return pair

@@ -42,6 +42,13 @@ def test_sweeps_meet_so_much_and_then_no_more_in_that_entry() -> None:
     assert _counted(say(pair, ANNA, ONE)) == (1, [])
 
 
+def test_they_met_twice_as_much_in_engine_version_2() -> None:
+    pair = market(engine_version=2)
+    say(pair, BEN, *[ICEBERG] * 3)
+    told = say(pair, ANNA, TAKE, ONE, TAKE, ONE)
+    assert _counted(told) == (2 * FILLS, [Reject.FILL_LIMIT] * 2)
+
+
 def test_so_do_orders_that_are_kept_apart() -> None:
     pair = market()
     say(pair, ANNA, *[c.new_order("A", Side.SELL, 1, 1)] * (FILLS + 1))
@@ -95,6 +102,19 @@ def test_an_order_that_was_entered_with_others_counts_two(linked: Command) -> No
     pair = market()
     say(pair, BEN, *[linked] * 2, PLAIN)
     assert _counted(say(pair, ANNA, TAKE)) == (2, [Reject.FILL_LIMIT])
+
+
+@pytest.mark.parametrize("linked", [OCO, c.place_ouo(OCO), OTO])
+def test_it_counted_one_in_engine_version_2(linked: Command) -> None:
+    pair = market(engine_version=2)
+    say(pair, BEN, *[linked] * (FILLS + 2))
+    assert _counted(say(pair, ANNA, c.new_order("A", Side.BUY, FILLS + 1, 1)))[0] == FILLS
+    fok = c.new_order("A", Side.BUY, 2, 1, time_in_force=TimeInForce.FOK)
+    mode = {"self_trade_prevention": SelfTradePrevention.CANCEL_OLDEST}
+    apart = c.new_order("A", Side.BUY, 2, 1, time_in_force=TimeInForce.FOK, **mode)
+    for order in (fok, apart):
+        say(pair, BEN, *[linked] * 2)
+        assert _counted(say(pair, ANNA, order)) == (2, [])
 
 
 def test_it_does_so_when_it_is_alone() -> None:
@@ -188,6 +208,18 @@ def test_an_amount_that_may_meet_nobody_looks_at_nothing() -> None:
     market_order = {"ord_type": OrderType.MARKET, "time_in_force": TimeInForce.IOC}
     say(pair, ANNA, TAKE, c.place_order("Q", Side.BUY, 0, None, **market_order, quote_qty=9))
     assert pair.engine.agenda.room.dry_looks == LOOKS_PER_FILL * FILLS
+
+
+@pytest.mark.parametrize(("looks", "fired"), [(1, ["A"]), (0, [])])
+def test_stops_fire_while_one_dry_run_could_begin(looks: int, fired: list[str]) -> None:
+    pair = market()
+    say(pair, BEN, *[PLAIN] * 3)
+    say(pair, ANNA, _stop("A", 1))
+    alone = {"self_trade_prevention": SelfTradePrevention.NONE}  # looks at levels, not at orders
+    fok = c.new_order("A", Side.BUY, 6, 1, time_in_force=TimeInForce.FOK, **alone)
+    told = say(pair, ANNA, *[fok] * (LOOKS_PER_FILL * FILLS - looks), ONE)
+    assert pair.engine.agenda.room.dry_looks == looks
+    assert _fired(told) == fired
 
 
 def test_each_trade_of_a_taker_that_updates_its_stop_counts_two() -> None:

@@ -190,9 +190,7 @@ def test_they_do_where_entries_ask_for_more_than_there_is_room_for(
     for seed in range(2 * EFFORT):
         choose, flow = seeded(seed), venue_flow.Flow(VENUE_PROFILES[profile])
         pair = Pair(venue_market.GENESIS._replace(limits=narrow))
-        for entry in venue_market.FIRST_ENTRIES:
-            if entry.requests == (venue_market.SWITCH,):
-                entry = Entry(2, entry.time_ns, (venue_market.switch_to(engine_version),))
+        for entry in venue_market.first_entries(engine_version):
             flow.learn(pair.apply(entry))
         assert pair.engine.engine_version == engine_version
         for index in range(len(venue_market.FIRST_ENTRIES) + 1, 80):

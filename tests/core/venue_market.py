@@ -118,11 +118,18 @@ GROUPS: Request = (
     1,
     (c.set_account("a", group="g"), c.set_account("d", group="g", open_orders_max=5)),
 )
-FIRST_ENTRIES = (
-    Entry(1, START_NS, OPENING),
-    Entry(2, START_NS, (SWITCH,)),
-    Entry(3, START_NS, (GROUPS,)),
-)
+
+
+def first_entries(engine_version: int) -> tuple[Entry, ...]:
+    """What opens the venue, by the rules of this version."""
+    return (
+        Entry(1, START_NS, OPENING),
+        Entry(2, START_NS, (switch_to(engine_version),)),
+        Entry(3, START_NS, (GROUPS,)),
+    )
+
+
+FIRST_ENTRIES = first_entries(ENGINE_VERSION)
 
 PRICES = {
     "A": (0, 1, -1, 2, -2, 0, 1, -1, 3),
