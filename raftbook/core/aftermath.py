@@ -29,9 +29,13 @@ def look_at(exchange: Exchange, touched: set[Book], events: list[Event]) -> None
     """After what concerned some instruments: nothing has changed for the others since they were
     looked at last."""
     if len(touched) > 1:
-        _look(exchange, [each for each in exchange.books.values() if each in touched], events)
+        _look(exchange, sorted(touched, key=_number), events)
     else:
         _look(exchange, touched, events)
+
+
+def _number(book: Book) -> int:
+    return book.number
 
 
 def look_all(exchange: Exchange, events: list[Event]) -> None:

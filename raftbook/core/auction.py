@@ -31,15 +31,18 @@ class Uncrossing:
         left: lots that are still to trade.
         is_told: whether its end was told, so that only orders are left that end with it.
         ending: those orders, the next one last.
+        at_market: of each side the market orders that trade, the next one last and some of them
+            filled; None until that was looked up.
     """
 
-    __slots__ = ("ending", "found", "is_told", "left")
+    __slots__ = ("at_market", "ending", "found", "is_told", "left")
 
     def __init__(self, found: Clearing | None) -> None:
         self.found = found
         self.left = 0 if found is None else found.volume
         self.is_told = False
         self.ending: list[Order] = []
+        self.at_market: tuple[list[Order], list[Order]] | None = None
 
 
 class _Reach(NamedTuple):

@@ -50,6 +50,7 @@ class BookState:
         trade_id: the last trade's number, per instrument.
         last_price: price of the last trade in ticks, None before the first.
         tape: the last trades, and candles.
+        number: books that were created later, in whatever order the others came, have a higher one.
         resting_count: orders on both ladders.
         is_call: orders gather and nothing trades (phases PRE_OPEN and AUCTION).
         is_odd: whether it is not simply trading (phase, money, stops, pegs): rules apply to its
@@ -83,6 +84,7 @@ class BookState:
         "moment",
         "notional_checked",
         "notional_max",
+        "number",
         "orders_max",
         "owes_auction",
         "pegs",
@@ -112,6 +114,7 @@ class BookState:
         self.moment = moment
         self.agenda = agenda
         self.limits = limits
+        self.number = 0
         self.phase = int(Phase.CONTINUOUS)
         self.is_call = False
         self.owes_auction = False

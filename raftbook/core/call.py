@@ -113,11 +113,23 @@ def _wishes(ladder: Ladder) -> Iterator[tuple[int, int]]:
             yield level.price, level.qty
 
 
-def _queue(book: Book, side: int, price: int) -> Iterator[Order]:
+def _at_market(book: Book) -> tuple[list[Order], list[Order]]:
+    """Market orders that gather, of each side: the next one last."""
+    buys: list[Order] = []
+    sells: list[Order] = []
+    for order in reversed(book.at_auction.values()):
+        if order.terms[6] is None:
+            (buys if order.terms[4][0] == _BUY else sells).append(order)
+    return buys, sells
+
+
+def _queue(book: Book, market: list[Order], side: int, price: int) -> Iterator[Order]:
     """The orders of one side that trade at a price: market, then by price, then by time."""
-    for order in list(book.at_auction.values()):
-        if order.terms[4][0] == side and order.terms[6] is None:
-            yield order
+    while market:
+        if market[-1].leaves_qty:
+            yield market[-1]
+        else:
+            market.pop()
     ladder, bound = (book.bids, price) if side == _BUY else (book.asks, -price)
     while ladder.best is not None and ladder.best.key >= bound:
         eldest = ladder.best.eldest
@@ -129,7 +141,10 @@ def _allocate(book: Book, auction: Uncrossing, room: Room, events: list[Event]) 
     """Trade as often as there is room for."""
     found = auction.found
     assert found is not None, f"{auction.left} lots are left of no auction"
-    buys, sells = _queue(book, _BUY, found.price), _queue(book, _SELL, found.price)
+    if auction.at_market is None:
+        auction.at_market = _at_market(book)
+    buys = _queue(book, auction.at_market[0], _BUY, found.price)
+    sells = _queue(book, auction.at_market[1], _SELL, found.price)
     buy, sell = next(buys), next(sells)
     while room.auctions:
         qty = min(auction.left, buy.leaves_qty, sell.leaves_qty)

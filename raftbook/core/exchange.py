@@ -118,6 +118,7 @@ class Exchange:
         self.digest = RollingDigest()
         self.engine_version = FIRST_ENGINE_VERSION
         self.sessions = SessionTable(limits)
+        self._books_made = 0
         self._groups: dict[str, object] = {}
         self._sessions = self.sessions.by_id
         self._room = self.agenda.room
@@ -174,6 +175,8 @@ class Exchange:
         book = Book(terms, self.limits, self.moment, self.agenda, ledger)
         if self.engine_version > 1:
             book.tape.keep_candles()
+        self._books_made += 1
+        book.number = self._books_made
         self.books[terms.symbol] = book
         return book
 

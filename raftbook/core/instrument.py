@@ -83,7 +83,7 @@ def terms_error(terms: InstrumentTerms) -> str | None:
     """Why these terms cannot be traded on, or None.
 
     One rule carries the arithmetic of the whole engine: qty_max x largest |price| fits signed
-    64 bits, so no cumulative notional can overflow however an order is filled.
+    64 bits, so the notional of an order cannot overflow under the terms that it was entered under.
     """
     if not (terms.symbol and terms.base and terms.quote):
         return "symbol, base and quote must not be empty"

@@ -184,13 +184,14 @@ class Ladder:
     """The levels of one side. `best` is the level that trades next, None on an empty side; `hidden`
     counts the orders that show nothing."""
 
-    __slots__ = ("_keys", "_unquoted", "best", "hidden", "levels", "sign")
+    __slots__ = ("_found_quoted", "_keys", "_unquoted", "best", "hidden", "levels", "sign")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign  # +1: bids, -1: asks
         self.levels: dict[int, Level] = {}  # by key
         self._keys = SortedKeys()
         self._unquoted = SortedKeys()  # those of levels whose orders all are: see `Level`
+        self._found_quoted: Level | None = None  # by `best_quoted`, which judges it anew
         self.best: Level | None = None
         self.hidden = 0
 
@@ -214,20 +215,27 @@ class Ladder:
             yield levels[worse]
 
     def best_quoted(self) -> Level | None:
-        """The best level at which not all orders are pegged or hidden. O(log² levels).
+        """The best level at which not all orders are pegged or hidden. O(log² levels), and
+        O(log levels) while it is the one that was found last.
 
-        Such levels are some of all: counted from the best, they agree with all up to the first
-        that is quoted, and nowhere after it.
+        The others are some of all: counted from the best, they agree with all up to the first that
+        is quoted, and nowhere after it. So a quoted level is the best if as many others are above
+        it as there are levels above it.
         """
         best = self.best
         if best is None or best.unquoted < best.count:
             return best
-        keys, unquoted = self._keys, self._unquoted
+        keys, unquoted, found = self._keys, self._unquoted, self._found_quoted
+        if found is not None and self.levels.get(found.key) is found:
+            is_quoted = found.unquoted < found.count
+            if is_quoted and keys.rank(found.key) == unquoted.rank(found.key):
+                return found
         ranks = range(len(unquoted))
         rank = bisect_left(
             ranks, True, key=lambda each: keys.from_best(each) != unquoted.from_best(each)
         )
-        return self.levels[keys.from_best(rank)] if rank < len(keys) else None
+        self._found_quoted = found = self.levels[keys.from_best(rank)] if rank < len(keys) else None
+        return found
 
     def append(self, order: Order, price: int) -> None:
         """Let `order` join the back of the queue at `price` (O(log levels) for a new price)."""

@@ -195,7 +195,7 @@ def _restore_order(exchange: Exchange, value: StateValue) -> Order:
     order = Order(
         account, book, shared if len(terms) == 7 else (*shared, *terms[7:]), leaves_qty, 0, 0
     )
-    order.cum_qty, order.cum_notional = cum_qty, cum_notional
+    order.cum_qty, order.cum_notional = cum_qty, int(cum_notional)
     if len(value) > 4:
         restore_order(order, value)
     account.orders[order_id] = order

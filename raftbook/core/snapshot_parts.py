@@ -216,7 +216,7 @@ def restore_book(
             for order in [order_of(exchange, each) for each in orders]:
                 order.account.open_count += 1
                 stops.pending[order.terms[0]] = order
-            stops.due = {order_id: stops.pending[order_id] for order_id in due}
+            stops.due.update((order_id, stops.pending[order_id]) for order_id in due)
 
 
 def _restore_auction(book: Book, value: Value) -> None:

@@ -7,6 +7,7 @@ A stop "rises" when it fires at a price at or above its stop price (buy stops, s
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -90,7 +91,7 @@ class Stops:
         self.arrivals = 0
         self.seen_price: int | None = None
         self.pending: dict[int, Order] = {}
-        self.due: dict[int, Order] = {}
+        self.due: OrderedDict[int, Order] = OrderedDict()  # whose front goes in O(1)
 
     def arrive(self, order: Order, special: Special, last_price: int | None) -> None:
         """Let a new order wait, or one whose stop price or offset was changed.

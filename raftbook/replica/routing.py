@@ -21,10 +21,12 @@ from raftbook.replica.reports import Reports
 from raftbook.replica.unasked import Unasked
 from raftbook.replica.upgrade import EngineVersions
 from raftbook.storage.log_store import LogStore
-from raftbook.wire.entry import CHECK, pack_entry, read_requests
+from raftbook.wire.entry import CHECK, commands_in, pack_entry, read_requests
 
 UNAPPLIED_ENTRIES_MAX: Final = 64
 """A leader with this many entries under way gathers on instead of proposing more."""
+ENTRY_COMMANDS_MAX: Final = 4_096
+"""An entry is applied at once: it holds no more commands than one request may, however short."""
 COMPLAIN_S: Final = 1.0
 """The log hears once in this time that a peer's requests are refused."""
 
@@ -125,7 +127,7 @@ class Router:
         self._machine.read_ahead.clear()
         leader_id = way[0]
         if leader_id is not None and self._may_route():
-            for batch in _batches(self._proposer.take(), FORWARD_BYTES_MAX, 1 << 20):
+            for batch in _batches(self._proposer.take(), FORWARD_BYTES_MAX, 1 << 20, 1 << 30):
                 self._post(leader_id, {"type": "forward", "requests": tuple(batch)})
 
     def _may_route(self) -> bool:
@@ -141,7 +143,9 @@ class Router:
         return self._log.last_index - self._raft.applied_index
 
     def _propose(self, requests: list[bytes]) -> None:
-        batches = _batches(requests, self._entry_bytes_max, self._entry_requests_max)
+        batches = _batches(
+            requests, self._entry_bytes_max, self._entry_requests_max, ENTRY_COMMANDS_MAX
+        )
         time_ns = self._wall_ns()
         self._raft.propose([self._pack(time_ns, batch) for batch in batches])
         appended = self._log.entries[len(self._log.entries) - len(batches) :]
@@ -165,14 +169,19 @@ class Router:
             self._raft.propose([switch])
 
 
-def _batches(requests: Iterable[bytes], bytes_max: int, count_max: int) -> list[list[bytes]]:
-    """Cut a sequence into runs of at most `bytes_max` and `count_max`, in order."""
+def _batches(
+    requests: Iterable[bytes], bytes_max: int, count_max: int, commands_max: int
+) -> list[list[bytes]]:
+    """Cut a sequence into runs of so many at most, in order; what is larger alone stands alone."""
     batches: list[list[bytes]] = []
-    size = 0
+    size = commands = 0
     for raw in requests:
-        if not batches or size + len(raw) > bytes_max or len(batches[-1]) >= count_max:
+        more = commands_in(raw)
+        is_full = size + len(raw) > bytes_max or commands + more > commands_max
+        if not batches or is_full or len(batches[-1]) >= count_max:
             batches.append([])
-            size = 0
+            size = commands = 0
         batches[-1].append(raw)
         size += len(raw)
+        commands += more
     return batches

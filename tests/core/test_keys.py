@@ -52,6 +52,8 @@ def test_many_keys_come_and_go_as_in_a_sorted_list(seed: int) -> None:
             assert [keys.from_best(each) for each in range(len(keys))] == expected[::-1]
             key = chooser.randrange(-10_000, 10_000)
             assert list(keys.below(key)) == [each for each in expected[::-1] if each < key]
+            for near in (key, *expected[:3], *expected[-3:]):
+                assert keys.rank(near) == sum(each > near for each in expected)
 
 
 def test_when_all_near_keys_are_removed_far_ones_take_their_place() -> None:
@@ -79,6 +81,7 @@ def test_the_best_level_that_quotes_is_found_past_all_that_do_not(seed: int) -> 
             ladder.remove(orders.pop(chooser.randrange(len(orders))))
         found = ladder.best_quoted()
         assert found is next(filter(_quotes, ladder), None)
+        assert ladder.best_quoted() is found
         if step % 100 == 0:
             ladder.check()
 

@@ -111,6 +111,22 @@ def reason(events: list[e.Event]) -> int:
     return int(code)
 
 
+def test_an_order_that_rested_before_others_terms_may_be_worth_more_than_64_bits_hold() -> None:
+    market, low = Market(), PLAIN._replace(symbol="L", price_min=1, price_max=1, qty_max=2**62)
+    high = low._replace(qty_max=2**60, price_max=4, reference_price=4)
+    market.say(OPERATOR, c.create_instrument(low))
+    market.say(BEN, c.new_order("L", Side.SELL, 2**62, 1))
+    market.say(OPERATOR, c.amend_instrument(high), c.set_phase("L", Phase.AUCTION))
+    market.say(ANNA, *[c.new_order("L", Side.BUY, 2**60, 4)] * 4)
+    market.say(OPERATOR, c.set_phase("L", Phase.CONTINUOUS))
+    order = market.engine.accounts["b"].orders[1]
+    assert order.cum_notional == 2**64
+    market.carried()
+    bust = c.bust_trade("L", market.engine.books["L"].trade_id)
+    market.say(OPERATOR, bust)
+    market.carried()
+
+
 # -- what 64 bits bound ---------------------------------------------------------------------------
 
 

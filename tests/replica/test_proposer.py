@@ -421,6 +421,24 @@ def test_many_requests_are_cut_into_entries_of_bounded_size(tmp_path: Path) -> N
     assert max(len(entry[0]) for entry in cluster[3]._log.entries) <= 400 + 30
 
 
+def test_an_entry_holds_no_more_commands_than_a_request_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "ENTRY_COMMANDS_MAX", 5)
+    cluster = Cluster(tmp_path)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    counts = (2, 3, 1, 7, 1, 4)
+    waiters = [
+        cluster.submit(2, session, seq, *[buy(session, seq * 10 + each) for each in range(count)])
+        for seq, count in enumerate(counts, start=1)
+    ]
+    cluster.run(0.5)
+    assert all(waiter.acknowledged for waiter in waiters)
+    applied = [each.replies for each in cluster[3].machine.recent]
+    assert [len(replies) for replies in applied if replies[0][0] == session] == [2, 1, 1, 2]
+
+
 def test_a_leader_that_cannot_commit_proposes_a_bounded_number_of_entries(
     cluster: Cluster,
 ) -> None:

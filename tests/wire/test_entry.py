@@ -10,6 +10,7 @@ from raftbook.core.commands import Entry
 from raftbook.errors import ProtocolError
 from raftbook.wire.entry import (
     UnsupportedVersion,
+    commands_in,
     pack_entry,
     pack_request,
     read_request,
@@ -27,6 +28,15 @@ TIMES = st.integers(0, 2**63 - 1)
 def test_an_entry_comes_back_as_it_was(time_ns: int, requests: tuple[Any, ...]) -> None:
     payload = pack_entry(time_ns, [pack_request(*request) for request in requests])
     assert unpack_entry(7, payload) == Entry(7, time_ns, requests)
+
+
+@given(
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**64 - 1),
+    st.sampled_from((0, 1, 15, 16, 255, 256, 65_535, 65_536)),
+)
+def test_commands_are_counted_without_being_read(session_id: int, seq: int, count: int) -> None:
+    assert commands_in(pack_request(session_id, seq, ((1,),) * count)) == count
 
 
 @given(TIMES, st.lists(REQUESTS, max_size=4).map(tuple))
