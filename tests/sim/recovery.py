@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LEADER_WITHIN_S, ORDERS_WITHIN_S, CAUGHT_UP_WITHIN_S = 2.0, 10.0, 30.0
 ORDERS_AFTER_HEALING = 20
+SETTLED_AFTER_S = 4.0
+"""By then supervisors and operators did their part, and a handshake that was begun before, over what
+was cut, has timed out and was begun anew."""
 
 
 class Recovery:
@@ -46,7 +49,7 @@ class Recovery:
             if not host.is_running:
                 world.clockwork.after(0.05, host.start)
         healed_at = world.clockwork.now
-        world.let_pass(2.5)  # supervisors and operators do their part, connections time out
+        world.let_pass(SETTLED_AFTER_S)
         self._demand("a leader", LEADER_WITHIN_S * world.profile.pace, self._has_leader)
         orders = world.record.orders_acknowledged
         self._demand(
