@@ -31,6 +31,8 @@ class MassCancel:
         ids: of that account, open or not, still to be looked at, the next one last.
         last_order_id: younger orders are not meant.
         session_id, symbol, side, price_low, price_high: as in `commands.mass_cancel`.
+        sessions: those whose orders are meant, each with the last one of them, where they lapsed;
+            since engine version 4.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class MassCancel:
         "price_low",
         "reason",
         "session_id",
+        "sessions",
         "side",
         "symbol",
     )
@@ -55,10 +58,15 @@ class MassCancel:
         self.ids: list[int] = []
         self.last_order_id = last_order_id
         self.session_id = 0
+        self.sessions: dict[int, int] = {}
         self.symbol = ""
         self.side = 0
         self.price_low: int | None = None
         self.price_high: int | None = None
+
+    def is_waiting(self) -> bool:
+        """Whether sessions left it, and it has not begun: then others may join it."""
+        return bool(self.sessions and self.names)
 
     def is_over(self) -> bool:
         """Whether every order was looked at."""
@@ -70,6 +78,8 @@ class MassCancel:
         if not order.leaves_qty or terms[0] > self.last_order_id:
             return False
         if self.session_id and order.session_id != self.session_id:
+            return False
+        if self.sessions and terms[0] > self.sessions.get(order.session_id, 0):
             return False
         if self.symbol and terms[3] != self.symbol:
             return False
@@ -87,6 +97,7 @@ class Agenda:
     Attributes:
         next_ns: the earliest time at which something may be due; 0 while there is unfinished work.
         mass_cancels: under way, eldest first.
+        waiting: of those that sessions left, by account the one that has not begun.
         ended_day: DAY orders of days that were rolled, still to expire, the next one last.
         day_orders: DAY orders of this day in order_id order, some of them closed.
         expiries: a heap of (expire_time_ns, order_id, order); entries that are no longer
@@ -120,11 +131,13 @@ class Agenda:
         "room",
         "stopped",
         "uncrossing",
+        "waiting",
     )
 
     def __init__(self) -> None:
         self.next_ns = NEVER
         self.mass_cancels: list[MassCancel] = []
+        self.waiting: dict[str, MassCancel] = {}
         self.ended_day: list[Order] = []
         self.day_orders: list[Order] = []
         self.expiries: list[tuple[int, int, Order]] = []
@@ -179,6 +192,12 @@ class Agenda:
                 self._sweep_expiries()
                 stale = 0
         return None
+
+    def add_mass_cancel(self, job: MassCancel) -> None:
+        """Let it go on behind all others."""
+        self.mass_cancels.append(job)
+        if job.is_waiting():
+            self.waiting[job.account] = job
 
     def wake_at(self, time_ns: int) -> None:
         """Something is due then."""

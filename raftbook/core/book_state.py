@@ -147,12 +147,17 @@ class BookState:
         self.notional_max = terms.notional_max
         self.notional_checked = terms.notional_max is not None or terms.notional_min > 0
         self.volatility_band = terms.volatility_band
-        # What a limit price must keep: the range and the static band in one comparison.
-        low = terms.price_min if terms.band_low is None else terms.band_low
-        high = terms.price_max if terms.band_high is None else terms.band_high
-        self.price_floor = max(low, terms.price_min)
-        self.price_ceiling = min(high, terms.price_max)
+        self.price_floor = terms.price_floor()
+        self.price_ceiling = terms.price_ceiling()
         self.judge()
+
+    def forget_past(self) -> None:
+        """Begin anew without what was counted in ticks and lots that are no more."""
+        self.tape = Tape(self.limits.trades_kept)
+        self.tape.keep_candles()
+        self.busted = {}
+        self.last_price = None
+        self.stops = None
 
     def judge(self) -> None:
         """Find out again whether it trades and whether it is odd, after what decides it changed."""
@@ -253,6 +258,15 @@ class BookState:
         best = makers.best
         return best is not None and best.key >= bound and self.agenda.room.dry_looks <= 0
 
+    def gathering_price(self) -> int:
+        """The highest price that an auction may come to, ticks. Before engine version 4 the highest
+        that is admitted now, whatever rests from other times."""
+        if self.moment.engine_version < 4:
+            return self.price_ceiling
+        highest = max(0, self.price_ceiling, *self.bids.ends()[:1], *self.asks.ends()[1:])
+        reference = self.reference_price()
+        return highest if reference is None else max(highest, reference)
+
     def market_need(self, account: Account, kind: tuple[int, ...], qty: int) -> int:
         """What an order without limit price must hold, minor units."""
         ledger = self.ledger
@@ -261,7 +275,7 @@ class BookState:
             return ledger.need(kind[0], 0, qty)
         collar, reference = self.terms.collar, self.reference_price()
         if self.is_call:
-            notional = self.price_ceiling * qty
+            notional = self.gathering_price() * qty
         elif kind[1] == _TO_LIMIT:
             best = self.asks.best
             notional = 0 if best is None else max(best.price, 0) * qty

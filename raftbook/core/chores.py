@@ -98,15 +98,49 @@ def _end_leases(exchange: Exchange, now_ns: int, events: list[Event]) -> None:
 
 
 def lapse(exchange: Exchange, session: Session, events: list[Event]) -> list[Order]:
-    """A session is served no longer: its orders end. Once in an epoch; see `go_on`."""
+    """A session is served no longer: its orders end. Once in an epoch."""
     session.cancels = False
     session.lease_ns = 0
     exchange.agenda.leases.pop(session.session_id, None)
     events.append((SESSION_LAPSED, 0, session.session_id, session.epoch))
-    name = session.account.name
-    job = MassCancel(name, _DISCONNECTED, [name], exchange.last_order_id)
-    job.session_id = session.session_id
-    return go_on(exchange, job, exchange.limits.cancel_page, events)
+    return end_orders(exchange, session, events)
+
+
+def end_orders(exchange: Exchange, session: Session, events: list[Event]) -> list[Order]:
+    """End the orders of a session, as many as there is room for now; see `go_on`."""
+    if exchange.engine_version < 4:
+        job = MassCancel(session.account.name, _DISCONNECTED, [session.account.name], 0)
+        job.session_id, job.last_order_id = session.session_id, exchange.last_order_id
+        return go_on(exchange, job, exchange.limits.cancel_page, events)
+    job, is_new = _job_for(exchange, session)
+    if is_new:
+        return go_on(exchange, job, exchange.limits.cancel_page, events)
+    events.append((MASS_CANCELED, 0, job.account, 0, 1))
+    return []
+
+
+def leave_orders(exchange: Exchange) -> None:
+    """Let orders that were to end with forgotten sessions end with the next entry."""
+    forsaken = exchange.sessions.forsaken
+    if forsaken and exchange.engine_version > 3:
+        for session in forsaken:
+            job, is_new = _job_for(exchange, session)
+            if is_new:
+                exchange.agenda.add_mass_cancel(job)
+        exchange.agenda.wake_at(0)
+    forsaken.clear()
+
+
+def _job_for(exchange: Exchange, session: Session) -> tuple[MassCancel, bool]:
+    """What ends a session's orders, and whether it was made for that: an account has one at most
+    that waits and has not begun, however many of its sessions lapse."""
+    name, last_order_id = session.account.name, exchange.last_order_id
+    job = exchange.agenda.waiting.get(name)
+    is_new = job is None
+    if job is None:
+        job = MassCancel(name, _DISCONNECTED, [name], last_order_id)
+    job.sessions[session.session_id] = job.last_order_id = last_order_id
+    return job, is_new
 
 
 # -- mass cancels --------------------------------------------------------------------------------
@@ -133,7 +167,7 @@ def go_on(exchange: Exchange, job: MassCancel, room: int, events: list[Event]) -
         job.ids.append(following.terms[0])
     is_over = job.is_over()
     if not is_over:
-        agenda.mass_cancels.append(job)
+        agenda.add_mass_cancel(job)
         agenda.wake_at(0)
     events.insert(place, (MASS_CANCELED, 0, job.account, len(page), int(not is_over)))
     return page
@@ -149,6 +183,8 @@ def _next(exchange: Exchange, job: MassCancel) -> Order | None:
             if entry.cancel_looks <= 0:
                 return None
             entry.cancel_looks -= 1
+            if job.is_waiting():
+                exchange.agenda.waiting.pop(job.account, None)
             job.current = job.names.pop()
             job.ids = list(exchange.accounts[job.current].orders)
             job.ids.reverse()

@@ -18,7 +18,7 @@ from raftbook.core.accounts import Account
 from raftbook.core.aftermath import look_at
 from raftbook.core.agenda import Agenda
 from raftbook.core.book import Book
-from raftbook.core.chores import do_chores, lapse
+from raftbook.core.chores import do_chores, end_orders, lapse, leave_orders
 from raftbook.core.commands import NO_SESSION, Command, Entry, without_secret
 from raftbook.core.digest import DIGEST_PENDING_MAX, RollingDigest
 from raftbook.core.events import (
@@ -204,7 +204,7 @@ class Exchange:
 
     def put_in_force(self, engine_version: int) -> None:
         """Go by the rules of this engine version from now on."""
-        self.engine_version = engine_version
+        self.engine_version = self.moment.engine_version = engine_version
         if engine_version > 1:
             self._room.bound(self.limits, engine_version)
             self.moment.stamp_ns = self.moment.time_ns
@@ -357,6 +357,7 @@ class Exchange:
             session = self.sessions.open(account, key, self.moment.time_ns)
         else:
             session.last_time_ns = self.moment.time_ns
+        leave_orders(self)
         if session is None:
             events.append((REJECTED, 0, int(Reject.RATE_LIMIT), command))
             return 0
@@ -370,6 +371,8 @@ class Exchange:
         _, version, written_by = command
         refuse_engine_version(version, written_by, what=f"entry {self.moment.index}")
         if version > self.engine_version:
+            if self.engine_version < 4 <= version:
+                self.sessions.count_renewals()
             self.put_in_force(version)
             events.append((ENGINE_VERSION_SET, 0, version))
 
@@ -381,6 +384,8 @@ class Exchange:
             return
         if kind == c.RENEW_LEASE:
             session.renewed_ns = self.moment.time_ns
+            if self.engine_version > 3:
+                session.last_time_ns = self.moment.time_ns
         elif session.cancels:
             page = lapse(self, session, events)
             look_at(self, {order.book for order in page}, events)
@@ -392,9 +397,15 @@ def _close_session(
     if form_error(command) is not None:
         _refuse(command, Reject.MALFORMED, events)
         return
-    if session.session_id in exchange.sessions.by_id:
+    is_open = session.session_id in exchange.sessions.by_id
+    if is_open:
         exchange.sessions.remove(session)
     events.append((SESSION_CLOSED, 0, session.session_id))
+    if is_open and session.cancels and exchange.engine_version > 3:
+        place = len(events)
+        page = end_orders(exchange, session, events)
+        del events[place]  # what it is a page of stands before it
+        look_at(exchange, {order.book for order in page}, events)
 
 
 def _attach_session(

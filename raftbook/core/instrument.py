@@ -57,6 +57,16 @@ class InstrumentTerms(NamedTuple):
     volatility_band: int | None = None
     volatility_call_ms: int = 0
 
+    def price_floor(self) -> int:
+        """The lowest limit price that is admitted: range and static band in one."""
+        low = self.price_min if self.band_low is None else self.band_low
+        return max(low, self.price_min)
+
+    def price_ceiling(self) -> int:
+        """The highest."""
+        high = self.price_max if self.band_high is None else self.band_high
+        return min(high, self.price_max)
+
     def is_plain(self) -> bool:
         """Whether the first engine version could have said these terms."""
         return InstrumentTerms(*self[:PLAIN_TERMS]) == self

@@ -6,6 +6,7 @@ events) and tells what happened in `events`; each is validated whole before anyt
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from raftbook.core.admin import operator_reject, refuse
@@ -89,6 +90,9 @@ def amend_instrument(
         return
     terms = InstrumentTerms(*command[1:])
     book = exchange.books[terms.symbol]
+    old = book.terms
+    if exchange.engine_version > 3 and _are_other_units(old, terms):
+        book.forget_past()
     book.set_terms(terms, exchange.money.ledger(terms))
     book.feed_seq += 1
     events.append((INSTRUMENT_AMENDED, book.feed_seq, tuple(terms)))
@@ -109,14 +113,34 @@ def _amend_instrument_reject(exchange: Exchange, command: Command) -> int:
     old = book.terms
     if (old.base, old.quote, old.settlement) != (terms.base, terms.quote, terms.settlement):
         return Reject.AMEND_NOT_ALLOWED
-    if (old.tick_size, old.lot_size) != (terms.tick_size, terms.lot_size) and not book.is_empty():
+    if _units(old) != _units(terms) and not book.is_empty():
         return Reject.INSTRUMENT_NOT_EMPTY
     if terms.settlement and max(terms.maker_fee, terms.taker_fee, 0) > max(
         old.maker_fee, old.taker_fee, 0
     ):
         if not book.is_empty():  # what rests holds the old worst fee only
             return Reject.INSTRUMENT_NOT_EMPTY
+    if exchange.engine_version > 3 and terms.settlement and _may_cost_more(book, terms):
+        return Reject.INSTRUMENT_NOT_EMPTY
     return exchange.money.settlement_reject(terms)
+
+
+def _units(terms: InstrumentTerms) -> tuple[str, str]:
+    return terms.tick_size, terms.lot_size
+
+
+def _are_other_units(old: InstrumentTerms, new: InstrumentTerms) -> bool:
+    """Whether ticks or lots are of another size, however that is written."""
+    return tuple(map(Decimal, _units(old))) != tuple(map(Decimal, _units(new)))
+
+
+def _may_cost_more(book: Book, terms: InstrumentTerms) -> bool:
+    """Whether under these terms an auction could come to a higher price than market orders that
+    gather hold for."""
+    old, reference = book.terms.reference_price, terms.reference_price
+    is_higher = reference is not None and (old is None or reference > old)
+    is_higher = is_higher or terms.price_ceiling() > book.price_ceiling
+    return is_higher and any(order.terms[6] is None for order in book.at_auction.values())
 
 
 def delete_instrument(

@@ -180,9 +180,7 @@ class Matcher(BookState):
         self.trade_id = trade_id
         if len(gathered) >= GATHERED_MAX:
             self.tape.fold()
-        more = most - (last_trade_id - trade_id) - room.fills_free
-        if more > 0:
-            room.fills = max(0, room.fills - more)
+        room.spend(most - (last_trade_id - trade_id))
         is_cut = bool(leaves) and level is not None and level.key >= bound
         return is_cut and trade_id >= last_trade_id
 
@@ -433,7 +431,7 @@ class Matcher(BookState):
     def _hold_less(self, buy: Order, ledger: Ledger) -> None:
         """Give back what a buy without limit price holds too much, after it has traded."""
         leaves = buy.leaves_qty
-        need = ledger.need(_BUY, self.price_ceiling * leaves, leaves, buy.fee_units)
+        need = ledger.need(_BUY, self.gathering_price() * leaves, leaves, buy.fee_units)
         if need < buy.held:
             ledger.hold(buy, need)
 

@@ -26,6 +26,9 @@ SWEEPS_PER_ENTRY: Final = 2
 under the rules of engine version 2; since then for one."""
 FIRING_PART: Final = 2
 """One in so many of `fills_max` is left at least, since engine version 3, when a stop fires."""
+MUCH_PART: Final = 2
+"""One in so many of `fills_max` is what all sweeps of an entry meet, since engine version 4, before
+each may meet one at most for nothing."""
 FREE_PART: Final = 1_250
 """One in so many of `fills_max` is what each sweep may meet for nothing."""
 _PLENTY: Final = 2**62
@@ -43,6 +46,8 @@ class Room:
         dry_looks: what dry runs may look at: each level counts one, and so does each order that is
             looked at by itself.
         fills: orders that sweeps may meet, beside what each may for nothing.
+        fills_left: orders that they meet, for nothing or not, until each may meet one at most for
+            nothing; beyond any number before engine version 4.
         fills_max: orders that one sweep meets; beyond any number before engine version 2.
         fills_free: those of them that every sweep may meet, however many others of its entry did.
         triggers: stops that may fire, and pending orders that may be released.
@@ -52,6 +57,7 @@ class Room:
 
     __slots__ = (
         "_fills_to_fire",
+        "_free",
         "_is_free_to_fire",
         "_whole",
         "auctions",
@@ -60,6 +66,7 @@ class Room:
         "dry_looks",
         "fills",
         "fills_free",
+        "fills_left",
         "fills_max",
         "linked",
         "peg_looks",
@@ -67,11 +74,12 @@ class Room:
     )
 
     def __init__(self) -> None:
-        self._whole = (_PLENTY,) * 7
+        self._whole = (_PLENTY,) * 8
+        self._free = _PLENTY
         self._fills_to_fire = 1
         self._is_free_to_fire = True
         self.linked = 0
-        self.fills_max = self.fills_free = _PLENTY
+        self.fills_max = _PLENTY
         self.begin()
 
     def bound(self, limits: Limits, engine_version: int) -> None:
@@ -80,7 +88,7 @@ class Room:
         if engine_version > 2:
             sweeps, self.linked, self._is_free_to_fire = 1, 1, False
             self._fills_to_fire = -(-limits.fills_max // FIRING_PART)
-        self.fills_max, self.fills_free = limits.fills_max, limits.fills_max // FREE_PART
+        self.fills_max, self._free = limits.fills_max, limits.fills_max // FREE_PART
         self._whole = (
             LOOKS_PER_CANCEL * limits.cancel_page,
             LOOKS_PER_MOVE * limits.pegs_page,
@@ -89,6 +97,7 @@ class Room:
             TRIGGERS_PER_ENTRY * limits.triggers_max,
             limits.auction_page,
             limits.expiries_page,
+            limits.fills_max // MUCH_PART if engine_version > 3 else _PLENTY,
         )
         self.begin()
 
@@ -102,11 +111,22 @@ class Room:
             self.triggers,
             self.auctions,
             self.days,
+            self.fills_left,
         ) = self._whole
+        self.fills_free = self._free
 
     def fills_now(self) -> int:
         """How many orders a sweep may meet now."""
         return min(self.fills_max, self.fills + self.fills_free)
+
+    def spend(self, fills: int) -> None:
+        """A sweep has met so many."""
+        more = fills - self.fills_free
+        if more > 0:
+            self.fills = max(0, self.fills - more)
+        self.fills_left -= fills
+        if self.fills_left <= 0:
+            self.fills_free = min(1, self.fills_free)
 
     def begin_firing(self) -> int:
         """Stops fire. Before engine version 3 they may meet some orders for nothing, too.
@@ -121,7 +141,7 @@ class Room:
 
     def end_firing(self, free: int) -> None:
         """They have fired."""
-        self.fills_free = free
+        self.fills_free = free if self.fills_left > 0 else min(1, free)
 
     def is_spent(self) -> bool:
         """Whether nothing may be done in this entry that could as well be done in the next one."""

@@ -101,7 +101,11 @@ class _ByActivity:
 
 
 class SessionTable:
-    """All sessions in the order they were opened; bounded in all and per account."""
+    """All sessions in the order they were opened; bounded in all and per account.
+
+    Attributes:
+        forsaken: forgotten, though their orders were to end with them, until somebody sees to that.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -111,6 +115,7 @@ class SessionTable:
         self.count_by_account: dict[str, int] = {}
         self.last_session_id = 0
         self.tags_orders = False
+        self.forsaken: list[Session] = []
         self._by_activity = _ByActivity()
         self._of_account: dict[str, _ByActivity] = {}
 
@@ -139,7 +144,7 @@ class SessionTable:
         assert eldest is not None, "a limit was reached without sessions"
         if now_ns - eldest.last_time_ns < self.limits.session_recent_ns:
             return False
-        self.remove(eldest)
+        self._forget(eldest)
         return True
 
     def add(self, session: Session) -> None:
@@ -160,8 +165,18 @@ class SessionTable:
         for session in self.by_id.values():
             session.order_tag = session.session_id
 
+    def _forget(self, session: Session) -> None:
+        if session.cancels:
+            self.forsaken.append(session)
+        self.remove(session)
+
+    def count_renewals(self) -> None:
+        """Let renewals count as activity that did not when they came."""
+        for session in self.by_id.values():
+            session.last_time_ns = max(session.last_time_ns, session.renewed_ns)
+
     def remove(self, session: Session) -> None:
-        """Forget a session; its requests cannot be retried afterwards."""
+        """Know a session no longer; its requests cannot be retried afterwards."""
         del self.by_id[session.session_id]
         name = session.account.name
         if session.key:
@@ -177,4 +192,4 @@ class SessionTable:
             eldest = self._by_activity.eldest(self.by_id)
             if eldest is None or eldest.last_time_ns > horizon_ns:
                 return
-            self.remove(eldest)
+            self._forget(eldest)

@@ -36,9 +36,10 @@ from raftbook.core.snapshot_parts import (
 from raftbook.core.validate import COMBINATIONS
 from raftbook.core.versions import ENGINE_VERSION, EngineTooOld, newest_format
 
-FORMATS: Final = {1: 1, 2: 2}
+FORMATS: Final = {1: 1, 2: 2, 3: 4}
 """See `versions.newest_format`. A value of any format begins with it and the engine version.
-Format 2 has a part more at the end of the whole, of each account, book, order and session."""
+Format 2 has a part more at the end of the whole, of each account, book, order and session; in
+format 3 a mass cancel may name several sessions, each with the last order that is meant."""
 
 StateValue = tuple[Any, ...]
 

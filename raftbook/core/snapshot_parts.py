@@ -300,7 +300,8 @@ def export_agenda(exchange: Exchange) -> Value:
 
 def _export_job(job: MassCancel) -> Value:
     names = (job.account, job.reason, tuple(job.names), job.last_order_id)
-    criteria = (job.session_id, job.symbol, job.side, job.price_low, job.price_high)
+    sessions = tuple(job.sessions.items()) or job.session_id
+    criteria = (sessions, job.symbol, job.side, job.price_low, job.price_high)
     return (*names, job.current, tuple(job.ids), *criteria)
 
 
@@ -318,8 +319,12 @@ def restore_agenda(exchange: Exchange, value: Value) -> None:
     for account_name, reason, names, last_order_id, current, ids, *criteria in jobs:
         job = MassCancel(account_name, reason, list(names), last_order_id)
         job.current, job.ids = current, list(ids)
-        job.session_id, job.symbol, job.side, job.price_low, job.price_high = criteria
-        agenda.mass_cancels.append(job)
+        sessions, job.symbol, job.side, job.price_low, job.price_high = criteria
+        if type(sessions) is int:
+            job.session_id = sessions
+        else:
+            job.sessions = dict(sessions)
+        agenda.add_mass_cancel(job)
     agenda.stopped = dict.fromkeys(stopped)
     if more:
         following, uncrossing = more

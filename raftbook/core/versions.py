@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-ENGINE_VERSION: Final = 3
+ENGINE_VERSION: Final = 4
 """The newest rules this build knows."""
 FIRST_ENGINE_VERSION: Final = 1
 """What is in force in a new cluster until its members are known to have more."""

@@ -1,9 +1,9 @@
 """Sessions whose orders are to end with their connection: what this node tells the log of them.
 
-Owns who is served here, the notice that one is no longer, and the renewal of leases while its
-client is heard of. Whether a notice still means anything the exchange decides, by its epoch: a
-client that has moved to another node was attached there with a higher one. A node that dies says
-nothing; leases are for that.
+Owns who is served here, the notice that one is no longer, and the renewal of leases and sessions
+while the client is heard of. Whether a notice still means anything the exchange decides, by its
+epoch: a client that has moved to another node was attached there with a higher one. A node that
+dies says nothing; leases are for that.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 RENEWALS: Final = 4
 """So often within a lease it is looked whether the client was heard of."""
+QUIET_S: Final = 15.0
+"""So often it is looked for a session without a lease: one whose client is there must not be
+forgotten, and its orders with it, for which a minute of silence is enough where sessions are many.
+"""
 LOOK_S_MIN: Final = 0.05
 """Two looks are this far apart, however short a lease is."""
 NOTICES_MAX: Final = 32
@@ -40,7 +44,7 @@ TRIES_MAX: Final = 30
 @dataclass(slots=True)
 class _Served:
     epoch: int
-    lease_s: float
+    gap_s: float
     caller: Caller
     renewed_at: float
     look_at: float
@@ -86,8 +90,8 @@ class Attachments:
         session = self._replica.machine.exchange.sessions.by_id[session_id]
         now = asyncio.get_running_loop().time()
         lease_s = session.lease_ns / 1e9
-        look_at = now + lease_s / RENEWALS if lease_s else float("inf")
-        self._served[session_id] = _Served(epoch, lease_s, caller, now, look_at)
+        gap_s = lease_s / RENEWALS if lease_s else QUIET_S
+        self._served[session_id] = _Served(epoch, gap_s, caller, now, now + gap_s)
         self._look_again()
         return epoch
 
@@ -129,7 +133,7 @@ class Attachments:
             if not self._is_live(session_id, served.epoch):
                 del self._served[session_id]
                 continue
-            served.look_at = now + served.lease_s / RENEWALS
+            served.look_at = now + served.gap_s
             if served.caller.heard_at > served.renewed_at:
                 served.renewed_at = now
                 renewals.append(renew_lease(session_id, served.epoch))

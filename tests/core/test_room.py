@@ -147,6 +147,44 @@ def test_the_last_order_that_is_met_may_count_one_too_many() -> None:
 
 
 @pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")
+@pytest.mark.parametrize(
+    ("engine_version", "free"), [(4, [10] * 3 + [1] * 2), (3, [10] * 5)], ids=["4", "3"]
+)
+def test_after_half_of_all_each_may_meet_one_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, engine_version: int, free: list[int]
+) -> None:
+    for module in ("raftbook.core.room", "tests.core.twin.matching"):
+        monkeypatch.setattr(f"{module}.FREE_PART", 4)
+    limits = GENESIS.limits._replace(fills_max=40, book_orders_max=60, open_orders_max=60)
+    pair = market(GENESIS._replace(limits=limits), engine_version=engine_version)
+    room = pair.engine.agenda.room
+    said: list[int] = []
+    for count in (1, 2, 3, 4, 5):  # of sweeps that meet six each
+        say(pair, BEN, *[ICEBERG] * 10)
+        say(pair, ANNA, *[c.new_order("A", Side.BUY, 6, 1)] * count)
+        said.append(room.fills_free)
+        assert room.fills == 40 - 5 * max(0, count - 4 if engine_version == 4 else 0)
+        say(pair, ANNA, c.mass_cancel())
+        say(pair, BEN, c.mass_cancel())
+        while pair.engine.agenda.mass_cancels:
+            say(pair, BEN)
+    assert said == free
+
+
+@pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")
+def test_until_there_is_nothing_left_but_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("raftbook.core.room", "tests.core.twin.matching"):
+        monkeypatch.setattr(f"{module}.FREE_PART", 4)
+    limits = GENESIS.limits._replace(fills_max=40, book_orders_max=60, open_orders_max=60)
+    pair = market(GENESIS._replace(limits=limits))
+    say(pair, BEN, *[ICEBERG] * 20)
+    six = c.new_order("A", Side.BUY, 6, 1, time_in_force=TimeInForce.IOC)
+    trades, reasons = _counted(say(pair, ANNA, *[six] * 15))
+    # Four for nothing, eight that pay for five of six, three that meet one each.
+    assert (trades, reasons) == (12 * 6 + 3, [Reject.FILL_LIMIT] * 3)
+
+
+@pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")
 def test_what_counts_too_much_takes_nothing_of_what_each_may_meet_for_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

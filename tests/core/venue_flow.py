@@ -4,8 +4,8 @@ As `flow.py`, whose generator speaks engine version 1: it only ever asks `choose
 the simplest option first. Time goes in milliseconds here, since leases and calls count them.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
@@ -22,6 +22,7 @@ from tests.core.venue_market import (
     CREDIT,
     FENCED,
     FREE,
+    FUNDED,
     GENESIS,
     GROUPS,
     LATER,
@@ -231,8 +232,10 @@ class Flow(OrderTalk):
 
     def _other_terms(self, choose: Choose) -> InstrumentTerms:
         """New terms of an instrument that was there from the beginning."""
-        terms = choose((FREE, FENCED, BANDED, CREDIT, FREE))
+        terms = choose((FREE, FENCED, BANDED, CREDIT, FREE, FUNDED))
         return terms._replace(
+            tick_size=choose((terms.tick_size,) * 3 + ("2",)),
+            price_max=choose((terms.price_max,) * 3 + (terms.price_max - 2,)),
             qty_max=choose((terms.qty_max, 4)),
             band_high=choose((terms.band_high, None, 3)),
             collar=choose((terms.collar, None, 1)),
@@ -257,19 +260,21 @@ class Flow(OrderTalk):
         return odd
 
 
+AT_ONCE: Final[Mapping[int, int]] = {0: ENGINE_VERSION}
+
+
 def entries_of(
     choose: Choose,
     flow: Flow,
     count: int,
     exchange: Any,
     *,
-    upgraded_after: int = 0,
-    engine_version: int = ENGINE_VERSION,
+    upgrades: Mapping[int, int] = AT_ONCE,
 ) -> list[Entry]:
     """`count` entries besides the first ones; `exchange` is told each, and answers.
 
     Args:
-        upgraded_after: how many of them come before the engine version is put in force.
+        upgrades: how many of them come before an engine version is put in force.
     """
     entries: list[Entry] = []
 
@@ -281,8 +286,8 @@ def entries_of(
 
     tell(START_NS, *OPENING)
     for step in range(count):
-        if step == upgraded_after:
-            tell(flow.time_ns, switch_to(engine_version))
+        if step in upgrades:
+            tell(flow.time_ns, switch_to(upgrades[step]))
             tell(flow.time_ns, GROUPS)
         time_ns = flow.advance(choose)
         tell(time_ns, *(flow.request(choose) for _ in range(choose((1, 2, 3, 4)))))

@@ -82,8 +82,8 @@ def build_next(folder: Path, *, guard: str = _GUARD) -> Path:
     newest = f"99: {NEXT}}}"
     patch(
         "core/snapshot.py",
-        "FORMATS: Final = {1: 1, 2: 2}",
-        f"FORMATS: Final = {{1: 1, 2: 2, {newest}",
+        "FORMATS: Final = {1: 1, 2: 2, 3: 4}",
+        f"FORMATS: Final = {{1: 1, 2: 2, 3: 4, {newest}",
     )
     patch(
         "wire/entry.py",

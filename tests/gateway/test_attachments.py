@@ -12,6 +12,7 @@ from raftbook.core import events as e
 from raftbook.core.commands import NO_SESSION
 from raftbook.core.types import Reject, Side
 from raftbook.gateway import attachments
+from raftbook.gateway.attachments import QUIET_S, RENEWALS
 from raftbook.wire import client_messages as m
 from raftbook.wire.entry import REGULAR, unpack_entry
 from tests.gateway.door import Caller, Door, at_the_door
@@ -186,14 +187,20 @@ def test_it_is_not_said_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     at_the_door(tmp_path, scene)
 
 
-def test_a_lease_is_renewed_while_the_client_is_heard_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lease_ms", "gap_s"), [(60_000, 60.0 / RENEWALS), (0, QUIET_S)], ids=["lease", "none"]
+)
+def test_a_session_is_renewed_while_its_client_is_heard_of(
+    tmp_path: Path, lease_ms: int, gap_s: float
+) -> None:
     async def scene(door: Door) -> None:
         caller = door.caller()
         session = await caller.open("alice")
-        await request(caller, session, 1, LEASE)
+        attach = c.attach_session(cancel_on_disconnect=True, lease_ms=lease_ms)
+        await request(caller, session, 1, attach)
         (served,) = door.server.attachments._served.values()
-        third_s = served.lease_s / 3
-        assert (served.lease_s, served.look_at - served.renewed_at < third_s) == (60.0, True)
+        assert served.gap_s == gap_s
+        assert served.look_at - served.renewed_at == pytest.approx(gap_s)
 
         async def look() -> list[c.Command]:
             served.look_at = 0.0

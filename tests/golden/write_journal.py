@@ -57,7 +57,7 @@ _CURRENCIES: Final = {name: name.upper() for name in ("eur", "usd", "oil", "gas"
 CLUSTER: Final = """\
 [cluster]
 name = "golden"
-id = "golden-3"
+id = "golden-4"
 default_account = "op"
 
 [[nodes]]
@@ -335,10 +335,14 @@ def _beginning(exchange: Exchange) -> Iterator[tuple[int, Sequence[Request]]]:
             c.new_order("C", Side.BUY, 1, 1),
             c.place_peg("C", Side.BUY, 1, PegReference.MARKET),
             c.mass_cancel(),
+            c.amend_instrument(terms._replace(tick_size="0.02")),
+            c.bust_trade("C", 1),
             c.set_phase("C", Phase.HALTED),
             c.set_phase("C", Phase.CANCEL_ONLY),
             c.set_phase("C", Phase.CLOSED),
             c.delete_instrument("C"),
+            c.attach_session(cancel_on_disconnect=True),
+            c.new_order("A", Side.BUY, 1, -4),
             c.close_session(),
         )
     ):

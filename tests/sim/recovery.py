@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 LEADER_WITHIN_S, ORDERS_WITHIN_S, CAUGHT_UP_WITHIN_S = 2.0, 10.0, 30.0
 ORDERS_AFTER_HEALING = 20
 SETTLED_AFTER_S = 4.0
-"""By then supervisors and operators did their part, and a handshake that was begun before, over what
-was cut, has timed out and was begun anew."""
+"""By then supervisors and operators did their part, and a handshake that was begun before, over
+what was cut, has timed out and was begun anew."""
 
 
 class Recovery:

@@ -140,6 +140,8 @@ class Amending(Entering):
             return change.price, 0
         if order.price is None and order.where == STOPS:
             return self.changed_terms(order, change, stop_only=True), 0
+        if order.where == CALL and self.version >= 4:
+            return self.price_in_a_call(order.symbol), 0
         return order.hold_price, order.hold_amount
 
     def amended_post_only_reject(self, order: TwinOrder, change: Change) -> int:

@@ -62,6 +62,7 @@ class Base:
         self.looks = self.peg_looks = 0  # that mass cancels and pegged orders have in this entry
         self.dry_looks = 0  # what dry runs have looked at in it
         self.swept = 0  # what sweeps met in it, beside what each may for nothing
+        self.met = 0  # what they met in it, for nothing or not
         self.fires = False  # stops fire just now
         self.triggered = 0  # stops that fired in it, and pending orders that were released
         self.auction_room = self.days_room = 0  # for auctions, and for the ends of days, in it

@@ -68,7 +68,9 @@ class Cancelling(Amending):
         order_id."""
         names = list(self.accounts) if account == EVERYBODY else [account]
         meant = [order.order_id for order in self.open_orders()]
-        job = MassCancelJob(account, reason, fits, meant, names, [])
+        self.begin_mass_cancel(MassCancelJob(account, reason, fits, meant, names, []))
+
+    def begin_mass_cancel(self, job: MassCancelJob) -> None:
         self.cancel_page(job, 0 if self.auctions() else self.limits.cancel_page)
         if job.names or job.order_ids:
             self.mass_cancels.append(job)

@@ -31,7 +31,7 @@ class Twin(Sessions):
             instrument.pegs_moved = 0
         self.looks = LOOKS_PER_CANCEL * self.limits.cancel_page
         self.peg_looks = LOOKS_PER_MOVE * self.limits.pegs_page
-        self.dry_looks = self.swept = self.triggered = 0
+        self.dry_looks = self.swept = self.met = self.triggered = 0
         self.auction_room = self.limits.auction_page
         self.days_room = self.limits.expiries_page
         if self.version >= 2:
@@ -60,6 +60,9 @@ class Twin(Sessions):
     def switch(self, entry: c.Entry, offset: int) -> Reply:
         wanted, told = entry.requests[0][2][0][1], list[Any]()
         if wanted > self.version:
+            if self.version < 4 <= wanted:
+                for session in self.sessions:
+                    session.active_ns = max(session.active_ns, session.heard_ns)
             self.version = wanted
             told.append((e.ENGINE_VERSION_SET, 0, wanted))
         return (c.NO_SESSION, 0, entry.index, offset, told, 0)

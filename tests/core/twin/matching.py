@@ -15,7 +15,8 @@ LOOKS_PER_FILL = 8
 """How much the dry runs of one entry may look at, for each order that one sweep may meet."""
 SWEEPS_PER_ENTRY, TRIGGERS_PER_ENTRY, FREE_PART = 2, 2, 1_250
 """An entry has room for so many sweeps, beside the part of one that each may meet for nothing; for
-one sweep since engine version 3."""
+one sweep since engine version 3. Sweeps that begin when half of it was met, for nothing or not, may
+meet one at most for nothing since engine version 4."""
 
 
 class Matching(Money):
@@ -52,6 +53,7 @@ class Matching(Money):
     def swept_by(self, fills: int, ended_by: int) -> int:
         """Count what a sweep met beside what it may for nothing."""
         self.swept += max(0, fills - self.fills_free())
+        self.met += fills
         return ended_by
 
     def fills_left(self) -> int:
@@ -60,7 +62,11 @@ class Matching(Money):
 
     def fills_free(self) -> int:
         """What a sweep may meet for nothing: what fires could as well have waited."""
-        return 0 if self.fires and self.version >= 3 else self.limits.fills_max // FREE_PART
+        if self.fires and self.version >= 3:
+            return 0
+        free = self.limits.fills_max // FREE_PART
+        has_met_much = self.met >= self.limits.fills_max // 2
+        return min(1, free) if has_met_much and self.version >= 4 else free
 
     def fills_now(self) -> int:
         """How many orders a sweep may meet now."""

@@ -10,6 +10,7 @@ from raftbook.core.types import TimeInForce as Tif
 from tests.core.twin.base import Base
 from tests.core.twin.state import (
     BIG,
+    BOOK,
     CALL,
     FEE_UNIT,
     PENDING,
@@ -103,7 +104,7 @@ class Money(Base):
     def hold_what_is_left(self, order: TwinOrder, rest: int) -> None:
         """A buy that gathered without limit price holds what is left of what it held, and not more
         than the rest of it needs at the highest price."""
-        highest = self.highest_price(order.symbol)
+        highest = self.price_in_a_call(order.symbol)
         currency, need = self.amount_to_hold(
             order.symbol, order.side, order.leaves, highest, 0, order.fee_sum
         )
@@ -126,7 +127,7 @@ class Money(Base):
         if wish.stop_price is not None or wish.trail_unit:
             return self.stop_of_wish(wish), 0
         if wish.tif == Tif.AT_AUCTION or self.instruments[wish.symbol].in_call():
-            return self.highest_price(wish.symbol), 0
+            return self.price_in_a_call(wish.symbol), 0
         if wish.ord_type == Type.MARKET_TO_LIMIT:
             met = self.crossing(wish.symbol, wish.side, None)
             return (max(met[0].price, 0), 0) if met else (None, 0)
@@ -135,10 +136,13 @@ class Money(Base):
             return None, self.would_pay(account, wish, limit)
         return limit, 0
 
-    def highest_price(self, symbol: str) -> int:
-        """The highest that a limit order may have."""
-        terms = self.instruments[symbol].terms
-        return min(terms.price_max, BIG if terms.band_high is None else terms.band_high)
+    def price_in_a_call(self, symbol: str) -> int:
+        """The highest that an auction may find, at which a buy without limit price is held."""
+        highest, reference = highest_price(self.instruments[symbol].terms), self.reference(symbol)
+        if self.version < 4:
+            return highest
+        standing = [o.price for o in self.orders if o.where == BOOK and o.symbol == symbol]
+        return max(0, highest, *standing, 0 if reference is None else reference)
 
     def would_pay(self, account: str, wish: Wish, limit: int | None) -> int:
         """Tick-lots that a market order would pay now."""
@@ -199,6 +203,11 @@ class Money(Base):
         self.add(available, terms.base, sign * base)
         self.add(available, terms.quote, -sign * quote - fee)
         self.add(self.fee_pot, terms.quote, fee)
+
+
+def highest_price(terms: InstrumentTerms) -> int:
+    """The highest that a limit order may have."""
+    return min(terms.price_max, BIG if terms.band_high is None else terms.band_high)
 
 
 def worst_fee(terms: InstrumentTerms) -> int:

@@ -6,7 +6,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.types import Reject
 from tests.core.twin.forms import NOTICES, well_formed
-from tests.core.twin.state import TwinOrder, TwinSession
+from tests.core.twin.state import MassCancelJob, TwinOrder, TwinSession
 from tests.core.twin.venue import Venue
 
 LEASE_MS_MAX = 86_400_000
@@ -28,7 +28,9 @@ class Sessions(Venue):
                 self.private(e.SESSION_OPENED, s.session_id, account, s.highest)
                 return 1
         idle_since = self.now_ns - self.limits.session_idle_ns
-        self.sessions = [s for s in self.sessions if s.active_ns > idle_since]
+        for s in by_activity(self.sessions):
+            if s.active_ns <= idle_since:
+                self.forget(s)
         mine = [s for s in self.sessions if s.account == account]
         if len(mine) >= self.limits.sessions_per_account_max and not self.give_way(mine):
             return self.refuse_session(command)
@@ -45,15 +47,26 @@ class Sessions(Venue):
 
     def give_way(self, sessions: list[TwinSession]) -> bool:
         """The least recently active of them goes, unless even that one was active just now."""
-        eldest = sorted(sessions, key=lambda s: (s.active_ns, s.session_id))[0]
+        eldest = by_activity(sessions)[0]
         if self.now_ns - eldest.active_ns < self.limits.session_recent_ns:
             return False
-        self.sessions = [s for s in self.sessions if s is not eldest]
+        self.forget(eldest)
         return True
 
     def close_session(self, session: TwinSession) -> None:
+        was_open = self.session_of(session.session_id) is not None  # not closed by this request
         self.sessions = [s for s in self.sessions if s is not session]
         self.private(e.SESSION_CLOSED, session.session_id)
+        if was_open and self.version >= 4 and session.dies and not session.lapsed:
+            told = len(self.out)
+            self.end_orders(session)
+            del self.out[told]  # MASS_CANCELED: SESSION_CLOSED is the head of this page
+
+    def forget(self, session: TwinSession) -> None:
+        """The table loses it; the orders that die with it wait for the next entry."""
+        self.sessions = [s for s in self.sessions if s is not session]
+        if self.version >= 4 and session.dies and not session.lapsed and not self.joins(session):
+            self.mass_cancels.append(self.cancel_of(session))
 
     # ---------------------------------------------------------------------- cancel on disconnect
 
@@ -80,6 +93,8 @@ class Sessions(Venue):
                 self.lapse(session)
             else:
                 session.heard_ns = self.now_ns
+                if self.version >= 4:
+                    session.active_ns = self.now_ns
         return True
 
     def lapse(self, session: TwinSession) -> None:
@@ -87,11 +102,33 @@ class Sessions(Venue):
             return
         session.lapsed = True
         self.private(e.SESSION_LAPSED, session.session_id, session.epoch)
+        return self.end_orders(session)
 
+    def end_orders(self, session: TwinSession) -> None:
+        if self.version >= 4 and self.joins(session):
+            return self.private(e.MASS_CANCELED, session.account, 0, 1)
+        return self.begin_mass_cancel(self.cancel_of(session))
+
+    def orders_of(self, session: TwinSession) -> list[int]:
+        mine = [o for o in self.open_orders() if o.session_id == session.session_id]
+        return [order.order_id for order in mine]
+
+    def cancel_of(self, session: TwinSession) -> MassCancelJob:
         def fits(order: TwinOrder) -> bool:
-            return order.session_id == session.session_id
+            return True  # those that are meant are all of the session
 
-        self.cancel_many(session.account, fits, Reject.DISCONNECTED)
+        name, meant = session.account, self.orders_of(session)
+        return MassCancelJob(
+            name, Reject.DISCONNECTED, fits, meant, [name], [], of_sessions=self.version >= 4
+        )
+
+    def joins(self, session: TwinSession) -> bool:
+        """Whether a mass cancel that waits for the account takes the session's orders, too."""
+        for job in self.mass_cancels:
+            if job.of_sessions and job.account == session.account and job.waits():
+                job.meant += self.orders_of(session)
+                return True
+        return False
 
     def end_leases(self) -> None:
         due = [
@@ -101,3 +138,8 @@ class Sessions(Venue):
         ]
         for _, session_id in sorted(due):
             self.lapse(self.session_of(session_id))
+
+
+def by_activity(sessions: list[TwinSession]) -> list[TwinSession]:
+    """The least recently active first."""
+    return sorted(sessions, key=lambda s: (s.active_ns, s.session_id))

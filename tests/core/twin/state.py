@@ -253,6 +253,11 @@ class MassCancelJob:
     meant: list[int]  # the orders that were open when it took effect
     names: list[str]  # accounts that are still to be gone through
     order_ids: list[int]  # of the one that is gone through, whatever became of them
+    of_sessions: bool = False  # nobody asked for it: sessions lapsed, or were forgotten
+
+    def waits(self) -> bool:
+        """Whether it has not begun to look at the orders of its (only) account."""
+        return self.names == [self.account]
 
 
 def written(conditions: OrderConditions) -> tuple[Any, ...]:

@@ -1,14 +1,15 @@
 """What operators do: instruments, currencies, accounts, transfers, switches, busts."""
 
+from decimal import Decimal
 from typing import Any
 
 from raftbook.core import events as e
 from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.types import Phase, Reject
+from raftbook.core.types import Phase, Reject, Side
 from tests.core.twin.cancelling import EVERYBODY
 from tests.core.twin.forms import sound
 from tests.core.twin.judging import burst_of
-from tests.core.twin.money import worst_fee
+from tests.core.twin.money import highest_price, worst_fee
 from tests.core.twin.pegs import Pegging
 from tests.core.twin.state import BIG, SECOND, TwinAccount, TwinInstrument, TwinOrder, TwinTrade
 
@@ -69,10 +70,16 @@ class Venue(Pegging):
         if terms.settlement and worst_fee(terms) > worst_fee(old):
             if self.open_in(terms.symbol):
                 return self.refuse(command, Reject.INSTRUMENT_NOT_EMPTY)
+        if self.version >= 4 and terms.settlement and may_cost_more(terms, old):
+            if any(self.beside(terms.symbol, side) for side in Side):
+                return self.refuse(command, Reject.INSTRUMENT_NOT_EMPTY)
         if reason := self.terms_reject(terms):
             return self.refuse(command, reason)
         self.instruments[terms.symbol].terms = terms
         self.instruments[terms.symbol].pegs_saw = None
+        if self.version >= 4 and sizes(terms) != sizes(old):
+            self.instruments[terms.symbol].remembered = []
+            self.instruments[terms.symbol].last_price = None
         self.public(terms.symbol, e.INSTRUMENT_AMENDED, tuple(terms))
         return None
 
@@ -291,3 +298,15 @@ class Venue(Pegging):
                 base, quote = trade.qty * base_unit, trade.qty * trade.price * quote_unit
                 side = terms[4][0]
                 self.move(terms[1], side, self.instruments[symbol].terms, -base, -quote, -fee)
+
+
+def sizes(terms: InstrumentTerms) -> tuple[Decimal, Decimal]:
+    return Decimal(terms.tick_size), Decimal(terms.lot_size)
+
+
+def may_cost_more(terms: InstrumentTerms, old: InstrumentTerms) -> bool:
+    """Whether a market order that waits for an auction may have to pay more than before."""
+    reference = terms.reference_price
+    if reference is not None and (old.reference_price is None or reference > old.reference_price):
+        return True
+    return highest_price(terms) > highest_price(old)
