@@ -19,6 +19,7 @@ from raftbook.gateway.attachments import Attachments
 from raftbook.gateway.connection import ClientConnection
 from raftbook.gateway.outbox import Pace
 from raftbook.gateway.queries import Arguments, Queries, QueryError
+from raftbook.gateway.waits import EntryWaits
 from raftbook.replica.machine import Applied
 from raftbook.replica.replica import Replica
 from raftbook.wire.entry import pack_request
@@ -70,10 +71,11 @@ class ClientServer:
         self.attachments = Attachments(replica, unique=unique, wake=wake)
         self.connections: set[ClientConnection] = set()
         self.pace = Pace()
+        self.waits = EntryWaits()
         self._server: asyncio.Server | None = None
-        self._applied = asyncio.Event()
         self._forget_entries()
         replica.on_applied.append(self._on_applied)
+        replica.on_passed.append(self.waits.reached)
         replica.on_installed.append(self._on_installed)
         replica.on_fenced.append(self._end_streams)
 
@@ -94,20 +96,16 @@ class ClientServer:
         for connection in list(self.connections):
             connection.end()
 
-    async def wait_applied(self, index: int, deadline: float) -> bool:
-        """Wait until this node has applied `index`; False if the loop's time passes `deadline`."""
-        loop = asyncio.get_running_loop()
-        while self.replica.raft.applied_index < index:
-            left = deadline - loop.time()
-            if left <= 0:
-                return False
-            self._applied.clear()
-            try:
-                async with asyncio.timeout(min(left, 0.05)):
-                    await self._applied.wait()
-            except TimeoutError:
-                continue
-        return True
+    async def wait_applied(self, index: int, deadline: float, *, is_anonymous: bool) -> bool:
+        """Wait until this node has applied `index`; False if the loop's time passes `deadline`.
+
+        Raises:
+            QueryError: too many wait already.
+        """
+        raft = self.replica.raft
+        if raft.applied_index < index:
+            await self.waits.until(index, deadline, is_anonymous=is_anonymous)
+        return raft.applied_index >= index
 
     async def barrier(self) -> None:
         """Put an empty request through the log: all acknowledged before is applied here after.
@@ -134,13 +132,12 @@ class ClientServer:
 
     def _on_applied(self, applied: Applied) -> None:
         self._applied_count += 1
-        self._applied.set()
         self.feed.add(applied.index, applied.time_ns, applied.replies)
         for connection in list(self.connections):
             connection.publish(applied)
 
     def _on_installed(self) -> None:
-        self._applied.set()
+        self.waits.reached(self.replica.raft.applied_index)
         self._forget_entries()
         self.feed.forget()
         # What a subscriber missed is unknown here: it resumes by itself, elsewhere or anew.

@@ -110,7 +110,8 @@ class Questions:
             if self._caller.account_name is None:  # a barrier is an entry in the log
                 raise QueryError(Reject.NOT_AUTHORIZED, "linearizable reads need a login")
             await self._server.barrier()
-        if not await self._server.wait_applied(index, deadline):
+        is_anonymous = self._caller.account_name is None
+        if not await self._server.wait_applied(index, deadline, is_anonymous=is_anonymous):
             applied = self._server.replica.raft.applied_index
             message = f"this node has applied {applied}, not yet {index}; ask again"
             raise QueryError(Reject.TOO_STALE, message)

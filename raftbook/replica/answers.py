@@ -23,19 +23,27 @@ class Answers:
 
     Attributes:
         on_applied: called with each applied entry, in order.
+        on_passed: called with the index up to which everything was applied, after that: Raft's own
+            entries count here, of which nobody else is told.
         refused: how many requests got no reply, by reason.
     """
 
     def __init__(self) -> None:
         self.on_applied: list[Callable[[Applied], None]] = []
+        self.on_passed: list[Callable[[int], None]] = []
         self.refused: Counter[Reject] = Counter()
         self._replies: list[tuple[Waiter, Reply, Applied]] = []
         self._refusals: list[Refusal] = []
         self._news: list[Applied] = []
+        self._passed_index = 0  # not told yet, if it is not 0
 
     def applied(self, applied: Applied) -> None:
         """An entry was applied."""
         self._news.append(applied)
+
+    def passed(self, index: int) -> None:
+        """An entry was applied, or was Raft's own."""
+        self._passed_index = index
 
     def reply(self, waiters: Iterable[Waiter], reply: Reply, applied: Applied) -> None:
         """A request took effect."""
@@ -61,7 +69,7 @@ class Answers:
 
     def tell(self) -> None:
         """Let everything leave: the journal is synced, or this node is fenced."""
-        if not (self._replies or self._news or self._refusals):
+        if not (self._replies or self._news or self._refusals or self._passed_index):
             return
         replies, self._replies = self._replies, []
         for waiter, reply, applied in replies:
@@ -73,6 +81,10 @@ class Answers:
         for applied in news:
             for listener in self.on_applied:
                 safely(listener, applied)
+        passed_index, self._passed_index = self._passed_index, 0
+        if passed_index:
+            for told in self.on_passed:
+                safely(told, passed_index)
         refusals, self._refusals = self._refusals, []
         for refusal in refusals:
             self.refused[refusal.code] += 1

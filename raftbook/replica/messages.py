@@ -1,17 +1,26 @@
 """What peers say to each other, and the check that a message has that form.
 
-Owns field names and types of the peer protocol, so that a handler never meets a wrong one.
+Owns field names and types of the peer protocol, so that a handler never meets a wrong one, and what
+is asked of whoever carries them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from raftbook.errors import ProtocolError
 
 Message = dict[str, Any]
 
 DIGEST_CHARS_MAX: Final = 128
+
+
+class Links(Protocol):
+    """The network to the peers."""
+
+    def send(self, peer_id: int, messages: list[Message]) -> None:
+        """Send messages in order; they may be lost, together with all that follow."""
+
 
 _INTRODUCTION: Final[dict[str, type[Any]]] = {
     "is_founded": bool,

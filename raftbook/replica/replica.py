@@ -13,7 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from raftbook.core.commands import Command
 from raftbook.core.types import Reject
@@ -24,7 +24,7 @@ from raftbook.replica.fences import Fence, FenceKind, kind_of
 from raftbook.replica.figures import Figures
 from raftbook.replica.machine import Machine
 from raftbook.replica.membership import Membership
-from raftbook.replica.messages import Message
+from raftbook.replica.messages import Links, Message
 from raftbook.replica.meter import Meter
 from raftbook.replica.proposer import (
     Forwarded,
@@ -51,13 +51,6 @@ LOG_KEPT_ENTRIES: Final = 1_000
 """Entries kept before a snapshot, so that a peer a little behind needs no snapshot."""
 
 
-class Links(Protocol):
-    """The network to the peers."""
-
-    def send(self, peer_id: int, messages: list[Message]) -> None:
-        """Send messages in order; they may be lost, together with all that follow."""
-
-
 @dataclass(frozen=True, slots=True)
 class ReplicaBounds:
     """Bounds of one replica; see `config.Bounds` for what each is."""
@@ -80,6 +73,7 @@ class Replica:
             answers local reads and nothing else.
         on_fenced: called once when that happens.
         on_applied: called with each applied entry, in order, once the turn's sync is done.
+        on_passed: called with the last index that a turn applied, Raft's own entries included.
         on_members: called when another membership is in force or committed, after that sync.
         figures: numbers for whoever watches this node.
     """
@@ -105,7 +99,7 @@ class Replica:
         self.machine = machine
         self.fence: Fence | None = None
         self._answers = Answers()
-        self.on_applied = self._answers.on_applied
+        self.on_applied, self.on_passed = self._answers.on_applied, self._answers.on_passed
         self.on_installed: list[Callable[[], None]] = []
         self.on_fenced: list[Callable[[], None]] = []
         self.on_members: list[Callable[[], None]] = []
@@ -344,6 +338,10 @@ class Replica:
         """Requests that wait for an answer."""
         return len(self._proposer)
 
+    def is_pending(self, session_id: int, request_seq: int) -> bool:
+        """Whether this request waits for an answer here, whoever brought it."""
+        return (session_id, request_seq) in self._proposer
+
     def start_snapshot(self) -> int:
         """Begin a snapshot of the applied state, unless one is under way; its index."""
         if self.fence is not None:
@@ -445,6 +443,7 @@ class Replica:
         began = self._clock()
         applied = self.machine.apply(index, term, payload)
         self._meter.apply.observe(self._clock() - began)
+        self._answers.passed(index)
         if applied is None:
             if payload[:1] == CHECK:
                 self.agreement.applied_check(index, payload[1:])
