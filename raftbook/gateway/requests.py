@@ -118,7 +118,7 @@ class Requests:
         if key not in self._waiting:  # else the same frame again: it waits once
             crowd = self._crowd(len(raw))
             if crowd is not None:
-                self._refuse(session_id, request_seq, Reject.OVERLOADED, crowd)
+                self._turn_away(key, crowd)
                 return
             self._count(key, len(raw))
         self._server.replica.submit(session_id, request_seq, raw, self, commands)
@@ -153,6 +153,18 @@ class Requests:
         if self._waiting_bytes + size > server.bounds.buffer_bytes_max:
             return f"at most {server.bounds.buffer_bytes_max} bytes of a client wait for the log"
         return None
+
+    def _turn_away(self, key: tuple[int, int], crowd: str) -> None:
+        """Refuse for want of room; of what waits here since before, that is no word of its effect.
+
+        1. a connection brings a request and is lost; 2. another one, which is full, brings the same
+        request; 3. the first is answered by the log, and there is nobody to tell.
+        """
+        if self._server.replica.is_pending(*key):
+            message = f"{crowd}; this request waits for the log already: ask for it again later"
+            self._refuse(*key, Reject.OUTCOME_UNKNOWN, message)
+        else:
+            self._refuse(*key, Reject.OVERLOADED, crowd)
 
     def _count(self, key: tuple[int, int], size: int) -> None:
         self._waiting[key] = size

@@ -87,13 +87,17 @@ class Proposer:
         return self._bytes
 
     def submit(self, key: RequestKey, raw: bytes, waiter: Waiter, now: float) -> Refusal | None:
-        """Take a packed request; the refusal if there is no room for it."""
+        """Take a packed request; the refusal if there is no room for it.
+
+        OVERLOADED promises that it will have no effect, so that is never said of a request that
+        waits here already.
+        """
         known = self._pending.get(key)
         if known is not None:
             if all(waiter is not other for other in known.waiters):  # a repeated frame waits once
                 if len(known.waiters) >= WAITERS_MAX:
                     message = f"{WAITERS_MAX} connections wait for this request already"
-                    return Refusal([waiter], key, Reject.OVERLOADED, message)
+                    return Refusal([waiter], key, Reject.OUTCOME_UNKNOWN, message)
                 known.waiters.append(waiter)
             return None
         if len(self._pending) >= self.pending_max:

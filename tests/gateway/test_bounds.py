@@ -382,6 +382,39 @@ def test_replies_that_nobody_reads_are_bounded(
     at_the_door(tmp_path, scene)
 
 
+def test_a_request_that_waits_already_is_never_said_to_have_no_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. A connection brings a request and is lost; 2. another, which is full, brings it again;
+    3. the request takes effect."""
+    monkeypatch.setattr("raftbook.gateway.requests.REQUESTS_MAX", 8)
+
+    async def scene(door: Door) -> None:
+        lost, other = door.caller(), door.caller()
+        session = await lost.open("alice")
+        assert await other.open("alice") == session
+        door.commits = False
+        lost.say(m.REQUEST, session, 1, (BUY,))
+        assert await lost.hear() == []
+        lost.hang_up()
+        for seq in range(2, 10):
+            other.say(m.REQUEST, session, seq, (BUY,))
+        crowd = "at most 8 requests of a connection wait for their reply"
+        again = await other.ask(m.REQUEST, session, 1, (BUY,))
+        assert again[:4] == (m.REFUSED, session, 1, Reject.OUTCOME_UNKNOWN)
+        assert again[4].startswith(f"{crowd}; this request waits for the log already")
+        new = await other.ask(m.REQUEST, session, 10, (BUY,))
+        assert new == (m.REFUSED, session, 10, Reject.OVERLOADED, crowd)
+        door.commits = True
+        door.turns()
+        assert [reply[2] for reply in await other.hear()] == list(range(2, 10))
+        assert door.replica.machine.exchange.last_order_id == 9
+        reply = await other.ask(m.REQUEST, session, 1, (BUY,))
+        assert (reply[0], reply[8]) == (m.REPLY, 1), "the original reply"
+
+    at_the_door(tmp_path, scene)
+
+
 # -- slow readers ---------------------------------------------------------------------------------
 
 

@@ -88,6 +88,17 @@ def test_a_repeated_request_waits_with_the_first() -> None:
     assert proposer.answered((7, 1)) == []
 
 
+def test_who_is_one_too_many_to_wait_for_a_request_does_not_hear_that_it_has_no_effect() -> None:
+    proposer = Proposer(pending_max=1, deadline_s=2.0, bytes_max=100)
+    waiters = [Waiter() for _ in range(proposer_module.WAITERS_MAX)]
+    for waiter in waiters:
+        assert proposer.submit((7, 1), b"1", waiter, now=0.0) is None
+    refusal = proposer.submit((7, 1), b"1", Waiter(), now=0.0)
+    assert refusal is not None
+    assert refusal.code == Reject.OUTCOME_UNKNOWN
+    assert proposer.answered((7, 1)) == waiters
+
+
 def test_what_finds_no_room_is_refused() -> None:
     proposer = Proposer(pending_max=1, deadline_s=2.0, bytes_max=100)
     proposer.submit((7, 1), b"1", Waiter(), now=0.0)
