@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from raftbook.client.rejects import Refused
 from raftbook.config import NodeAddress
+from raftbook.core.types import Reject
 from raftbook.errors import RaftbookError
 
 from .cluster_verify import verify_cluster
@@ -144,8 +146,7 @@ def transfer(invocation: Invocation, target: int | None) -> None:
     if target == leader_id:
         new_leader = leader_id
     else:
-        with invocation.connect_to(leader) as client:
-            answer = client.query("transfer", to=target)
+        answer = _change(invocation, leader, "transfer", to=target)
         new_leader = answer["leader_id"]
     invocation.printer.show(
         {"leader_id": new_leader, "previous_leader_id": leader_id},
@@ -186,15 +187,16 @@ def add(
             "name theirs, or take a lower one"
         )
     leader = _leader(invocation, "add")
-    with invocation.connect_to(leader) as client:
-        answer = client.query(
-            "add",
-            node_id=node_id,
-            host=host,
-            raft_port=raft_port,
-            client_port=client_port,
-            http_port=http_port,
-        )
+    answer = _change(
+        invocation,
+        leader,
+        "add",
+        node_id=node_id,
+        host=host,
+        raft_port=raft_port,
+        client_port=client_port,
+        http_port=http_port,
+    )
     _show_change(
         invocation,
         answer,
@@ -209,8 +211,7 @@ def add(
 @pass_invocation
 def remove(invocation: Invocation, node_id: int) -> None:
     """Let a node go for good, be it dead or the leader. Its id is not used again."""
-    with invocation.connect_to(_leader(invocation, "remove")) as client:
-        answer = client.query("remove", node_id=node_id)
+    answer = _change(invocation, _leader(invocation, "remove"), "remove", node_id=node_id)
     voters = ", ".join(str(each) for each in answer["voters"])
     text = f"node {node_id} is removed (entry {answer['entry_index']}); voters: {voters}"
     _show_change(invocation, answer, text)
@@ -276,6 +277,25 @@ def _leader(invocation: Invocation, what: str, *, voter_id: int | None = None) -
     raise CommandFailed(
         ExitCode.NOT_ACCEPTED, f"{what}: nobody leads now", hint="try again in a second"
     )
+
+
+def _change(
+    invocation: Invocation, leader: NodeAddress, verb: str, **arguments: Any
+) -> dict[str, Any]:
+    """Ask the leader for a change of who belongs to the cluster, or leads it.
+
+    Raises:
+        CommandFailed: there can be no such change, so the words of the command are wrong.
+    """
+    try:
+        with invocation.connect_to(leader) as client:
+            answer: dict[str, Any] = client.query(verb, **arguments)
+    except Refused as error:
+        if error.code != Reject.MALFORMED:
+            raise
+        hint = "see the members with: raftbook cluster members"
+        raise CommandFailed(ExitCode.USAGE, f"{verb}: {error.reason}", hint=hint) from error
+    return answer
 
 
 # -- how it looks -----------------------------------------------------------------------------

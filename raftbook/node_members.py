@@ -16,6 +16,7 @@ from raftbook.gateway.queries import QueryError
 from raftbook.replica.administration import Administration, OutcomeOpen
 from raftbook.replica.links import PeerLinks
 from raftbook.replica.membership import (
+    ChangeImpossible,
     ChangeRefused,
     Member,
     Membership,
@@ -140,6 +141,8 @@ class MemberVerbs:
 async def _explained(action: Awaitable[Answer]) -> Answer:
     try:
         return await action
+    except ChangeImpossible as error:
+        raise QueryError(Reject.MALFORMED, str(error)) from error
     except ChangeRefused as error:
         raise QueryError(Reject.NOT_READY, str(error)) from error
     except OutcomeOpen as error:

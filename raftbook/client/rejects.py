@@ -111,9 +111,13 @@ class Refused(NotAccepted):
         code: a `types.Reject`.
         reason: the node's own words; the code's sentence when it had none.
         doing: what was refused, in a few words.
+
+    Attributes:
+        reason: never empty.
     """
 
     def __init__(self, code: int, reason: str, *, doing: str) -> None:
-        super().__init__(f"{doing}: {reason or explain_reject(code)} ({reject_name(code)})")
+        self.reason = reason or explain_reject(code)
+        super().__init__(f"{doing}: {self.reason} ({reject_name(code)})")
         self.code = code
         self.reject_name = reject_name(code)

@@ -31,6 +31,8 @@ def without_result(operation: Operation, *, why: str, was_heard: bool) -> Raftbo
         return OutcomeUnknown(f"{operation.name} was asked for and not answered: {why}")
     if not was_heard:
         return NoNodeReachable(f"no node answered: {why}")
+    if operation.kind == m.QUERY and why == operation.trouble:  # a node's own words
+        return NotAccepted(f"{operation.name}: not now: {why}")
     if operation.kind == m.QUERY:
         return NotAccepted(f"{operation.name}: no answer: {why}")
     if operation.kind == m.HELLO:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from raftbook.replica.fences import FenceKind
-from raftbook.replica.membership import ChangeRefused, Member, Membership
+from raftbook.replica.membership import ChangeImpossible, ChangeRefused, Member, Membership
 from raftbook.replica.replica import Replica
 
 _LOOK_S = 0.01
@@ -41,7 +41,7 @@ class Administration:
         """Take a node in as a learner; the membership once it is committed.
 
         Raises:
-            ChangeRefused: nothing has changed, and why.
+            ChangeRefused: nothing has changed, and why; ChangeImpossible if asking again is vain.
             OutcomeOpen: the leader was lost before a majority had it.
         """
         self._check_leads()
@@ -58,12 +58,13 @@ class Administration:
         """Let another voter lead; who does now.
 
         Raises:
+            ChangeImpossible: that node is no voter.
             ChangeRefused: nobody took over in time, and this node goes on.
         """
         self._check_leads()
         raft = self._replica.raft
         if target is not None and target not in raft.membership.voter_ids:
-            raise ChangeRefused(f"node {target} is no voter")
+            raise ChangeImpossible(f"node {target} is no voter")
         if not set(raft.membership.voter_ids) - {raft.node_id}:
             raise ChangeRefused("there is no other voter")
         raft.hand_over(target, within_s=self._hand_over_s)

@@ -72,7 +72,7 @@ class MemberChanges:
         """Take in a node, as a learner; the index of the entry that says so.
 
         Raises:
-            ChangeRefused: not now, or not ever; nothing has changed.
+            ChangeRefused: not now, or not ever (ChangeImpossible); nothing has changed.
         """
         self._check_may_begin()
         membership = self._raft.membership
@@ -89,7 +89,7 @@ class MemberChanges:
         """Let a member go; the index of the entry that says so.
 
         Raises:
-            ChangeRefused: not now, or not ever; nothing has changed.
+            ChangeRefused: not now, or not ever (ChangeImpossible); nothing has changed.
         """
         self._check_may_begin()
         changed = self._raft.membership.without(node_id)

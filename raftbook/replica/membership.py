@@ -25,7 +25,11 @@ _VERSION: Final = 1
 
 
 class ChangeRefused(Exception):
-    """A change of members that cannot begin; the message says why and what to do."""
+    """A change of members that cannot begin now; the message says why and what to do."""
+
+
+class ChangeImpossible(ChangeRefused):
+    """It is refused however often it is asked for, until the members are others or it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +107,24 @@ class Membership:
         """Take a new node in.
 
         Raises:
-            ChangeRefused: its id or an address of it is taken or was, or there is no room.
+            ChangeImpossible: its id or an address of it is taken or was, or there is no room.
         """
         node_id = member.node_id
         if self.get(node_id) is not None:
-            raise ChangeRefused(f"node {node_id} is a member already")
+            raise ChangeImpossible(f"node {node_id} is a member already")
         if node_id in self.retired:
-            raise ChangeRefused(
+            raise ChangeImpossible(
                 f"node {node_id} was removed, and its id never comes back: take another id"
             )
         for other in self.members:
             ports = {other.raft_port, other.client_port}
             if other.host == member.host and ports & {member.raft_port, member.client_port}:
-                raise ChangeRefused(
+                raise ChangeImpossible(
                     f"node {other.node_id} has that address: {other.host}:{other.raft_port} for "
                     f"peers, {other.host}:{other.client_port} for clients"
                 )
         if len(self.members) >= MEMBERS_MAX:
-            raise ChangeRefused(f"there are {MEMBERS_MAX} members, and no more are possible")
+            raise ChangeImpossible(f"there are {MEMBERS_MAX} members, and no more are possible")
         learner = replace(member, is_voter=False, incarnation="")
         return self._with(*self.members, learner)
 
@@ -137,14 +141,14 @@ class Membership:
         """Let a member go for good.
 
         Raises:
-            ChangeRefused: it is no member, or the last voter.
+            ChangeImpossible: it is no member, or the last voter.
         """
         member = self.get(node_id)
         if member is None:
             was = " any more" if node_id in self.retired else ""
-            raise ChangeRefused(f"node {node_id} is no member{was}")
+            raise ChangeImpossible(f"node {node_id} is no member{was}")
         if self.voter_ids == (node_id,):
-            raise ChangeRefused(f"node {node_id} is the only voter; add another node first")
+            raise ChangeImpossible(f"node {node_id} is the only voter; add another node first")
         others = self._with(*(other for other in self.members if other is not member))
         return replace(others, retired=tuple(sorted({*self.retired, node_id})))
 

@@ -6,11 +6,12 @@ are not there. A test says what goes wrong: which nodes are down, what the next 
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from raftbook.client import Client, RequestReply
 from raftbook.client.rejects import Refused
@@ -29,7 +30,10 @@ from raftbook.gateway.market_streams import MARKET_STREAMS
 from raftbook.gateway.queries import Queries, QueryError
 from raftbook.gateway.subscriptions import make_subscription
 from raftbook.genesis import genesis_of
+from raftbook.node_members import MemberVerbs, configured_members
+from raftbook.replica.administration import Administration
 from raftbook.replica.machine import Machine
+from raftbook.replica.membership import Member, Membership
 from raftbook.wire.entry import REGULAR, pack_entry, pack_request
 from raftbook.wire.packing import pack, unpack
 from raftbook.wire.pages import entry_pages
@@ -74,6 +78,7 @@ class Market:
         self.machine = Machine(genesis, entries_kept=1_000)
         if not self.is_old:
             self.machine.exchange.put_in_force(ENGINE_VERSION)
+        self.members = Members(configured_members(self.config))
         self.index = 2
         self.machine.apply(self.index, TERM, b"\x01")
 
@@ -132,6 +137,21 @@ class Market:
             for node in self.config.nodes
         ]
         return Queries(replica, lambda: {"cluster_id": self.config.cluster_id, "members": members})
+
+
+class Members:
+    """What `Administration` does, of a cluster without a log: real steps, at once."""
+
+    def __init__(self, membership: Membership) -> None:
+        self.membership = membership
+
+    async def add(self, member: Member) -> Membership:
+        self.membership = self.membership.with_learner(member)
+        return self.membership
+
+    async def remove(self, node_id: int) -> Membership:
+        self.membership = self.membership.without(node_id)
+        return self.membership
 
 
 class FakeClient(Client):
@@ -210,6 +230,8 @@ class FakeClient(Client):
             return {"leader_id": market.leader_id}
         if name == "snapshot":
             return {"snapshot_index": market.index}
+        if name in ("add", "remove"):
+            return self._change_members(name, arguments)
         account = market.machine.exchange.accounts.get(self._account)
         try:
             value = market.queries(node_id).answer(name, arguments, account)
@@ -220,6 +242,13 @@ class FakeClient(Client):
         if name == "digest" and node_id in market.digests:
             value["digest"] = market.digests[node_id]
         return unpack(pack(value))
+
+    def _change_members(self, name: str, arguments: dict[str, Any]) -> Any:
+        verbs: Any = MemberVerbs(cast(Administration, self._market.members))
+        try:
+            return asyncio.run(getattr(verbs, name)(arguments))
+        except QueryError as error:
+            raise Refused(error.code, error.message, doing=name) from None
 
     def subscribe(self, name: str, **arguments: Any) -> Any:
         """What there is now; then somebody presses Ctrl-C."""
