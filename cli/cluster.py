@@ -400,7 +400,10 @@ def health_line(view: ClusterView) -> str:
 
 
 def engine_line(view: ClusterView) -> str | None:
-    """In the midst of an upgrade, how far it is; None while all nodes have what is in force."""
+    """In the midst of an upgrade, how far it is; None while all nodes have what is in force.
+
+    A node that has less than that is no part of an upgrade to come: it must be upgraded to go on.
+    """
     said = {node.node_id: node.status for node in view.reachable if node.status is not None}
     in_force = max((status.get("engine_version", 1) for status in said.values()), default=1)
     supported = {
@@ -409,7 +412,13 @@ def engine_line(view: ClusterView) -> str | None:
     if all(version == in_force for version in supported.values()):
         return None
     have = ", ".join(f"node {node_id} has {version}" for node_id, version in supported.items())
-    return f"engine version {in_force} is in force; {have}; it rises when every member has more"
+    told = [f"engine version {in_force} is in force", have]
+    behind = [f"node {node_id}" for node_id, version in supported.items() if version < in_force]
+    if behind:
+        told.append(f"{' and '.join(behind)} must be upgraded")
+    if any(version > in_force for version in supported.values()):
+        told.append("it rises when every member has more")
+    return "; ".join(told)
 
 
 def _member(member: dict[str, Any]) -> dict[str, Any]:

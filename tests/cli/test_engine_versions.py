@@ -25,6 +25,16 @@ from raftbook.config import load_config, render_config
         (
             [(2, 2), (1, 1), (2, 2)],  # node 2 was put back, and stopped before the switch
             "engine version 2 is in force; node 1 has 2, node 2 has 1, node 3 has 2; "
+            "node 2 must be upgraded",
+        ),
+        (
+            [(3, 3), (2, 2), (1, 1)],
+            "engine version 3 is in force; node 1 has 3, node 2 has 2, node 3 has 1; "
+            "node 2 and node 3 must be upgraded",
+        ),
+        (
+            [(2, 3), (1, 1), None],
+            "engine version 2 is in force; node 1 has 3, node 2 has 1; node 2 must be upgraded; "
             "it rises when every member has more",
         ),
     ],
