@@ -84,7 +84,7 @@ def test_it_holds_for_an_offer_from_other_times(
     order: Command, changes: dict[str, int], hidden: int
 ) -> None:
     floor = Floor()
-    floor.say(SELLER, c.place_order("X", Side.SELL, 10, 150, hidden=hidden))
+    floor.say(SELLER, c.place_order("X", Side.SELL, 10, 150, hidden=bool(hidden)))
     assert floor.amend(**changes) == 0
     (refused,) = floor.say(OPERATOR, CALL)[1:] or floor.say(BUYER, order)
     assert (refused[0], refused[2]) == (e.REJECTED, Reject.INSUFFICIENT_FUNDS)
