@@ -146,7 +146,7 @@ def test_nobody_is_told_of_others_whatever_a_venue_does(profile: str) -> None:
     exchange = Exchange(venue_market.GENESIS)
     names = [name for name, _ in venue_market.ACCOUNTS]
     told = 0
-    for entry in venue_flow.random_entries(7, 150, VENUE_PROFILES[profile]):
+    for entry in venue_flow.random_entries(7, 300, VENUE_PROFILES[profile]):
         for reply in exchange.apply(entry):
             for name in names:
                 seen = [report_view(event, name) for event in reply[4]]
