@@ -75,6 +75,7 @@ def make_web_server(
         connections_max=config.bounds.connections_max,
         request_timeout_s=timings.handshake_timeout_ms / 1_000,
         idle_timeout_s=timings.idle_timeout_ms / 1_000,
+        buffer_bytes_max=config.bounds.client_buffer_bytes_max,
     )
-    server = WebServer(make_app(context), bounds, on_close=context.on_close)
+    server = WebServer(make_app(context), bounds, on_close=context.on_close, intake=clients.intake)
     return server

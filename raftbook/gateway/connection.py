@@ -17,6 +17,7 @@ from raftbook.core.accounts import Account
 from raftbook.core.types import Reject
 from raftbook.errors import ProtocolError
 from raftbook.gateway.caller import Caller
+from raftbook.gateway.intake import Inflow
 from raftbook.gateway.outbox import Outbox
 from raftbook.gateway.proofs import secrets_of
 from raftbook.gateway.queries import QueryError
@@ -52,7 +53,7 @@ SMALL_FRAME_BYTES_MAX: Final = 4096
 """A frame before the login, and any message but a REQUEST: none of them needs a tenth of it."""
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(asyncio.BufferedProtocol):
     """One client."""
 
     def __init__(self, server: ClientServer) -> None:
@@ -75,6 +76,7 @@ class ClientConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._caller = Caller(_address(transport))
+        self._inflow = Inflow(self._server.intake, transport, self._hear)
         bytes_max = self._bounds.buffer_bytes_max
         self._outbox = Outbox(transport, self._caller.address, bytes_max, self._server.pace)
         self._questions = Questions(self._server, self._caller, self._outbox)
@@ -94,12 +96,22 @@ class ClientConnection(asyncio.Protocol):
             return
         self._timer = loop.call_later(self._bounds.handshake_timeout_s, self._look_at_silence)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.intake.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._server.intake.buffer[:nbytes]))
+
     def data_received(self, piece: bytes) -> None:
+        """The next piece of the stream; its frames are handled in turn with those of others."""
+        self._inflow.arrive(piece)
+
+    def _hear(self, portion: bytes) -> None:
         self._caller.heard_at = asyncio.get_running_loop().time()
         if self._is_ending:
             return
         try:
-            for payload in self._reader.feed(piece):
+            for payload in self._reader.feed(portion):
                 self._receive(payload)
         except ProtocolError as error:
             self._outbox.fail(0, Reject.MALFORMED, str(error))
@@ -116,6 +128,7 @@ class ClientConnection(asyncio.Protocol):
         self._server.connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        self._inflow.end()
         self._outbox.give_up()
         self._questions.give_up()
         self._requests.give_up()
@@ -145,7 +158,11 @@ class ClientConnection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         idle_max_s = self._bounds.idle_timeout_s
         idle_s = loop.time() - self._caller.heard_at
-        if not self._greeted or idle_s >= idle_max_s:
+        is_silent = not self._greeted or idle_s >= idle_max_s
+        if is_silent and self._transport.is_closing():  # it hung up, and takes nothing either
+            self._transport.abort()
+            return
+        if is_silent:
             self._outbox.fail(0, Reject.OVERLOADED, "silent for too long")
             self.end()
             return

@@ -17,6 +17,7 @@ from raftbook.core.types import Reject
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.attachments import Attachments
 from raftbook.gateway.connection import ClientConnection
+from raftbook.gateway.intake import Intake
 from raftbook.gateway.outbox import Pace
 from raftbook.gateway.queries import Arguments, Queries, QueryError
 from raftbook.gateway.waits import EntryWaits
@@ -49,6 +50,9 @@ class ClientServer:
         admin: the operator's actions by name; each takes arguments, gives a value.
         nonce: a fresh random nonce at each call.
         unique: a fresh random request_seq at each call, for requests without a session.
+
+    Attributes:
+        intake: what clients have sent; the HTTP port's have their turn in it, too.
     """
 
     def __init__(
@@ -70,8 +74,7 @@ class ClientServer:
         self.nonce, self.unique = nonce, unique
         self.attachments = Attachments(replica, unique=unique, wake=wake)
         self.connections: set[ClientConnection] = set()
-        self.pace = Pace()
-        self.waits = EntryWaits()
+        self.pace, self.intake, self.waits = Pace(), Intake(), EntryWaits()
         self._server: asyncio.Server | None = None
         self._forget_entries()
         replica.on_applied.append(self._on_applied)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from raftbook.web.gathering import Gathering
+from raftbook.gateway.intake import Intake
+from raftbook.web import websocket
+from raftbook.web.portions import Portions
 from raftbook.web.websocket import WebSocketProtocol
 
 HEAD_BYTES_MAX: Final = 16 << 10
@@ -46,6 +50,7 @@ class WebBounds:
     connections_max: int
     request_timeout_s: float
     idle_timeout_s: float
+    buffer_bytes_max: int = 16 << 20
 
 
 class WebServer:
@@ -54,17 +59,24 @@ class WebServer:
     Args:
         app: what answers.
         on_close: called, one after the other, when it closes.
+        intake: shared with the other ports of the node.
     """
 
     def __init__(
-        self, app: ASGIApp, bounds: WebBounds, *, on_close: Sequence[Callable[[], None]] = ()
+        self,
+        app: ASGIApp,
+        bounds: WebBounds,
+        *,
+        on_close: Sequence[Callable[[], None]] = (),
+        intake: Intake | None = None,
     ) -> None:
         self._on_close = on_close
-        bound = type("_Bound", (_Connection,), {"bounds": bounds})
+        shared = {"bounds": bounds, "intake": Intake() if intake is None else intake}
+        bound = {"buffer_bytes_max": bounds.buffer_bytes_max}
         config = uvicorn.Config(
             app,
-            http=bound,
-            ws=WebSocketProtocol,
+            http=type("_Bound", (_Connection,), shared),
+            ws=type("_BoundWebSocket", (WebSocketProtocol,), bound),
             ws_max_size=WEBSOCKET_BYTES_MAX,
             ws_ping_interval=PING_S,
             ws_ping_timeout=PONG_S,
@@ -142,9 +154,12 @@ class _Connection(HttpToolsProtocol):
     """One connection, held to the bounds that uvicorn does not know.
 
     A request has `request_timeout_s` to arrive whole; an answer, `idle_timeout_s` to be taken.
+    While a request that came whole waits for its turn nothing is read behind it, so of those there
+    are never more than one portion of the stream holds.
     """
 
     bounds: WebBounds
+    intake: Intake
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -155,7 +170,11 @@ class _Connection(HttpToolsProtocol):
         self._writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Gathering(transport, self.loop))
+        idle_s = self.bounds.idle_timeout_s
+        portions = Portions(self, transport, self.intake, goodbye_s=idle_s)
+        self._gathering = portions.transport
+        super().connection_made(portions.transport)
+        self.flow = _Flow(portions.transport, self.pipeline)
         if len(self.connections) > self.bounds.connections_max:
             self.transport.write(_CROWDED)
             self.transport.close()
@@ -171,8 +190,8 @@ class _Connection(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES_MAX:
             self.transport.write(_TOO_LONG)
             self.transport.close()
-        elif self._reading is None and (self._head_bytes or not self._is_in_head):
-            self._await_request()
+            return
+        self._look_at_request()
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -183,6 +202,11 @@ class _Connection(HttpToolsProtocol):
         self._is_in_head = True
         self._stop_reading_timer()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._look_at_request()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -201,7 +225,15 @@ class _Connection(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._stop_reading_timer()
         self._stop_writing_timer()
+        self._gathering.goodbye_s = websocket.GOODBYE_S
         super().handle_websocket_upgrade()
+
+    def _look_at_request(self) -> None:
+        """A request that has begun has its time to arrive, but not while nothing is read."""
+        if self.pipeline:
+            self._stop_reading_timer()
+        elif self._reading is None and (self._head_bytes or not self._is_in_head):
+            self._await_request()
 
     def _await_request(self) -> None:
         self._stop_reading_timer()
@@ -216,3 +248,15 @@ class _Connection(HttpToolsProtocol):
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
+
+
+class _Flow(FlowControl):
+    """Reads on only when no request waits for its turn; uvicorn's own does after every answer."""
+
+    def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        if not self._pipeline:
+            super().resume_reading()

@@ -1,8 +1,8 @@
 """The writing side of a WebSocket: frames that are made once, and a reader that is too slow.
 
-Owns how a frame goes to a client without waiting for it, and how a connection is ended while its
-client does not read. A frame of a server is the same for whoever gets it, so one that many get is
-made once. Knows nothing of what is told.
+Owns how a frame goes to a client without waiting for it, how a connection is ended while its
+client does not read, and how much a client may say beside its messages. A frame of a server is the
+same for whoever gets it, so one that many get is made once. Knows nothing of what is told.
 
 It stands on uvicorn's own protocol (`websockets-sansio`), whose `send` waits for the client: what
 a stream must not do. An application finds it in its scope: see `wire_of`.
@@ -16,7 +16,10 @@ from typing import Any, Final, Protocol, cast
 
 from starlette.types import Scope
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
+
+from raftbook.web.throttle import TOO_MANY_MESSAGES, Throttle
 
 EXTENSION: Final = "raftbook.wire"
 _TEXT: Final = 0x81
@@ -25,6 +28,8 @@ GOODBYE_S: Final = 5.0
 """How long a client may take to read what was written before its connection is cut."""
 REASON_BYTES_MAX: Final = 123
 """A control frame holds no more beside its code."""
+FRAGMENTS_MAX: Final = 64
+"""Frames of one message: each is kept till the last one, however little is in it."""
 
 NORMAL: Final = 1000
 RESTART: Final = 1012
@@ -32,6 +37,10 @@ RESTART: Final = 1012
 TRY_LATER: Final = 1013
 POLICY: Final = 1008
 """Too slow, or too much."""
+TOO_BIG: Final = 1009
+"""One message, too much of it."""
+SLOW: Final = "you read too slowly"
+TOO_MANY_FRAGMENTS: Final = f"a message has at most {FRAGMENTS_MAX} fragments"
 
 
 class Wire(Protocol):
@@ -69,13 +78,24 @@ def wire_of(scope: Scope) -> Wire:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, and a `Wire`."""
+    """uvicorn's protocol, and a `Wire`.
 
+    Attributes:
+        buffer_bytes_max: a client for whom more is written than it reads is too slow.
+    """
+
+    buffer_bytes_max = 16 << 20
     is_full = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.on_room: Callable[[], None] = _nobody
+        self._throttle = Throttle(self.loop.time)  # of pings and pongs
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.close_sent:
+            self.conn.data_to_send()  # nothing follows a goodbye, so answers to pings go nowhere
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -92,10 +112,49 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
         self.on_room()
 
-    def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        if self.close_sent and self.close_timer is None:  # a client that reads nothing, perhaps
-            self.close_timer = self.loop.call_later(GOODBYE_S, self.transport.abort)
+    def handle_ping(self) -> None:
+        if self._may_speak():
+            super().handle_ping()
+            if self.transport.get_write_buffer_size() > self.buffer_bytes_max:
+                self.end(POLICY, SLOW)
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._may_speak():
+            super().handle_pong(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        if self.close_sent:
+            return
+        if len(self.frames) >= FRAGMENTS_MAX:
+            self.frames.clear()
+            self.end(TOO_BIG, TOO_MANY_FRAGMENTS)
+            return
+        super().handle_cont(event)
+
+    def handle_parser_exception(self) -> None:
+        """What comes is no WebSocket, or too long: nothing more is heard of it. It is read on, as a
+        socket that is closed before takes what was written last with it."""
+        sent = self.conn.close_sent
+        if sent is None:  # it was not even accepted
+            self.transport.abort()
+            return
+        if not self.close_sent:
+            told = {"type": "websocket.disconnect", "code": sent.code, "reason": sent.reason}
+            self.queue.put_nowait(cast(Any, told))
+            self._part()
+        self.transport.write_eof()
+
+    def _may_speak(self) -> bool:
+        """Whether a control frame is in order; too many of them end the connection."""
+        if self.close_sent or self.transport.is_closing():
+            return False
+        if self._throttle.allows():
+            return True
+        if self.handshake_complete:
+            self.end(POLICY, TOO_MANY_MESSAGES)
+        else:
+            self.transport.abort()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.on_room = _nobody
@@ -111,6 +170,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         told = reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore")
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": told})
         self.conn.send_close(code, told)
+        self._part()
+
+    def _part(self) -> None:
+        """Write the goodbye; its reader has GOODBYE_S to take it and to say its own."""
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.stop_keepalive()

@@ -481,3 +481,18 @@ def test_replies_are_packed_while_the_client_reads_and_wait_as_they_are_while_no
         assert (await caller.ask(m.REQUEST, session, 41, (BUY,)))[2] == 41
 
     at_the_door(tmp_path, scene, bounds=bounds)
+
+
+def test_whoever_has_hung_up_and_reads_nothing_is_dropped(tmp_path: Path) -> None:
+    bounds = replace(BOUNDS, handshake_timeout_s=0.05, idle_timeout_s=0.1)
+
+    async def scene(door: Door) -> None:
+        caller = door.caller()
+        await caller.greet()
+        caller.transport.is_full = True
+        caller.say(m.PING, 1)
+        await caller.connection_round()
+        caller.transport.close()  # as asyncio does at the end of what a client sends
+        await caller.until(lambda: caller.transport.was_aborted)
+
+    at_the_door(tmp_path, scene, bounds=bounds)

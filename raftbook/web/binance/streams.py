@@ -34,35 +34,12 @@ from raftbook.web.binance.stream_names import StreamName, read_stream_name
 from raftbook.web.binance.stream_outbox import Outbox, Rounds
 from raftbook.web.binance.stream_watch import StreamWatch
 from raftbook.web.binance.user_hub import UserHub
+from raftbook.web.throttle import TOO_MANY_MESSAGES, Throttle
 from raftbook.web.websocket import NORMAL, POLICY, RESTART, text_frame, wire_of
 
 STREAMS_MAX: Final = 1_024
 """Of one connection, as at Binance."""
-MESSAGES_PER_S: Final = 5
-"""What a client may say, as at Binance; it may save up MESSAGES_BURST, which Binance does not say:
-a client that begins with twenty streams asks for them one by one."""
-MESSAGES_BURST: Final = 25
 EXPIRED: Final = "the listen key is good no longer"
-TOO_MANY_MESSAGES: Final = "too many messages: 5 a second"
-
-
-class Throttle:
-    """How much a client may say: a bucket of MESSAGES_BURST that fills at MESSAGES_PER_S."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._left = float(MESSAGES_BURST)
-        self._at = clock()
-
-    def allows(self) -> bool:
-        """Whether one more message is in order."""
-        now = self._clock()
-        self._left = min(MESSAGES_BURST, self._left + (now - self._at) * MESSAGES_PER_S)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 class StreamConnection:

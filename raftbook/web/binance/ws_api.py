@@ -22,7 +22,7 @@ from raftbook.web.binance.keys import signed_text
 from raftbook.web.binance.operations import METHODS
 from raftbook.web.binance.params import json_text, params_of_json
 from raftbook.web.binance.written import encode
-from raftbook.web.websocket import POLICY, wire_of
+from raftbook.web.websocket import POLICY, SLOW, wire_of
 
 _log = logging.getLogger("raftbook.web")
 
@@ -30,7 +30,6 @@ REQUESTS_MAX: Final = 256
 """Requests of one connection without an answer: more are refused with -1003."""
 BYTES_MAX: Final = 4 << 20
 """Answers of one connection that wait for the client to read; above it the connection ends."""
-SLOW: Final = "you read too slowly"
 
 Method = Callable[["ApiConnection", dict[str, Any]], Awaitable[Any]]
 """Takes the connection and the parameters as they came; gives the result or raises a Fault."""

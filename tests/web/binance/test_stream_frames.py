@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from raftbook.web.binance.listen_keys import ListenKeys
 from raftbook.web.binance.stream_control import METHODS
 from raftbook.web.binance.stream_outbox import Outbox, Rounds
-from raftbook.web.binance.streams import MESSAGES_BURST, StreamConnection
+from raftbook.web.binance.streams import StreamConnection
+from raftbook.web.throttle import MESSAGES_BURST
 from tests.core.flow import EFFORT
 from tests.web.binance.stream_market import Node, market_entries, payload_of
 from tests.web.binance.test_stream_outbox import FakeWire

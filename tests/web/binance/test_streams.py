@@ -11,7 +11,8 @@ from raftbook.core.types import Side
 from raftbook.replica.fences import FenceKind
 from raftbook.web.binance.stream_outbox import SLOW
 from raftbook.web.binance.stream_watch import FENCED, INSTALLED, STALE
-from raftbook.web.binance.streams import MESSAGES_BURST, STREAMS_MAX, TOO_MANY_MESSAGES
+from raftbook.web.binance.streams import STREAMS_MAX
+from raftbook.web.throttle import MESSAGES_BURST, TOO_MANY_MESSAGES
 from raftbook.web.websocket import WebSocketProtocol
 from tests.web.binance.stream_house import House, in_the_house, with_little_room
 from tests.web.binance.stream_market import BookKeeper
