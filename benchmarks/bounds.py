@@ -29,6 +29,8 @@ from raftbook.core.types import (
 from raftbook.core.versions import ENGINE_VERSION
 
 BATCH = 1_000
+MOST = 4_096
+"""Commands of the largest request, and of an entry."""
 ROOMY = Limits(open_orders_max=2_000_000)
 
 
@@ -75,8 +77,8 @@ def run() -> dict[str, Any]:
             "the same of half as many, and a stop that it fires, which sweeps as many": _stops(),
             "a sweep with money of as many pairs with trailing stops as it may meet": _pairs(),
             "a page of a mass cancel": _mass_cancel(),
-            "a request of 1,000 mass cancels, which finds nothing": _fruitless(),
-            "1,000 sessions that are refused at sessions_max": _refused_sessions(),
+            "a request of 4,096 mass cancels, which finds nothing": _fruitless(),
+            "4,096 sessions that are refused at sessions_max": _refused_sessions(),
             "a page of expiries": _expiries(),
             "triggers_max stops that fire one after another": _cascade(),
             "a request of 20 orders that would each fire so many, in 20 instruments": _cascades(),
@@ -87,12 +89,15 @@ def run() -> dict[str, Any]:
             "the same, which finds no trade": _auction_deep(crosses=False),
             "pegs_page pegged orders that move": _pegs(),
             "FOK: a dry run over 100,000 orders": _dry_run(),
-            "a request of 1,000 FOK orders before 5,000 price levels": _dry_runs(),
+            "a request of 4,096 FOK orders before 5,000 price levels": _dry_runs(),
             "the same, an iceberg at each of them": _dry_runs(c.place_order, display_qty=1),
-            "a request of 1,000 that each ask for fills_max slices of icebergs": _slices(),
+            "a request of 4,096 that each ask for fills_max slices of icebergs": _slices(),
+            "a request of 4,096 of eight lots each, for slices of one iceberg": _slices(8),
+            "those, where money is held": _slices(8, funded_genesis()),
             "a trade past the best price of stops_max trailing stops": _trailing(),
-            "a request of 1,000 orders under hidden_max hidden levels": _hidden(),
-            "a request of 1,000 that each move what pegs_max pegged orders follow": _flips(),
+            "a request of 4,096 orders under hidden_max hidden levels": _hidden(),
+            "a request of 4,096 amends where quotes are behind hidden_max hidden orders": _quoted(),
+            "a request of 4,096 that each move what pegs_max pegged orders follow": _flips(),
         },
     }
 
@@ -139,7 +144,7 @@ def _fruitless() -> float:
     """Among 100,000 own orders."""
     desk = Desk()
     desk.say_all([c.new_order(SYMBOL, Side.SELL, 1, 10_000 + n % 500) for n in range(100_000)])
-    cancels = [c.mass_cancel(symbol=SYMBOL, side=Side.BUY)] * BATCH
+    cancels = [c.mass_cancel(symbol=SYMBOL, side=Side.BUY)] * MOST
     return desk.milliseconds(lambda: desk.say(*cancels))
 
 
@@ -147,7 +152,7 @@ def _refused_sessions() -> float:
     limits = Limits(sessions_per_account_max=Limits().sessions_max)
     desk = Desk(limits)
     desk.entry(((0, 2, (c.open_session("bench", ""),) * (limits.sessions_max - 1)),))
-    more = (c.open_session("bench", ""),) * BATCH
+    more = (c.open_session("bench", ""),) * MOST
     return desk.milliseconds(lambda: desk.entry(((0, 3, more),)))
 
 
@@ -236,15 +241,12 @@ def _dry_run() -> float:
     return desk.milliseconds(lambda: desk.say(fok))
 
 
-def _slices() -> float:
+def _slices(qty: int = ROOMY.fills_max, venue: Genesis | None = None) -> float:
     """They cost nobody an order, so a sweep can be asked for again and again."""
-    desk = Desk()
+    desk = Desk(venue=venue)
     desk.say(c.place_order(SYMBOL, Side.SELL, 2**31 - 1, 10_000, display_qty=1))
-    take = c.new_order(
-        *(SYMBOL, Side.BUY, desk.exchange.limits.fills_max, 10_000),
-        time_in_force=TimeInForce.IOC,
-    )
-    return desk.milliseconds(lambda: desk.say(*[take] * BATCH))
+    take = c.new_order(SYMBOL, Side.BUY, qty, 10_000, time_in_force=TimeInForce.IOC)
+    return desk.milliseconds(lambda: desk.say(*[take] * MOST))
 
 
 def _dry_runs(order: Callable[..., Command] = c.new_order, **special: int) -> float:
@@ -258,7 +260,7 @@ def _dry_runs(order: Callable[..., Command] = c.new_order, **special: int) -> fl
         time_in_force=TimeInForce.FOK,
         self_trade_prevention=SelfTradePrevention.CANCEL_OLDEST,
     )
-    return desk.milliseconds(lambda: desk.say(*[fok] * BATCH))
+    return desk.milliseconds(lambda: desk.say(*[fok] * MOST))
 
 
 def _trailing() -> float:
@@ -299,8 +301,32 @@ def _hidden() -> float:
         trigger_by=TriggerBy.MID,
     )
     desk.say(stop)
-    orders = [c.new_order(SYMBOL, Side.BUY, 1, 8_000 + n) for n in range(BATCH)]
+    orders = [c.new_order(SYMBOL, Side.BUY, 1, 8_000 + n) for n in range(MOST)]
     return desk.milliseconds(lambda: desk.say(*orders))
+
+
+def _quoted() -> float:
+    """Nothing moves, but who follows quotes asks for the best one after each."""
+    desk = Desk()
+    count = desk.exchange.limits.hidden_max // 2
+    hidden = [c.place_order(SYMBOL, Side.BUY, 1, 10_000 + n, hidden=True) for n in range(count)]
+    hidden += [c.place_order(SYMBOL, Side.SELL, 1, 30_000 - n, hidden=True) for n in range(count)]
+    desk.say_all(hidden)
+    desk.say(
+        c.new_order(SYMBOL, Side.BUY, 2**20, 9_000, client_order_id="own"),
+        c.new_order(SYMBOL, Side.SELL, 1, 40_000),
+        c.place_peg(SYMBOL, Side.BUY, 1, PegReference.PRIMARY, limit_price=8_000),
+        c.place_order(
+            *(SYMBOL, Side.BUY, 1, None),
+            ord_type=OrderType.STOP,
+            stop_price=200_000,
+            trigger_by=TriggerBy.MID,
+        ),
+    )
+    smaller = [
+        c.amend_order(client_order_id="own", order_qty=2**20 - n) for n in range(1, MOST + 1)
+    ]
+    return desk.milliseconds(lambda: desk.say(*smaller))
 
 
 def _flips() -> float:
@@ -310,7 +336,7 @@ def _flips() -> float:
     peg = c.place_peg(SYMBOL, Side.BUY, 1, PegReference.PRIMARY, limit_price=9_000)
     desk.say_all([peg] * desk.exchange.limits.pegs_max)
     flips: list[Command] = []
-    for name in map(str, range(BATCH // 2)):
+    for name in map(str, range(MOST // 2)):
         flips.append(c.new_order(SYMBOL, Side.BUY, 1, 11_000, client_order_id=name))
         flips.append(c.cancel_order(client_order_id=name))
     return desk.milliseconds(lambda: desk.say(*flips))

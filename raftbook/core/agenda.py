@@ -98,6 +98,7 @@ class Agenda:
         next_ns: the earliest time at which something may be due; 0 while there is unfinished work.
         mass_cancels: under way, eldest first.
         waiting: of those that sessions left, by account the one that has not begun.
+        cancels_under_way: how many of them are told as an account's, by account.
         ended_day: DAY orders of days that were rolled, still to expire, the next one last.
         day_orders: DAY orders of this day in order_id order, some of them closed.
         expiries: a heap of (expire_time_ns, order_id, order); entries that are no longer
@@ -118,6 +119,7 @@ class Agenda:
         "_day_sweep_at",
         "_sweep_at",
         "calls",
+        "cancels_under_way",
         "day",
         "day_orders",
         "ended_day",
@@ -138,6 +140,7 @@ class Agenda:
         self.next_ns = NEVER
         self.mass_cancels: list[MassCancel] = []
         self.waiting: dict[str, MassCancel] = {}
+        self.cancels_under_way: dict[str, int] = {}
         self.ended_day: list[Order] = []
         self.day_orders: list[Order] = []
         self.expiries: list[tuple[int, int, Order]] = []
@@ -193,9 +196,19 @@ class Agenda:
                 stale = 0
         return None
 
+    def take_mass_cancels(self) -> list[MassCancel]:
+        """All that are under way, to go on and be added again if they are not over then."""
+        taken = self.mass_cancels
+        self.mass_cancels = []
+        self.waiting.clear()
+        self.cancels_under_way.clear()
+        return taken
+
     def add_mass_cancel(self, job: MassCancel) -> None:
         """Let it go on behind all others."""
         self.mass_cancels.append(job)
+        under_way = self.cancels_under_way
+        under_way[job.account] = under_way.get(job.account, 0) + 1
         if job.is_waiting():
             self.waiting[job.account] = job
 

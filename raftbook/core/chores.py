@@ -48,14 +48,12 @@ def _go_on_with_auctions(exchange: Exchange, events: list[Event]) -> None:
 
 def _do_what_is_due(exchange: Exchange, stopped: list[str], events: list[Event]) -> None:
     agenda, now_ns = exchange.agenda, exchange.moment.time_ns
-    under_way = agenda.mass_cancels
-    agenda.mass_cancels = []
     page = exchange.limits.cancel_page
-    for job in under_way:
+    for job in agenda.take_mass_cancels():
         if page and agenda.room.cancel_looks > 0:
             page -= len(go_on(exchange, job, page, events))
         else:
-            agenda.mass_cancels.append(job)
+            agenda.add_mass_cancel(job)
     _end_leases(exchange, now_ns, events)
     _expire_due(exchange, now_ns, events)
     end_days(exchange, events)

@@ -7,7 +7,7 @@ the rest stands in a SortedList, so a deep static book costs nothing until it is
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final
@@ -39,14 +39,6 @@ class SortedKeys:
         near = self._near
         rank_far = rank - len(near)
         return near[-1 - rank] if rank_far < 0 else self._far[-1 - rank_far]
-
-    def rank(self, key: int) -> int:
-        """How many keys are above `key`, which need not be there. O(log keys)."""
-        near = self._near
-        if self._far_best is not None and key <= self._far_best:
-            above: int = len(self._far) - self._far.bisect_right(key)
-            return len(near) + above
-        return len(near) - bisect_right(near, key)
 
     def below(self, key: int) -> Iterator[int]:
         """Keys below `key`, which need not be there, greatest first. O(log keys) to begin."""

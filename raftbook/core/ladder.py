@@ -184,14 +184,20 @@ class Ladder:
     """The levels of one side. `best` is the level that trades next, None on an empty side; `hidden`
     counts the orders that show nothing."""
 
-    __slots__ = ("_found_quoted", "_keys", "_unquoted", "best", "hidden", "levels", "sign")
+    __slots__ = (
+        "_is_quoted_known", "_keys", "_quoted", "_quoted_rank", "_unquoted",
+        "best", "hidden", "levels", "sign",
+    )  # fmt: skip
 
     def __init__(self, sign: int) -> None:
         self.sign = sign  # +1: bids, -1: asks
         self.levels: dict[int, Level] = {}  # by key
         self._keys = SortedKeys()
         self._unquoted = SortedKeys()  # those of levels whose orders all are: see `Level`
-        self._found_quoted: Level | None = None  # by `best_quoted`, which judges it anew
+        # By `best_quoted`: what it found and where, as long as no level has come or gone.
+        self._is_quoted_known = False
+        self._quoted: Level | None = None
+        self._quoted_rank = 0
         self.best: Level | None = None
         self.hidden = 0
 
@@ -215,27 +221,32 @@ class Ladder:
             yield levels[worse]
 
     def best_quoted(self) -> Level | None:
-        """The best level at which not all orders are pegged or hidden. O(log² levels), and
-        O(log levels) while it is the one that was found last.
+        """The best level at which not all orders are pegged or hidden. O(log² levels), O(log
+        levels) while as many others are before it as when it was looked for last, and O(1) while
+        no level has come or gone since.
 
         The others are some of all: counted from the best, they agree with all up to the first that
-        is quoted, and nowhere after it. So a quoted level is the best if as many others are above
-        it as there are levels above it.
+        is quoted, and nowhere after it.
         """
         best = self.best
         if best is None or best.unquoted < best.count:
             return best
-        keys, unquoted, found = self._keys, self._unquoted, self._found_quoted
-        if found is not None and self.levels.get(found.key) is found:
-            is_quoted = found.unquoted < found.count
-            if is_quoted and keys.rank(found.key) == unquoted.rank(found.key):
-                return found
-        ranks = range(len(unquoted))
-        rank = bisect_left(
-            ranks, True, key=lambda each: keys.from_best(each) != unquoted.from_best(each)
-        )
-        self._found_quoted = found = self.levels[keys.from_best(rank)] if rank < len(keys) else None
-        return found
+        if self._is_quoted_known:
+            return self._quoted
+        rank, count = self._quoted_rank, len(self._unquoted)
+        if not (rank <= count and self._differs(rank) and not (rank and self._differs(rank - 1))):
+            self._quoted_rank = rank = bisect_left(range(count), True, key=self._differs)
+        is_there = rank < len(self._keys)
+        self._quoted = self.levels[self._keys.from_best(rank)] if is_there else None
+        self._is_quoted_known = True
+        return self._quoted
+
+    def _differs(self, rank: int) -> bool:
+        """Whether the levels before which there are so many are no more the unquoted ones."""
+        unquoted = self._unquoted
+        if rank >= len(unquoted):
+            return True
+        return self._keys.from_best(rank) != unquoted.from_best(rank)
 
     def append(self, order: Order, price: int) -> None:
         """Let `order` join the back of the queue at `price` (O(log levels) for a new price)."""
@@ -245,6 +256,7 @@ class Ladder:
         if level is None:
             order.level = level = levels[key] = Level(key, price, order)
             self._keys.add(key)
+            self._is_quoted_known = False
             if self.best is None or key > self.best.key:
                 self.best = level
             if order.special is not None:
@@ -264,6 +276,7 @@ class Ladder:
         order.level = level
         if level.unquoted == level.count and not is_unquoted(order):
             self._unquoted.remove(level.key)
+            self._is_quoted_known = False
         level.count += 1
         level.qty += order.leaves_qty
         if order.special is not None:
@@ -275,6 +288,7 @@ class Ladder:
             level.unquoted += 1
             if level.count == 1:
                 self._unquoted.add(level.key)
+                self._is_quoted_known = False
         level.linked += is_linked(order.terms)
         if special.display_qty:
             level.icebergs += 1
@@ -303,6 +317,7 @@ class Ladder:
         order.level = None
         if level.count == 1:
             del self.levels[level.key]
+            self._is_quoted_known = False
             if level.unquoted:
                 self.hidden -= level.hidden
                 self._unquoted.remove(level.key)
@@ -338,6 +353,7 @@ class Ladder:
                     level.first_hidden = newer
         if level.unquoted == level.count and not is_unquoted(order):
             self._unquoted.add(level.key)
+            self._is_quoted_known = False
 
     def check(self) -> None:
         """Assert that levels, keys and best agree."""

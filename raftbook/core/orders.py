@@ -254,7 +254,7 @@ def _mass_cancel_reject(exchange: Exchange, account: Account, command: Command) 
         return Reject.BAD_SIDE
     if not symbol and not (price_low is None and price_high is None):
         return Reject.UNSUPPORTED_COMBINATION
-    under_way = sum(each.account == account.name for each in exchange.agenda.mass_cancels)
+    under_way = exchange.agenda.cancels_under_way.get(account.name, 0)
     if under_way >= MASS_CANCELS_MAX and not account.is_operator:
         return Reject.RATE_LIMIT
     return 0
