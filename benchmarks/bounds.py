@@ -244,9 +244,11 @@ def _dry_run() -> float:
 def _slices(qty: int = ROOMY.fills_max, venue: Genesis | None = None) -> float:
     """They cost nobody an order, so a sweep can be asked for again and again."""
     desk = Desk(venue=venue)
-    desk.say(c.place_order(SYMBOL, Side.SELL, 2**31 - 1, 10_000, display_qty=1))
+    desk.say(c.place_order(SYMBOL, Side.SELL, 100_000, 10_000, display_qty=1))
     take = c.new_order(SYMBOL, Side.BUY, qty, 10_000, time_in_force=TimeInForce.IOC)
-    return desk.milliseconds(lambda: desk.say(*[take] * MOST))
+    spent = desk.milliseconds(lambda: desk.say(*[take] * MOST))
+    assert desk.exchange.books[SYMBOL].trade_id > desk.exchange.limits.fills_max
+    return spent
 
 
 def _dry_runs(order: Callable[..., Command] = c.new_order, **special: int) -> float:
