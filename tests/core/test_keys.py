@@ -2,16 +2,19 @@
 
 import random
 from bisect import insort
-from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raftbook.core.exchange import Exchange
 from raftbook.core.keys import SortedKeys
 from raftbook.core.ladder import Ladder, Level, Order, Special, is_unquoted
 from tests.core.flow import EFFORT
+from tests.core.venue_market import GENESIS
 
+EXCHANGE = Exchange(GENESIS)
+"""Whose account and book orders here name; nobody asks them anything."""
 KEYS = st.sets(st.integers(-900, 900), max_size=1_500)
 
 
@@ -85,8 +88,8 @@ def test_the_best_level_that_quotes_is_found_past_all_that_do_not(seed: int) -> 
 
 
 def _order(order_id: int, how: str, chooser: random.Random) -> Order:
-    nobody = cast(Any, None)
-    order = Order(nobody, nobody, (order_id,), chooser.randint(1, 9), 0, 0)
+    venue = EXCHANGE
+    order = Order(venue.accounts["a"], venue.books["A"], (order_id,), chooser.randint(1, 9), 0, 0)
     if how:
         order.special = special = Special(0)
         special.is_hidden, special.is_pegged = how == "hidden", how == "pegged"
