@@ -106,10 +106,6 @@ def lapse(exchange: Exchange, session: Session, events: list[Event]) -> list[Ord
 
 def end_orders(exchange: Exchange, session: Session, events: list[Event]) -> list[Order]:
     """End the orders of a session, as many as there is room for now; see `go_on`."""
-    if exchange.engine_version < 4:
-        job = MassCancel(session.account.name, _DISCONNECTED, [session.account.name], 0)
-        job.session_id, job.last_order_id = session.session_id, exchange.last_order_id
-        return go_on(exchange, job, exchange.limits.cancel_page, events)
     job, is_new = _job_for(exchange, session)
     if is_new:
         return go_on(exchange, job, exchange.limits.cancel_page, events)
@@ -130,14 +126,17 @@ def leave_orders(exchange: Exchange) -> None:
 
 
 def _job_for(exchange: Exchange, session: Session) -> tuple[MassCancel, bool]:
-    """What ends a session's orders, and whether it was made for that: an account has one at most
-    that waits and has not begun, however many of its sessions lapse."""
+    """What ends a session's orders, and whether it was made for that: since engine version 4 an
+    account has one at most that waits and has not begun, however many of its sessions lapse."""
     name, last_order_id = session.account.name, exchange.last_order_id
     job = exchange.agenda.waiting.get(name)
     is_new = job is None
     if job is None:
         job = MassCancel(name, _DISCONNECTED, [name], last_order_id)
-    job.sessions[session.session_id] = job.last_order_id = last_order_id
+    if exchange.engine_version < 4:
+        job.session_id = session.session_id
+    else:
+        job.sessions[session.session_id] = job.last_order_id = last_order_id
     return job, is_new
 
 
