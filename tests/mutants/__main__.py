@@ -18,6 +18,7 @@ import argparse
 import ast
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -77,12 +78,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--only", nargs="*", help="files of the core, such as walks.py")
+    parser.add_argument("--since", metavar="COMMIT", help="only lines that changed since then")
     parser.add_argument("--begin", type=int, default=1, help="the first of the sample to be tried")
     parser.add_argument("--again", type=Path, help="only those that this log has as unnoticed")
     parser.add_argument("--timeout", type=float, default=60, help="seconds of one mutant")
     options = parser.parse_args()
     os.nice(19)
-    sample = drawn(options.seed, options.count, options.only or ())[options.begin - 1 :]
+    sample = drawn(options.seed, options.count, options.only or (), options.since)
+    sample = sample[options.begin - 1 :]
     if options.again:
         lines = [line for line in options.again.read_text().split("\n") if "/" in line]
         failed = [line for line in lines if " unnoticed " in line or " timed out " in line]
@@ -99,20 +102,33 @@ def main() -> int:
 # -- drawing -------------------------------------------------------------------------------------
 
 
-def drawn(seed: int, count: int, only: Collection[str]) -> list[Mutant]:
+def drawn(seed: int, count: int, only: Collection[str], since: str | None) -> list[Mutant]:
     """The sample: from each file as many as its lines are of all lines, three at least."""
     chooser = random.Random(seed)
     files = [path for path in sorted((ROOT / CORE).glob("*.py")) if path.name not in LEFT_OUT]
     files = [path for path in files if not only or path.name in only]
-    lines = {path: path.read_text().count("\n") for path in files}
+    lines = {path: lines_of(path, since) for path in files}
+    every = sum(map(len, lines.values()))
     sample: list[Mutant] = []
     for path in files:
-        places = places_of(path)
-        share = max(3, -(-count * lines[path] // sum(lines.values())))
+        places = [place for place in places_of(path) if place[2] in lines[path]]
+        share = max(3, -(-count * len(lines[path]) // every))
         chosen = chooser.sample(places, min(share, len(places)))
         sample += [made(path, place) for place in chosen]
     chooser.shuffle(sample)  # so that a run that is cut short has looked everywhere
     return sample
+
+
+def lines_of(path: Path, since: str | None) -> Collection[int]:
+    """The numbers of a file's lines that are drawn from: all, or what changed since a commit."""
+    if since is None:
+        return range(1, path.read_text().count("\n") + 1)
+    diff = subprocess.run(
+        ["git", "diff", "-U0", since, "--", path], cwd=ROOT, capture_output=True, check=True
+    )
+    hunks = re.findall(r"^@@ \S+ \+(\d+)(?:,(\d+))? @@", diff.stdout.decode(), re.MULTILINE)
+    spans = [(int(first), int(count or 1)) for first, count in hunks]
+    return {line for first, count in spans for line in range(first, first + count)}
 
 
 def places_of(path: Path) -> list[tuple[str, int, int]]:
