@@ -29,7 +29,8 @@ _STATE: Final = (
     "tests/golden/test_journals.py::test_the_log_leads_to_the_same_state",
 )
 _EDGES: Final = tuple(
-    f"tests/core/test_{each}.py" for each in ("venue_edges", "corners", "looks", "room", "linked")
+    f"tests/core/test_{each}.py"
+    for each in ("venue_edges", "corners", "looks", "room", "linked", "lapses", "terms")
 )
 _ALL: Final = (*_MATCHING, *_LONG, *_VENUE, *_EDGES)
 _FIRST: Final[dict[str, tuple[str, ...]]] = {
