@@ -235,6 +235,17 @@ def test_before_engine_version_4_such_orders_stayed(engine_version: int) -> None
     assert not pair.engine.sessions.forsaken
 
 
+def test_renewals_from_before_engine_version_4_count_once_it_is_in_force() -> None:
+    pair = market(engine_version=3)
+    leased = c.attach_session(cancel_on_disconnect=True, lease_ms=3 * MINUTE_NS // MS)
+    say(pair, ANNA, leased, order(-1))
+    for _ in range(8):
+        apply(pair, renewed(ANNA), after_ns=MINUTE_NS)
+    apply(pair, switch_to(4))
+    open_one(pair, "third", 0)
+    assert ANNA in pair.engine.sessions.by_id and ANNA_TOO not in pair.engine.sessions.by_id
+
+
 def test_what_waits_since_engine_version_3_is_not_joined() -> None:
     pair, third = crowded(engine_version=3)
     say(pair, ANNA_TOO, order(-2))
