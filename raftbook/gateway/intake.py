@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from raftbook.gateway.turns import Turns
+
 READ_BYTES: Final = 64 << 10
 """Read of a socket at once, so the most that waits of one connection."""
 PORTION_BYTES: Final = 1 << 10
@@ -34,34 +36,28 @@ class Intake:
     def __init__(self) -> None:
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.pass_s = PASS_S
-        self._waiting: dict[Inflow, None] = {}  # who has waited longest comes first
+        self._turns = Turns()
         self._spent_s = 0.0
         self._is_spent = self._is_scheduled = self._is_at_work = False
 
     def want(self, inflow: Inflow) -> None:
         """Something waits there: it has its turn in the next pass, if not before."""
-        self._waiting[inflow] = None
+        self._turns.join(inflow)
         self._await_pass()
 
     def forget(self, inflow: Inflow) -> None:
         """Nothing waits there any more."""
-        self._waiting.pop(inflow, None)
+        self._turns.leave(inflow)
 
     def work(self) -> None:
         """Handle what waits, in turn, for as long as this pass may still do so."""
         if self._is_spent or self._is_at_work:
             return
         self._is_at_work = True
-        clock = asyncio.get_running_loop().time
-        began = clock() - self._spent_s
+        began = asyncio.get_running_loop().time() - self._spent_s
         try:
-            while self._waiting and not self._is_spent:
-                inflow = next(iter(self._waiting))
-                del self._waiting[inflow]
-                if inflow.hand_on():
-                    self._waiting[inflow] = None  # behind all others
-                self._spent_s = clock() - began
-                self._is_spent = self._spent_s >= self.pass_s
+            self._spent_s = self._turns.give(began + self.pass_s) - began
+            self._is_spent = self._spent_s >= self.pass_s
         finally:
             self._is_at_work = False
 
@@ -73,7 +69,7 @@ class Intake:
     def _on_pass(self) -> None:
         self._is_scheduled = self._is_spent = False
         self._spent_s = 0.0
-        if self._waiting:
+        if self._turns:
             self._await_pass()
             self.work()
 
