@@ -18,7 +18,7 @@ from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.attachments import Attachments
 from raftbook.gateway.connection import ClientConnection
 from raftbook.gateway.intake import Intake
-from raftbook.gateway.outbox import Pace
+from raftbook.gateway.pace import Pace
 from raftbook.gateway.queries import Arguments, Queries, QueryError
 from raftbook.gateway.waits import EntryWaits
 from raftbook.replica.machine import Applied
@@ -53,6 +53,7 @@ class ClientServer:
 
     Attributes:
         intake: what clients have sent; the HTTP port's have their turn in it, too.
+        pace: what is made for them; likewise.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """What waits to be written to one client, in order, and how much of it there may be.
 
 Owns the socket's writing side. A message is packed when it is put in, and counts in bytes. A long
-answer is put in as an iterator of its pages: each is made when its turn comes and the client has
-read what went before, so it costs no memory however slowly it is read.
+answer is put in as an iterator of its pages: each is made when its turn comes (`pace.py`) and the
+client has read what went before, so it costs no memory however slowly it is read.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from raftbook.core.types import Reject
+from raftbook.gateway.pace import Pace
 from raftbook.gateway.queries import QueryError
 from raftbook.wire.client_messages import FAILURE
 from raftbook.wire.framing import frame
@@ -26,27 +27,12 @@ WRITE_BYTES: Final = 256 << 10
 """About as much is written in one round of the loop, or waits before a new question is looked at,
 or a quarter of what may wait at all: others want their turn."""
 
-ROUND_S: Final = 0.004
-"""Longest time one round spends on making pages, but for the one that is being made."""
+PAGES_S: Final = 0.001
+"""Longest time one connection makes pages before the next one has its turn, but for the page that
+is being made."""
 
 MESSAGE_CHARS_MAX: Final = 250
 """Longest text of a refusal: who sends megabytes need not get them back."""
-
-
-class Pace:
-    """What all connections of a node share: making pages of books and of history takes at most half
-    of the loop's time, however many readers there are and however fast they are.
-
-    Attributes:
-        free_at: the next page may be made then, seconds of the loop.
-    """
-
-    def __init__(self) -> None:
-        self.free_at = 0.0
-
-    def worked(self, began: float, ended: float) -> None:
-        """Pages were made for so long: now others have their turn for as long."""
-        self.free_at = ended + (ended - began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +51,14 @@ class Outbox:
 
     Attributes:
         stalled_at: since when the client has taken nothing of what waits, None while it reads.
+        on_room: called when there may be room again: see `has_room`.
     """
 
     def __init__(
         self, transport: asyncio.Transport, address: str, bytes_max: int, pace: Pace
     ) -> None:
         self.stalled_at: float | None = None
+        self.on_room: Callable[[], None] = nobody
         self._transport = transport
         self._address = address
         self._bytes_max = bytes_max
@@ -80,7 +68,6 @@ class Outbox:
         self._queue: deque[bytes | _Pages] = deque()
         self._queued_bytes = 0
         self._is_scheduled = False
-        self._room = asyncio.Event()
 
     # -- what is put in -----------------------------------------------------------------------
 
@@ -117,12 +104,6 @@ class Outbox:
         """Whether the client reads, and little of what was put in is still to be written."""
         return self.stalled_at is None and self._queued_bytes < self._write_bytes
 
-    async def room(self) -> None:
-        """Wait until little of what was put in is still to be written."""
-        while self.stalled_at is not None or self._queued_bytes > self._write_bytes:
-            self._room.clear()
-            await self._room.wait()
-
     # -- what goes out ------------------------------------------------------------------------
 
     def pause(self) -> None:
@@ -132,56 +113,68 @@ class Outbox:
     def resume(self) -> None:
         """The client has read almost everything."""
         self.stalled_at = None
-        self._room.set()
-        self._schedule()
+        self._go_on()
 
     def empty(self) -> None:
         """Write what the client takes at once; the rest is given up."""
-        loop = asyncio.get_running_loop()
         while self._queue and self.stalled_at is None and not self._transport.is_closing():
-            if self._must_wait(loop.time()):
+            if self._needs_turn():
                 break
-            self._write()
+            self._write(is_turn=False)
         self.give_up()
 
     def give_up(self) -> None:
         """Forget what was not written."""
         self._queue.clear()
         self._queued_bytes = 0
+        self._pace.forget(self)
 
-    def _schedule(self) -> None:
-        if not self._is_scheduled and self.stalled_at is None:
-            self._is_scheduled = True
-            loop = asyncio.get_running_loop()
-            if self._must_wait(loop.time()):
-                loop.call_at(self._pace.free_at, self._flush)
-            else:
-                loop.call_soon(self._flush)
-
-    def _must_wait(self, now: float) -> bool:
-        """Whether a page is next, and it is the others' turn."""
-        head = self._queue[0] if self._queue else b""
-        return isinstance(head, _Pages) and head.is_paced and now < self._pace.free_at
+    def hand_on(self) -> bool:
+        """Write what comes next, paced pages included: this is their turn."""
+        if not self._may_write():
+            return False
+        self._write(is_turn=True)
+        if self._needs_turn() and self._may_write():
+            return True
+        self._go_on()
+        return False
 
     def _flush(self) -> None:
         self._is_scheduled = False
+        if self._may_write():
+            self._write(is_turn=False)
+            self._go_on()
+
+    def _may_write(self) -> bool:
         if self._transport.is_closing():
             self.give_up()
-            return
-        if self.stalled_at is None and self._queue:
-            self._write()
+        return bool(self._queue) and self.stalled_at is None
+
+    def _go_on(self) -> None:
         if self._queue:
             self._schedule()
-        if self._queued_bytes <= self._write_bytes:
-            self._room.set()
+        if self.has_room():
+            self.on_room()
 
-    def _write(self) -> None:
+    def _schedule(self) -> None:
+        if self._is_scheduled or self.stalled_at is not None:
+            return
+        if self._needs_turn():
+            self._pace.want(self)
+        else:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _needs_turn(self) -> bool:
+        head = self._queue[0] if self._queue else None
+        return isinstance(head, _Pages) and head.is_paced
+
+    def _write(self, *, is_turn: bool) -> None:
         queue = self._queue
         pieces: list[bytes] = []
         size = 0
         clock = asyncio.get_running_loop().time
-        began = now = clock()
-        is_paced = False
+        until = clock() + PAGES_S
         while queue and size < self._write_bytes:
             head = queue[0]
             if isinstance(head, bytes):
@@ -190,18 +183,14 @@ class Outbox:
                 pieces.append(head)
                 size += len(head)
                 continue
-            if self._must_wait(now) or now >= began + ROUND_S:
+            if (head.is_paced and not is_turn) or clock() >= until:
                 break
-            is_paced |= head.is_paced
             framed = self._next_page(head.frames)
             if framed is None:
                 queue.popleft()
             else:
                 pieces.append(framed)
                 size += len(framed)
-            now = clock()
-        if is_paced:
-            self._pace.worked(began, now)
         if pieces:
             self._transport.write(b"".join(pieces))
 
@@ -221,3 +210,7 @@ class Outbox:
         _log.warning("client %s reads too slowly, connection dropped", self._address, extra=extra)
         self.give_up()
         self._transport.abort()
+
+
+def nobody() -> None:
+    """Waits for no room."""

@@ -1,20 +1,23 @@
 """What one client asks and listens to: its queries and its subscriptions.
 
-Owns how many of them there may be, what they wait for, and that none is looked at before the client
-has read what it got. What they answer is `queries.py`'s and `subscriptions.py`'s.
+Owns how many of them there may be, what they wait for, and that none is looked at before its turn
+(`pace.py`), nor before the client has read what it got. What they answer is `queries.py`'s and
+`subscriptions.py`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from raftbook.core.accounts import Account
 from raftbook.core.types import Reject
 from raftbook.gateway.caller import Caller
-from raftbook.gateway.outbox import Outbox
+from raftbook.gateway.outbox import Outbox, nobody
 from raftbook.gateway.queries import (
     ABOUT_THE_NODE,
     INDEX_MAX,
@@ -39,6 +42,11 @@ QUERIES_MAX: Final = 256
 """Queries of one connection that wait for their answer."""
 WAIT_MS_MAX: Final = 600_000
 """Longest time a `digest` query may wait for its index."""
+_AWAITED: Final = frozenset(("at_least", "linearizable"))
+"""Arguments for which this node may have to come further first."""
+
+_Question = tuple[int, str, Arguments]
+"""(ref, name, arguments)"""
 
 
 class Questions:
@@ -52,12 +60,17 @@ class Questions:
         self.subscriptions: dict[int, Subscription] = {}
         self._server, self._caller, self._outbox = server, caller, outbox
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ready: deque[_Question] = deque()  # wait for nothing but their turn
         self._last_subscription = 0
+        outbox.on_room = self._go_on
 
     def give_up(self) -> None:
         """Nobody waits for an answer any more."""
         for task in self._tasks:
             task.cancel()
+        self._ready.clear()
+        self._server.pace.forget(self)
+        self._outbox.on_room = nobody  # it holds this object: without it both go at once
 
     def _account(self) -> Account | None:
         name = self._caller.account_name
@@ -66,31 +79,67 @@ class Questions:
     # -- QUERY --------------------------------------------------------------------------------
 
     def on_query(self, ref: int, name: str, arguments: Arguments) -> None:
-        """Answer a question, now or when this node has come far enough."""
-        if len(self._tasks) >= QUERIES_MAX:
+        """Answer a question, in its turn or when this node has come far enough."""
+        if len(self._tasks) + len(self._ready) >= QUERIES_MAX:
             message = f"at most {QUERIES_MAX} queries at once"
             self._outbox.fail(ref, Reject.OVERLOADED, message)
             return
-        task = asyncio.get_running_loop().create_task(self._answer(ref, name, arguments))
+        question = (ref, name, arguments)
+        if name in self._server.admin:
+            self._begin(self._act(question))
+        elif name == "digest" or not _AWAITED.isdisjoint(arguments):
+            self._begin(self._prepare(question))
+        else:
+            self._line_up(question)
+
+    def hand_on(self) -> bool:
+        """Answer the next question, if the client reads; whether there is another one."""
+        if self._ready and self._outbox.has_room():
+            self._answer(self._ready.popleft())
+        return bool(self._ready) and self._outbox.has_room()
+
+    def _line_up(self, question: _Question) -> None:
+        self._ready.append(question)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._ready and self._outbox.has_room():
+            self._server.pace.want(self)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, ref: int, name: str, arguments: Arguments) -> None:
+    async def _act(self, question: _Question) -> None:
+        ref, name, arguments = question
+        with self._failing(question):
+            self._outbox.send(RESULT, ref, await self._administer(name, arguments))
+
+    async def _prepare(self, question: _Question) -> None:
+        _, name, arguments = question
+        with self._failing(question):
+            await self._reach(name, arguments)
+            self._line_up(question)
+
+    def _answer(self, question: _Question) -> None:
+        ref, name, arguments = question
+        with self._failing(question):
+            self._check_current(name, arguments)
+            value = self._server.queries.answer(name, arguments, self._account())
+            self._outbox.send(RESULT, ref, value)
+
+    @contextmanager
+    def _failing(self, question: _Question) -> Iterator[None]:
+        """Whatever goes wrong with a question is its answer."""
+        ref, name, _ = question
         try:
-            if name in self._server.admin:
-                value = await self._administer(name, arguments)
-            else:
-                await self._reach(name, arguments)
-                await self._outbox.room()
-                self._check_current(name, arguments)
-                value = self._server.queries.answer(name, arguments, self._account())
+            yield
         except QueryError as error:
             self._outbox.fail(ref, error.code, error.message)
         except Exception:
             _log.exception("client %s: query %s failed", self._caller.address, name)
             self._outbox.fail(ref, Reject.NOT_READY, "this node cannot answer that; see its log")
-        else:
-            self._outbox.send(RESULT, ref, value)
 
     async def _administer(self, name: str, arguments: Arguments) -> Any:
         account = self._account()

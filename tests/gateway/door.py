@@ -163,14 +163,17 @@ class Caller:
         return [m.read_message(one) for piece in pieces for one in self._reader.feed(piece)]
 
     async def _settle(self) -> None:
-        """Let the node write what it can, pages that wait for a moment of the others included."""
+        """Let the node write what it can, what waits for a moment of the others included."""
         loop, outbox = asyncio.get_running_loop(), self.connection._outbox
         for _ in range(8):
             await asyncio.sleep(0)
-        while outbox._queue and outbox.stalled_at is None and not self.transport.is_closing():
+        while self._is_owed() and outbox.stalled_at is None and not self.transport.is_closing():
             if self.door.server.pace.free_at > loop.time() + 60.0:
                 return
             await asyncio.sleep(0.001)
+
+    def _is_owed(self) -> bool:
+        return bool(self.connection._outbox._queue or self.connection._questions._ready)
 
     async def glance(self) -> list[tuple[Any, ...]]:
         """What the node has written so far; nothing more is waited for."""

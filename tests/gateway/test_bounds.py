@@ -1,6 +1,5 @@
 """Whatever a client asks, and however slowly it reads: what the node keeps for it is bounded."""
 
-import asyncio
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -193,29 +192,6 @@ def test_whoever_does_not_read_the_market_is_dropped(tmp_path: Path, name: str) 
         assert not alice.is_closed
 
     at_the_door(tmp_path, scene, bounds=bounds)
-
-
-def test_pages_leave_the_node_half_of_its_time(tmp_path: Path) -> None:
-    async def scene(door: Door) -> None:
-        loop = asyncio.get_running_loop()
-        alice, reader = door.caller(), door.caller()
-        session = await alice.open("alice")
-        await _fill(alice, session, 100)
-        await reader.greet()
-        pace = door.server.pace
-        pace.worked(10.0, 12.0)
-        assert pace.free_at == 14.0
-        pace.free_at = loop.time() + 3600.0  # somebody else has made a very long page
-        reader.say(m.SUBSCRIBE, 1, "feed", {"symbol": "A"})
-        told = await reader.hear()
-        assert [message[0] for message in told] == [m.RESULT]
-        assert (await alice.ask(m.REQUEST, session, 9, (BUY,)))[0] == m.REPLY  # no page of these
-        pace.free_at = loop.time()
-        reader.connection._outbox._flush()
-        assert [value[0] for value in await reader.pushes()] == ["refresh"]
-        assert pace.free_at > loop.time() - 3600.0
-
-    at_the_door(tmp_path, scene)
 
 
 def test_history_is_told_as_it_is_read(tmp_path: Path) -> None:

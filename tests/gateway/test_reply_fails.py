@@ -10,7 +10,8 @@ from unittest import mock
 from raftbook.core.events import Reply
 from raftbook.gateway import requests as module
 from raftbook.gateway.caller import Caller
-from raftbook.gateway.outbox import Outbox, Pace
+from raftbook.gateway.outbox import Outbox
+from raftbook.gateway.pace import Pace
 from raftbook.gateway.requests import Requests
 from raftbook.replica.answers import Answers
 from raftbook.replica.machine import Applied
