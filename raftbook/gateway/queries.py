@@ -62,6 +62,8 @@ class Queries:
             "events": self._events,
             "accounts": self._accounts,
         }
+        self._auctions: dict[str, dict[str, Any]] = {}
+        self._auctions_at = 0
 
     @property
     def exchange(self) -> Exchange:
@@ -196,8 +198,16 @@ class Queries:
         return self._as_of_now(book) | market_queries.candles(book, arguments)
 
     def _auction(self, arguments: Arguments) -> dict[str, Any]:
+        """What is found once holds for as long as nothing is applied: it may take a long search."""
         book = self._known_book(arguments)
-        return self._as_of_now(book) | market_queries.auction(book)
+        index = self.exchange.applied_index
+        if index != self._auctions_at:
+            self._auctions_at = index
+            self._auctions.clear()
+        found = self._auctions.get(book.symbol)
+        if found is None:
+            found = self._auctions[book.symbol] = market_queries.auction(book)
+        return self._as_of_now(book) | found
 
     def _as_of_now(self, book: Book) -> dict[str, Any]:
         return {"symbol": book.symbol, "applied_index": self.applied_index}

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from raftbook.core.types import Reject
+from raftbook.core import commands as c
+from raftbook.core.types import Phase, Reject, Side
+from raftbook.gateway import market_queries
 from raftbook.gateway.pace import ROUND_S, SAVED_S, Pace
 from raftbook.gateway.questions import QUERIES_MAX
 from raftbook.wire import client_messages as m
@@ -285,5 +287,34 @@ def test_pages_have_their_turn_with_answers(
         assert pace.free_at > 0.0
         assert [value[0] for value in await reader.pushes()] == ["refresh"]
         assert [message[:2] for message in await asker.hear()] == [(m.RESULT, 1)]
+
+    at_the_door(tmp_path, scene)
+
+
+def test_equal_questions_about_an_auction_cost_one_search_until_something_is_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[str] = []
+    search = market_queries.indicative
+
+    def counted(book: Any) -> Any:
+        searches.append(book.symbol)
+        return search(book)
+
+    monkeypatch.setattr(market_queries, "indicative", counted)
+
+    async def scene(door: Door) -> None:
+        op = door.caller()
+        session = await op.open("op")
+        calls = [c.set_phase(symbol, Phase.AUCTION) for symbol in ("A", "B")]
+        crossing = [c.new_order("A", side, 2, 10) for side in (Side.BUY, Side.SELL)]
+        await op.ask(m.REQUEST, session, 1, (*calls, *crossing))
+        told = [await op.query("auction", symbol=symbol) for symbol in "ABABAA"]
+        assert searches == ["A", "B"]
+        assert [answer["volume"] for answer in told] == [2, 0, 2, 0, 2, 2]
+        more = [c.new_order("A", side, 3, 10) for side in (Side.BUY, Side.SELL)]
+        await op.ask(m.REQUEST, session, 2, tuple(more))
+        assert (await op.query("auction", symbol="A"))["volume"] == 5
+        assert searches == ["A", "B", "A"]
 
     at_the_door(tmp_path, scene)
