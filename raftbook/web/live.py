@@ -161,11 +161,9 @@ class LiveHub:
             "wall_ms": self._context.wall_ns() // 1_000_000,
         }
         reader.tell("hello", live_frames.encode(hello))
-        exchange = self._context.queries.exchange
-        instruments = live_frames.instruments_frame(exchange)
-        reader.tell("instruments", instruments)
-        if not self._readers:
-            self._instruments = instruments
+        if not self._readers:  # else it is looked after
+            self._instruments = live_frames.instruments_frame(self._context.queries.exchange)
+        reader.tell("instruments", self._instruments)
         self._readers.add(reader)
         self._begin(reader)
         reader.tell("cluster", self._cluster_frame())
