@@ -8,7 +8,7 @@ heard. Must not know how others are asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +18,7 @@ from raftbook.ops.readiness import known_leader
 from raftbook.web.context import WebContext
 
 Row = dict[str, Any]
+_NO_STORE: Final = {"cache-control": "no-store"}
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -25,7 +26,9 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
     async def cluster(request: Request) -> Response:
         said = await context.peers.look_now() if context.peers else {}
-        return JSONResponse(cluster_document(context, said), headers={"cache-control": "no-store"})
+        return await context.clients.pace.make(
+            lambda: JSONResponse(cluster_document(context, said), headers=_NO_STORE)
+        )
 
     return [Route("/v1/cluster", cluster)]
 

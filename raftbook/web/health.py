@@ -57,7 +57,8 @@ def routes(context: WebContext) -> list[BaseRoute]:
         return JSONResponse(document, 503 if found else 200, headers=_NO_STORE)
 
     async def metrics(request: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        text = await context.clients.pace.make(lambda: generate_latest(registry))
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return [
         Route("/healthz", healthz),

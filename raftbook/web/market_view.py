@@ -68,14 +68,19 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
     async def book(request: Request) -> Response:
         symbol = request.path_params["symbol"]
-        found = context.queries.exchange.books.get(symbol)
-        if found is None:
-            return _refusal(404, "unknown_instrument", f"no instrument {symbol[:64]!r}")
+        if symbol not in context.queries.exchange.books:
+            return _unknown(symbol)
         try:
             depth = _natural(request, "depth", 10, low=1, high=DEPTH_MAX)
         except BadRequest as error:
             return _refusal(400, "malformed", str(error))
-        return JSONResponse(book_document(context, symbol, depth), headers=_NO_STORE)
+
+        def piece() -> Response:
+            if symbol not in context.queries.exchange.books:
+                return _unknown(symbol)
+            return JSONResponse(book_document(context, symbol, depth), headers=_NO_STORE)
+
+        return await context.clients.pace.make(piece)
 
     async def log(request: Request) -> Response:
         try:
@@ -87,8 +92,12 @@ def routes(context: WebContext) -> list[BaseRoute]:
             is_whole = _is_for_operator(context, request)
         except Fault as fault:
             return JSONResponse(fault.document(), fault.status, headers=_NO_STORE)
-        document = log_document(context, first=first, limit=limit, is_whole=is_whole)
-        return JSONResponse(document, headers=_NO_STORE)
+
+        def piece() -> Response:
+            document = log_document(context, first=first, limit=limit, is_whole=is_whole)
+            return JSONResponse(document, headers=_NO_STORE)
+
+        return await context.clients.pace.make(piece)
 
     return [Route("/v1/book/{symbol}", book), Route("/v1/log", log)]
 
@@ -244,6 +253,10 @@ def _natural(request: Request, name: str, default: int, *, low: int, high: int) 
     if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
         raise BadRequest(f"{name} must be a whole number from {low} to {high}")
     return int(text)
+
+
+def _unknown(symbol: str) -> Response:
+    return _refusal(404, "unknown_instrument", f"no instrument {symbol[:64]!r}")
 
 
 def _refusal(status: int, error: str, message: str) -> Response:

@@ -54,7 +54,7 @@ async def open_orders(call: Call) -> Written:
         for order in call.account.orders.values()
         if order.leaves_qty and (symbol is None or order.terms[3] == symbol)
     )
-    found = list(islice(own, OPEN_ROWS_MAX + 1))
+    found = await call.door.pace.make(lambda: list(islice(own, OPEN_ROWS_MAX + 1)))
     if len(found) > OPEN_ROWS_MAX:
         msg = f"More than {OPEN_ROWS_MAX} open orders; ask by symbol, or for allOrders in pages."
         raise Fault(400, -1130, msg)
@@ -71,7 +71,7 @@ async def _written(call: Call, order_ids: list[int]) -> Written:
         market = None if order is None else door.markets.of_symbol(order.terms[3])
         return None if order is None or market is None else order_document(market, order)
 
-    return await write_rows(order_ids, document)
+    return await write_rows(door.pace, order_ids, document)
 
 
 async def all_orders(call: Call) -> Written:
@@ -91,11 +91,11 @@ async def all_orders(call: Call) -> Written:
         and first_ns <= each.entered_ns <= last_ns
         and (from_id is None or each.terms[0] >= from_id)
     )
-    rows = list(islice(wanted, limit))
+    rows = await call.door.pace.make(lambda: list(islice(wanted, limit)))
     return await _written(call, rows[::-1] if newest_first else rows)
 
 
-async def my_trades(call: Call) -> list[Json]:
+def my_trades(call: Call) -> list[Json]:
     """GET /myTrades: own sides of the trades that are kept."""
     params, name = call.params, call.account.name
     market, book = call.door.markets.find(params.symbol())
@@ -137,7 +137,7 @@ def fill_document(market: Market, time_ns: int, event: Event, place: int) -> Jso
     }
 
 
-async def account(call: Call) -> Json:
+def account(call: Call) -> Json:
     """GET /account; the rates are the highest of all instruments."""
     own, exchange = call.account, call.door.exchange
     markets = [market.terms for market, _ in call.door.markets.all()]
@@ -184,7 +184,7 @@ def balances(call: Call, *, skips_empty: bool) -> list[Json]:
     return rows
 
 
-async def trade_fee(call: Call) -> list[Json]:
+def trade_fee(call: Call) -> list[Json]:
     """GET /sapi/v1/asset/tradeFee."""
     name = call.params.optional_symbol()
     markets = call.door.markets

@@ -7,8 +7,9 @@ call came.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final
 
@@ -21,11 +22,15 @@ from raftbook.web.binance.keys import bearer, signer
 from raftbook.web.binance.listen_keys import ListenKeys
 from raftbook.web.binance.markets import Markets
 from raftbook.web.binance.params import Params
+from raftbook.web.binance.written import Written, encode
 from raftbook.web.context import WebContext
 
 MINUTE_NS: Final = 60_000_000_000
 ADDRESSES_MAX: Final = 10_000
 """Addresses whose weight is counted apart in one minute; all others share one count."""
+
+HALF_WRITTEN_MAX: Final = 8
+"""Long answers of all clients under way at once; each may be a megabyte."""
 
 
 class Security(IntEnum):
@@ -71,11 +76,37 @@ class Operation:
     is_read: bool = True
 
 
+def in_turn(show: Callable[[Call], Any]) -> Callable[[Call], Awaitable[Written]]:
+    """What an operation does that only reads, and perhaps much: it is written in its turn, as of
+    then."""
+
+    async def act(call: Call) -> Written:
+        def piece() -> Written:
+            return Written(encode(show(call.door.look_again(call))))
+
+        return await call.door.pace.make(piece)
+
+    return act
+
+
+def in_pieces(show: Callable[[Call], Awaitable[Any]]) -> Callable[[Call], Awaitable[Any]]:
+    """What an operation does that writes a long answer piece by piece: not all that are asked for
+    are begun at once, as what is half written is kept."""
+
+    async def act(call: Call) -> Any:
+        async with call.door.half_written:
+            return await show(call.door.look_again(call))
+
+    return act
+
+
 class Door:
     """What all calls at one node share."""
 
     def __init__(self, context: WebContext) -> None:
         self.context = context
+        self.pace = context.clients.pace
+        self.half_written = asyncio.Semaphore(HALF_WRITTEN_MAX)
         self.desk = Desk(context)
         self.markets = Markets(context.queries)
         self.listen_keys = ListenKeys(context.cluster_secret)
@@ -108,14 +139,26 @@ class Door:
         Raises:
             Fault: the answer is an error.
         """
-        caller = self._caller(operation, params, key, payload)
+        call = Call(self, params, self._caller(operation, params, key, payload))
         if operation.is_read:
-            await self._freshen(params)
-            if caller is not None:
-                caller = self.exchange.accounts.get(caller.name)
-                if caller is None:
-                    raise bad_key()
-        return await operation.act(Call(self, params, caller))
+            if _wants_barrier(params):
+                await self.desk.barrier()
+            call = self.look_again(call)
+        return await operation.act(call)
+
+    def look_again(self, call: Call) -> Call:
+        """A call that waited, and reads what is now.
+
+        Raises:
+            Fault: this state is too old to be shown, or the caller is gone.
+        """
+        self.desk.check_age()
+        if call.caller is None:
+            return call
+        caller = self.exchange.accounts.get(call.caller.name)
+        if caller is None:
+            raise bad_key()
+        return call if caller is call.caller else replace(call, caller=caller)
 
     def _caller(
         self, operation: Operation, params: Params, key: str | None, payload: Callable[[], bytes]
@@ -128,12 +171,6 @@ class Door:
         if operation.security == Security.KEY or (operation.is_read and _wants_barrier(params)):
             return bearer(exchange, secrets, key, params, payload, self.now_ms())
         return None
-
-    async def _freshen(self, params: Params) -> None:
-        """Let the state that is read be as new as was asked for."""
-        if _wants_barrier(params):
-            await self.desk.barrier()
-        self.desk.check_age()
 
 
 def _wants_barrier(params: Params) -> bool:

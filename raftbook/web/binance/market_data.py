@@ -20,13 +20,16 @@ from raftbook.web.binance.figures import ZERO
 from raftbook.web.binance.history import INTERVALS, bar_row, chart, day_document
 from raftbook.web.binance.markets import Json, Market, milliseconds
 from raftbook.web.binance.params import Params
-from raftbook.web.binance.written import write_rows
+from raftbook.web.binance.written import Written, write_rows
 
 DEPTH_MAX: Final = 5_000
 ROWS_MAX: Final = 1_000
 ROWS: Final = 500
+LEVELS_A_TURN: Final = 500
+"""Price levels that are written before others have their turn: some two milliseconds."""
 DAYS_A_TURN: Final = 10
 """Days in figures that are made before others have their turn: each may take half a millisecond."""
+_Level = tuple[int, int, int]
 _SELL: Final = int(Side.SELL)
 _NS_PER_MS: Final = 1_000_000
 _AVERAGE_NS: Final = 300_000_000_000
@@ -43,27 +46,32 @@ async def time(call: Call) -> Json:
     return {"serverTime": call.door.now_ms()}
 
 
-async def depth(call: Call) -> Json:
-    """GET /depth."""
-    market, book = call.door.markets.find(call.params.symbol())
+async def depth(call: Call) -> Written:
+    """GET /depth: the best levels of both sides; `lastUpdateId` is the book's feed_seq. They are as
+    of one moment, and are written piece by piece."""
+    pace = call.door.pace
     limit = call.params.limit(100, DEPTH_MAX)
-    return depth_document(market, book, limit)
 
+    def look() -> tuple[Market, int, list[_Level], list[_Level]]:
+        market, book = call.door.markets.find(call.params.symbol())
+        return market, book.feed_seq, levels(book.bids, limit), levels(book.asks, limit)
 
-def depth_document(market: Market, book: Book, limit: int) -> Json:
-    """The best levels of both sides; `lastUpdateId` is the book's feed_seq."""
+    market, feed_seq, bids, asks = await pace.make(look)
     price, qty = market.price.text, market.qty.text
-    return {
-        "lastUpdateId": book.feed_seq,
-        "bids": [[price(each[0]), qty(each[1])] for each in levels(book.bids, limit)],
-        "asks": [[price(each[0]), qty(each[1])] for each in levels(book.asks, limit)],
-    }
+
+    def row(level: _Level) -> list[str]:
+        return [price(level[0]), qty(level[1])]
+
+    bid_rows = await write_rows(pace, bids, row, a_turn=LEVELS_A_TURN)
+    ask_rows = await write_rows(pace, asks, row, a_turn=LEVELS_A_TURN)
+    head = f'"lastUpdateId":{feed_seq}'
+    return Written(f'{{{head},"bids":{bid_rows.text},"asks":{ask_rows.text}}}')
 
 
 # -- trades --------------------------------------------------------------------------------------
 
 
-async def trades(call: Call) -> list[Json]:
+def trades(call: Call) -> list[Json]:
     """GET /trades."""
     market, book = call.door.markets.find(call.params.symbol())
     limit = call.params.limit(ROWS, ROWS_MAX)
@@ -72,13 +80,13 @@ async def trades(call: Call) -> list[Json]:
     return [trade_document(market, time_ns, event) for time_ns, _, event in rows]
 
 
-async def historical_trades(call: Call) -> list[Json]:
+def historical_trades(call: Call) -> list[Json]:
     """GET /historicalTrades: the same from a trade on, as far back as trades are kept."""
     market, book = call.door.markets.find(call.params.symbol())
     limit = call.params.limit(ROWS, ROWS_MAX)
     from_id = call.params.integer("fromId")
     if from_id is None:
-        return await trades(call)
+        return trades(call)
     rows = [row for row in book.tape.trades() if row[2][2] >= from_id][:limit]
     return [trade_document(market, time_ns, event) for time_ns, _, event in rows]
 
@@ -150,7 +158,7 @@ def aggregates(book: Book) -> list[Aggregate]:
     return made[1:] if made and made[0].first_id > 1 else made
 
 
-async def agg_trades(call: Call) -> list[Json]:
+def agg_trades(call: Call) -> list[Json]:
     """GET /aggTrades."""
     market, book = call.door.markets.find(call.params.symbol())
     limit = call.params.limit(ROWS, ROWS_MAX)
@@ -177,7 +185,7 @@ def time_range(params: Params) -> tuple[int, int]:
 # -- candles -------------------------------------------------------------------------------------
 
 
-async def klines(call: Call) -> list[list[Any]]:
+def klines(call: Call) -> list[list[Any]]:
     """GET /klines."""
     door, params = call.door, call.params
     market, book = door.markets.find(params.symbol())
@@ -257,8 +265,8 @@ async def day_ticker(call: Call) -> Any:
 
     names = [market.name for market, _ in some]
     if not is_list:
-        return document(names[0])
-    return await write_rows(names, document, a_turn=DAYS_A_TURN)
+        return await door.pace.make(lambda: document(names[0]))
+    return await write_rows(door.pace, names, document, a_turn=DAYS_A_TURN)
 
 
 _MINI: Final = (
@@ -277,7 +285,7 @@ _MINI: Final = (
 )
 
 
-async def book_ticker(call: Call) -> Any:
+def book_ticker(call: Call) -> Any:
     """GET /ticker/bookTicker."""
     some, is_list = chosen(call)
     rows = [top_document(market, book) for market, book in some]
@@ -296,7 +304,7 @@ def top_document(market: Market, book: Book) -> Json:
     }
 
 
-async def price_ticker(call: Call) -> Any:
+def price_ticker(call: Call) -> Any:
     """GET /ticker/price."""
     some, is_list = chosen(call)
     rows = [

@@ -135,7 +135,7 @@ async def _list_asked_for(call: Call) -> list[Order]:
     return orders_of_list(first.account, number)
 
 
-async def open_lists(call: Call) -> list[Json]:
+def open_lists(call: Call) -> list[Json]:
     """GET /openOrderList."""
     account, rows, told = call.account, [], set[int]()
     for order in account.orders.values():

@@ -1,7 +1,7 @@
-"""Long answers, written a piece at a time.
+"""Answers, written in their turn, the long ones a piece at a time.
 
 Owns the encoding of JSON at this door, and that no answer keeps the loop, on which the node also
-answers its leader, for longer than a piece takes.
+answers its leader, for longer than a piece takes. When a piece is written is `Pace`'s to say.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
+
+from raftbook.gateway.pace import Pace
 
 Item = TypeVar("Item")
 
@@ -32,7 +35,7 @@ def encode(value: Any) -> str:
 
 
 async def write_rows(
-    items: Sequence[Item], make: Callable[[Item], Any], *, a_turn: int = ROWS_A_TURN
+    pace: Pace, items: Sequence[Item], make: Callable[[Item], Any], *, a_turn: int = ROWS_A_TURN
 ) -> Written:
     """A list, one row an item, with a breath after every so many.
 
@@ -44,7 +47,11 @@ async def write_rows(
     for start in range(0, len(items), a_turn):
         if start:
             await asyncio.sleep(0)
-        rows = [row for row in map(make, items[start : start + a_turn]) if row is not None]
-        if rows:
-            pieces.append(_encode(rows)[1:-1])
+        piece = await pace.make(partial(_piece, items[start : start + a_turn], make))
+        if piece:
+            pieces.append(piece)
     return Written(f"[{','.join(pieces)}]")
+
+
+def _piece(items: Sequence[Item], make: Callable[[Item], Any]) -> str:
+    return _encode([row for row in map(make, items) if row is not None])[1:-1]

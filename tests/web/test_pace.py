@@ -1,0 +1,159 @@
+"""However many ask for what is dear: a pass of the loop makes a little of it."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftbook.gateway.pace import ROUND_S
+from raftbook.web import market_view
+from raftbook.web.binance import accounts, listing, market_data, order_lists
+from raftbook.web.binance.door import HALF_WRITTEN_MAX
+from tests.web.house import House, Talk, in_the_house
+
+PIECE_S = ROUND_S / 4
+ASKED = 40
+
+
+class Clock:
+    """The loop's time, which goes on while something is made, and a little in each pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._monkeypatch = monkeypatch
+        self.now = loop.time()
+        self.made = 0
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+
+    def slow(self, owner: Any, name: str) -> None:
+        """Let a function take its time, and count how often it was called."""
+        original = getattr(owner, name)
+
+        def made(*args: Any, **kwargs: Any) -> Any:
+            self.now += PIECE_S
+            self.made += 1
+            return original(*args, **kwargs)
+
+        self._monkeypatch.setattr(owner, name, made)
+
+    async def most_in_a_pass(self, tasks: list[asyncio.Task[Any]]) -> int:
+        """Let the tasks end; the most that was made in one pass of the loop."""
+        most = before = 0
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            most, before = max(most, self.made - before), self.made
+            self.now += PIECE_S
+        return most
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "owner", "name"),
+    [
+        ("/api/v3/depth", b"symbol=BTCUSD", market_data, "levels"),
+        ("/api/v3/trades", b"symbol=BTCUSD", market_data, "islice"),
+        ("/api/v3/aggTrades", b"symbol=BTCUSD", market_data, "aggregates"),
+        ("/api/v3/klines", b"symbol=BTCUSD&interval=1m", market_data, "chart"),
+        ("/api/v3/ticker/bookTicker", b"", market_data, "chosen"),
+        ("/api/v3/ticker/price", b"", market_data, "chosen"),
+        ("/api/v3/ticker/24hr", b"symbol=BTCUSD", market_data, "day_document"),
+        ("/api/v3/exchangeInfo", b"symbol=BTCUSD", listing, "symbol_document"),
+        ("/v1/book/BTC-USD", b"", market_view, "book_document"),
+        ("/v1/log", b"", market_view, "log_document"),
+    ],
+)
+def test_what_anybody_may_ask_for_is_made_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, query: bytes, owner: Any, name: str
+) -> None:
+    async def scene(house: House) -> None:
+        told = (await house.ask("GET", path, query)).body
+        clock = Clock(monkeypatch)
+        clock.slow(owner, name)
+        asked = [asyncio.create_task(house.ask("GET", path, query)) for _ in range(ASKED)]
+        # A round, and what the first ones of a quiet moment may do at once.
+        assert await clock.most_in_a_pass(asked) <= 10
+        assert clock.made >= ASKED
+        assert {task.result().status for task in asked} == {200}
+        assert asked[-1].result().body == told
+
+    in_the_house(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("path", "owner", "name"),
+    [
+        ("/myTrades", accounts, "time_range"),
+        ("/account", accounts, "balances"),
+        ("/openOrderList", order_lists, "_as_it_stands"),
+        ("/openOrders", accounts, "islice"),
+    ],
+)
+def test_what_an_account_asks_for_is_made_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, owner: Any, name: str
+) -> None:
+    pair = {"side": "BUY", "quantity": "1", "price": "90", "stopPrice": "110", "symbol": "BTCUSD"}
+
+    async def scene(house: House) -> None:
+        await house.signed("POST", "/order/oco", **pair)
+        params = {"symbol": "BTCUSD"} if path == "/myTrades" else {}
+        clock = Clock(monkeypatch)
+        clock.slow(owner, name)
+        ask = lambda: house.signed("GET", path, **params)  # noqa: E731
+        asked = [asyncio.create_task(ask()) for _ in range(ASKED)]
+        assert await clock.most_in_a_pass(asked) <= 10
+        assert clock.made >= ASKED
+        assert {task.result().status for task in asked} == {200}
+
+    in_the_house(tmp_path, scene)
+
+
+def test_requests_of_one_websocket_are_answered_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(house: House) -> None:
+        async with Talk(house, "/ws-api/v3") as talk:
+            clock = Clock(monkeypatch)
+            clock.slow(market_data, "aggregates")
+            ask = {"id": 1, "method": "trades.aggregate", "params": {"symbol": "BTCUSD"}}
+            for _ in range(ASKED):
+                talk.say(json.dumps(ask))
+            before = 0
+            while len(talk.sent) < ASKED:
+                await asyncio.sleep(0)
+                assert clock.made - before <= 10
+                before = clock.made
+                clock.now += PIECE_S
+            assert clock.made == ASKED
+
+    in_the_house(tmp_path, scene)
+
+
+def test_few_long_answers_are_half_written(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        pace = house.door.server.pace
+        pace.free_at = asyncio.get_running_loop().time() + 3600.0
+        query = b"symbol=BTCUSD"
+        asked = [asyncio.create_task(house.ask("GET", "/api/v3/depth", query)) for _ in range(20)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(pace._turns) == HALF_WRITTEN_MAX
+        pace.free_at = 0.0
+        pace._round()
+        assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+
+    in_the_house(tmp_path, scene)
+
+
+def test_a_state_that_grew_old_before_the_turn_came_is_not_shown(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        pace = house.door.server.pace
+        pace.free_at = asyncio.get_running_loop().time() + 3600.0
+        asked = asyncio.create_task(house.get("/trades", symbol="BTCUSD"))
+        await asyncio.sleep(0)
+        house.door.replica.age_ms = lambda: 60_000  # type: ignore[method-assign]
+        pace.free_at = 0.0
+        pace._round()
+        assert (await asked).status == 503
+
+    in_the_house(tmp_path, scene)
