@@ -120,6 +120,29 @@ def test_another_instrument_is_chosen_on_the_same_connection(tmp_path: Path) -> 
     on_the_floor(tmp_path, scene)
 
 
+def test_many_pages_that_come_at_once_share_one_list_of_instruments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = live_frames.instruments_frame
+
+    def counted(exchange: Any) -> str:
+        made.append(make(exchange))
+        return made[-1]
+
+    monkeypatch.setattr(live_frames, "instruments_frame", counted)
+    monkeypatch.setattr(live, "CLUSTER_EVERY_S", 3_600.0)
+
+    async def scene(floor: Floor) -> None:
+        async with floor.page() as first, floor.page() as second, floor.page() as third:
+            for socket in (first, second, third):
+                listed = await Page(socket).next("instruments")
+                assert [row["symbol"] for row in listed["instruments"]] == ["A", "B"]
+        assert len(made) == 2  # for the first page, and when its timer looked first
+
+    on_the_floor(tmp_path, scene)
+
+
 def test_every_reader_hears_of_a_change_though_another_one_just_joined(tmp_path: Path) -> None:
     async def scene(floor: Floor) -> None:
         async with floor.page("?symbol=A") as first:
