@@ -8,7 +8,7 @@ from raftbook.core import commands as c
 from raftbook.core import events as e
 from raftbook.core.build import KIND
 from raftbook.core.commands import Command
-from raftbook.core.room import LOOKS_PER_FILL, TRIGGERS_PER_ENTRY
+from raftbook.core.room import LOOKS_PER_FILL, TRIGGERS_PER_ENTRY, Room
 from raftbook.core.types import (
     OrderType,
     PegReference,
@@ -169,6 +169,16 @@ def test_after_half_of_all_each_may_meet_one_for_nothing(
         while pair.engine.agenda.mass_cancels:
             say(pair, BEN)
     assert said == free
+
+
+def test_the_half_is_spent_to_the_last_order() -> None:
+    room = Room()
+    room.bound(GENESIS.limits._replace(fills_max=2_500), 4)
+    room.spend(1_249)
+    room.end_firing(room.begin_firing())
+    assert room.fills_free == 2
+    room.spend(1)
+    assert room.fills_free == 1
 
 
 @pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")
