@@ -7,9 +7,10 @@ Owns the changes of trading phase and the uncrossing: who trades with whom at th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
-from raftbook.core.auction import Clearing, Uncrossing, clearing
+from raftbook.core.auction import Block, Clearing, Uncrossing, Wish, abridged, clearing
 from raftbook.core.book import Book
 from raftbook.core.events import PHASE_CHANGED, UNCROSSED, Event
 from raftbook.core.ladder import Ladder, Order
@@ -23,6 +24,12 @@ _TIME_IS_UP: Final = int(Reject.TIME_IS_UP)
 CALLS: Final = frozenset((int(Phase.PRE_OPEN), int(Phase.AUCTION)))
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _CLOSED: Final = int(Phase.CLOSED)
+_FEW: Final = 128
+"""Levels of a book that are looked at one by one as soon as in blocks."""
+_BLOCK_MIN: Final = 16
+_BLOCK_MAX: Final = 512
+"""Levels of a block: the first ones are small for the sake of a deep book of which little trades,
+the last ones not too large to be gone through level by level."""
 
 
 def set_phase(book: Book, phase: int, events: list[Event]) -> None:
@@ -57,16 +64,22 @@ def begin_call(book: Book, until_ns: int, then: int, events: list[Event]) -> Non
 
 def indicative(book: Book) -> Clearing | None:
     """What the auction would do now. O(levels that trade, their icebergs, orders at market)."""
-    ends = [each for ladder in (book.bids, book.asks) for each in ladder.ends()]
+    bids, asks = book.bids, book.asks
+    ends = [*bids.ends(), *asks.ends()]
     market = [0, 0]
     for order in book.at_auction.values():
         if order.terms[6] is None:
             market[order.terms[4][0] == _SELL] += order.leaves_qty
+    buys, sells = market
+    if len(bids.levels) + len(asks.levels) <= _FEW:
+        wishes = _wishes(bids), _wishes(asks)
+    else:
+        blocks = _blocks(bids), _blocks(asks)
+        wishes = abridged(*blocks, market_buys=buys, market_sells=sells)
     return clearing(
-        _wishes(book.bids),
-        _wishes(book.asks),
-        market_buys=market[0],
-        market_sells=market[1],
+        *wishes,
+        market_buys=buys,
+        market_sells=sells,
         span=(min(ends), max(ends)) if ends else None,
         reference=book.reference_price(),
     )
@@ -105,12 +118,26 @@ def _end_gathering(book: Book, auction: Uncrossing, order: Order, events: list[E
         book.end_gathering(order, None if found is None else found.price, events)
 
 
-def _wishes(ladder: Ladder) -> Iterator[tuple[int, int]]:
+def _wishes(ladder: Ladder) -> Iterator[Wish]:
     for level in ladder:
         if level.icebergs or level.hidden:
             yield level.price, sum(order.leaves_qty for order in level)
         else:
             yield level.price, level.qty
+
+
+def _blocks(ladder: Ladder) -> Iterator[Block]:
+    """The same in blocks, each twice as long as the one before."""
+    keys, levels, size = ladder.keys(), ladder.levels, _BLOCK_MIN
+    while block := list(islice(keys, size)):
+        lots = [
+            sum(order.leaves_qty for order in level)
+            if level.icebergs or level.hidden
+            else level.qty
+            for level in map(levels.__getitem__, block)
+        ]
+        yield block, lots
+        size = min(2 * size, _BLOCK_MAX)
 
 
 def _at_market(book: Book) -> tuple[list[Order], list[Order]]:

@@ -207,6 +207,10 @@ class Ladder:
         for key in reversed(self._keys):
             yield levels[key]
 
+    def keys(self) -> Iterator[int]:
+        """Keys from best to worst; lazy."""
+        return reversed(self._keys)
+
     def ends(self) -> tuple[int, ...]:
         """The best and the worst price, nothing on an empty side."""
         keys = self._keys
