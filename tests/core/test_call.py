@@ -7,14 +7,17 @@ import pytest
 
 from raftbook.core import commands as c
 from raftbook.core import events as e
+from raftbook.core.call import indicative
 from raftbook.core.commands import Command, Entry
 from raftbook.core.events import Event
 from raftbook.core.exchange import Exchange
 from raftbook.core.invariants import check
+from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.types import OrderType, PegReference, Phase, Reject, Side, TimeInForce
 from tests.core import venue_market
 from tests.core.flow import EFFORT
+from tests.core.twin.auction import Interest, auction_price
 from tests.core.venue_market import FIRST_ENTRIES, PRICES, START_NS
 
 OPERATOR, TRADERS = 1, (2, 4, 6)
@@ -109,6 +112,38 @@ def test_in_pages_it_does_what_it_does_at_once(symbol: str, page: int) -> None:
         assert paged.told == whole.told
         assert state_digest(paged.exchange) == state_digest(whole.exchange)
     assert several > 4 and endings > 0, "hardly one needed a second page"
+
+
+@pytest.mark.parametrize("seed", range(8 * EFFORT))
+def test_the_price_of_many_levels_is_the_one_that_a_look_at_every_tick_finds(seed: int) -> None:
+    chooser = random.Random(seed)
+    terms = venue_market.FREE._replace(price_min=-999, price_max=999)
+    exchange = Exchange(venue_market.GENESIS._replace(instruments=(terms,), limits=Limits()))
+    for entry in FIRST_ENTRIES[:2]:
+        exchange.apply(entry)
+    gathering = [c.set_phase("A", Phase.AUCTION)]
+    interest: dict[Side, Interest] = {}
+    for side in Side:
+        at_market: Interest = [(None, 5)] * chooser.choice((0, 1, 300))
+        worse = -1 if side == Side.BUY else 1
+        limited: Interest = [
+            (worse * (n - 200), chooser.randint(2, 6))
+            for n in range(chooser.choice((200, 300, 600)))
+            for _ in range(chooser.choice((1, 1, 2)))
+        ]
+        interest[side] = at_market + limited
+        market = {"ord_type": OrderType.MARKET, "time_in_force": TimeInForce.AT_AUCTION}
+        gathering += [c.place_order("A", side, qty, None, **market) for _, qty in at_market]
+        for price, qty in limited:
+            more: dict[str, Any] = chooser.choice(({}, {}, {"hidden": True}, {"display_qty": 1}))
+            gathering.append(c.place_order("A", side, qty, price, **more))
+    ((_, _, _, _, told, *_),) = exchange.apply(
+        Entry(3, START_NS, ((OPERATOR, 3, tuple(gathering)),))
+    )
+    assert not [event for event in told if event[0] == e.REJECTED]
+    book = exchange.books["A"]
+    due = auction_price(interest[Side.BUY], interest[Side.SELL], book.reference_price())
+    assert indicative(book) == due
 
 
 def test_nothing_else_touches_its_orders_until_it_is_over() -> None:

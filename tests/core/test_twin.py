@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from raftbook.core import keys
+from raftbook.core import call, keys
 from raftbook.core.build import KIND
 from raftbook.core.commands import Entry
 from raftbook.core.events import ENGINE_VERSION_SET
@@ -231,6 +231,23 @@ def test_deep_ladders_behave_like_shallow_ones(
             pair.apply(entry)
             pair.check()
         pair.sweep()
+
+
+@pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")
+@pytest.mark.parametrize("size", [1, 2])
+def test_auctions_of_many_levels_are_those_of_few(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Books of more than a few levels are looked at in blocks; here all are."""
+    monkeypatch.setattr(call, "_FEW", 0)
+    monkeypatch.setattr(call, "_BLOCK_MIN", 1)
+    monkeypatch.setattr(call, "_BLOCK_MAX", size)
+    for seed in range(100, 100 + 6 * EFFORT):
+        pair = Pair(venue_market.GENESIS)
+        flow = venue_flow.Flow(VENUE_PROFILES["uncrossing"])
+        venue_flow.entries_of(seeded(seed), flow, 120, pair)
+        pair.check()
+        pair.call_and_sweep()
 
 
 @pytest.mark.parametrize("seed", range(3))
