@@ -124,6 +124,13 @@ def test_nor_is_what_another_account_or_somebody_else_asked_for() -> None:
     assert pair.engine.agenda.mass_cancels
 
 
+@pytest.mark.parametrize(("engine_version", "form"), [(2, 2), (3, 2), (4, 3)])
+def test_nodes_that_know_no_shared_one_can_read_every_snapshot(
+    engine_version: int, form: int
+) -> None:
+    assert export_state(market(engine_version=engine_version).engine)[0] == form
+
+
 def test_a_lapse_that_waits_survives_a_snapshot() -> None:
     pair, third = crowded()
     apply(pair, lost(ANNA_TOO), lost(ANNA), lost(third))

@@ -169,6 +169,14 @@ def test_no_higher_price_comes_in_while_it_waits(order: Command) -> None:
     assert floor.amend(**{**now, "reference_price": 1}) == Reject.INSTRUMENT_NOT_EMPTY
 
 
+def test_before_engine_version_4_one_did() -> None:
+    floor = Floor(3)
+    assert floor.amend(price_max=50) == 0
+    floor.say(OPERATOR, CALL)
+    floor.say(BUYER, at_market(Side.BUY))
+    assert floor.amend(price_max=60) == 0
+
+
 def test_a_limit_order_for_the_auction_holds_for_its_own_price() -> None:
     floor = Floor()
     floor.amend(price_max=50)
