@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from raftbook.core.auction import Block, Clearing, Uncrossing, Wish, abridged, clearing
+from raftbook.core.auction import Block, Clearing, Uncrossing, abridged, clearing
 from raftbook.core.book import Book
 from raftbook.core.events import PHASE_CHANGED, UNCROSSED, Event
 from raftbook.core.ladder import Ladder, Order
@@ -24,8 +24,6 @@ _TIME_IS_UP: Final = int(Reject.TIME_IS_UP)
 CALLS: Final = frozenset((int(Phase.PRE_OPEN), int(Phase.AUCTION)))
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _CLOSED: Final = int(Phase.CLOSED)
-_FEW: Final = 128
-"""Levels of a book that are looked at one by one as soon as in blocks."""
 _BLOCK_MIN: Final = 16
 _BLOCK_MAX: Final = 512
 """Levels of a block: the first ones are small for the sake of a deep book of which little trades,
@@ -71,13 +69,8 @@ def indicative(book: Book) -> Clearing | None:
         if order.terms[6] is None:
             market[order.terms[4][0] == _SELL] += order.leaves_qty
     buys, sells = market
-    if len(bids.levels) + len(asks.levels) <= _FEW:
-        wishes = _wishes(bids), _wishes(asks)
-    else:
-        blocks = _blocks(bids), _blocks(asks)
-        wishes = abridged(*blocks, market_buys=buys, market_sells=sells)
     return clearing(
-        *wishes,
+        *abridged(_blocks(bids), _blocks(asks), market_buys=buys, market_sells=sells),
         market_buys=buys,
         market_sells=sells,
         span=(min(ends), max(ends)) if ends else None,
@@ -118,16 +111,8 @@ def _end_gathering(book: Book, auction: Uncrossing, order: Order, events: list[E
         book.end_gathering(order, None if found is None else found.price, events)
 
 
-def _wishes(ladder: Ladder) -> Iterator[Wish]:
-    for level in ladder:
-        if level.icebergs or level.hidden:
-            yield level.price, sum(order.leaves_qty for order in level)
-        else:
-            yield level.price, level.qty
-
-
 def _blocks(ladder: Ladder) -> Iterator[Block]:
-    """The same in blocks, each twice as long as the one before."""
+    """What a side wishes in an auction, each block twice as long as the one before."""
     keys, levels, size = ladder.keys(), ladder.levels, _BLOCK_MIN
     while block := list(islice(keys, size)):
         lots = [

@@ -235,11 +235,10 @@ def test_deep_ladders_behave_like_shallow_ones(
 
 @pytest.mark.skipif(KIND == "compiled", reason="a compiled core has its constants built in")
 @pytest.mark.parametrize("size", [1, 2])
-def test_auctions_of_many_levels_are_those_of_few(
+def test_auctions_are_the_same_in_blocks_of_any_size(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Books of more than a few levels are looked at in blocks; here all are."""
-    monkeypatch.setattr(call, "_FEW", 0)
+    """Blocks so small that even a book of few levels has several."""
     monkeypatch.setattr(call, "_BLOCK_MIN", 1)
     monkeypatch.setattr(call, "_BLOCK_MAX", size)
     for seed in range(100, 100 + 6 * EFFORT):
