@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
 import click
 
 
@@ -23,3 +27,26 @@ class DefaultVerbGroup(VerbGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         is_for_group = not args or args[0] in self.commands or args[0] in ctx.help_option_names
         return super().parse_args(ctx, args if is_for_group else [self.default, *args])
+
+
+class LazyGroup(VerbGroup):
+    """A group that loads a verb when it is asked for: all of them take as long as most verbs do."""
+
+    def __init__(self, *args: Any, places: Mapping[str, str], **kwargs: Any) -> None:
+        """
+        Args:
+            places: verb to "module:name", the module's path within this package.
+        """
+        super().__init__(*args, **kwargs)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._places:
+            return None
+        module, name = self._places[cmd_name].split(":")
+        command = getattr(import_module(f".{module}", __package__), name)
+        assert isinstance(command, click.Command), cmd_name
+        return command

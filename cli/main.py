@@ -12,30 +12,40 @@ from collections.abc import Sequence
 
 import click
 
-from .about import completion, version, version_option
-from .account import account, currency
-from .bench.command import bench
-from .book import book
-from .candles import auction, candles, day
-from .cluster import cluster
-from .config_check import config_group
-from .connect import connect
-from .demo import demo
-from .feed import events, trades
-from .groups import VerbGroup
-from .init import init
-from .instrument import instrument
+from .about import version_option
+from .groups import LazyGroup
 from .invocation import Invocation, common_options, pass_invocation
-from .log import log
-from .market_feed import feed
-from .node import node
-from .order import order
 from .outcomes import MEANINGS, ExitCode, judge
 from .output.printer import say
-from .replay import replay
-from .top import top
 
 _COMPLETING = "_RAFTBOOK_COMPLETE"
+
+_VERBS = {
+    "init": "init:init",
+    "node": "node:node",
+    "demo": "demo:demo",
+    "cluster": "cluster:cluster",
+    "order": "order:order",
+    "book": "book:book",
+    "trades": "feed:trades",
+    "candles": "candles:candles",
+    "auction": "candles:auction",
+    "events": "feed:events",
+    "feed": "market_feed:feed",
+    "top": "top:top",
+    "instrument": "instrument:instrument",
+    "account": "account:account",
+    "currency": "account:currency",
+    "day": "candles:day",
+    "replay": "replay:replay",
+    "bench": "bench.command:bench",
+    "log": "log:log",
+    "connect": "connect:connect",
+    "config": "config_check:config_group",
+    "completion": "about:completion",
+    "version": "about:version",
+}
+"""Which module of this package holds a verb, and by what name."""
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(
     f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items()
@@ -43,7 +53,8 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(
 
 
 @click.group(
-    cls=VerbGroup,
+    cls=LazyGroup,
+    places=_VERBS,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -60,34 +71,6 @@ def cli(invocation: Invocation) -> None:
     """
     # A wrong RAFTBOOK_OUTPUT must be told before anything is sent, not when it is to be shown.
     invocation.check_output()
-
-
-for _verb in (
-    init,
-    node,
-    demo,
-    cluster,
-    order,
-    book,
-    trades,
-    candles,
-    auction,
-    events,
-    feed,
-    top,
-    instrument,
-    account,
-    currency,
-    day,
-    replay,
-    bench,
-    log,
-    connect,
-    config_group,
-    completion,
-    version,
-):
-    cli.add_command(_verb)
 
 
 def run(arguments: Sequence[str] | None = None, *, invocation: Invocation | None = None) -> int:
