@@ -28,6 +28,7 @@ from .instrument_terms import (
     SPAN,
     changes_of,
     checked_terms,
+    fit_to_settle,
     limits_document,
     sizes_checked,
     term_options,
@@ -106,12 +107,21 @@ def add(
     phase: str | None,
     **options: Any,
 ) -> None:
-    """Add an instrument, on all nodes at once."""
+    """Add an instrument, on all nodes at once.
+
+    One that settles takes orders as large as its currencies' decimals allow, unless --qty-max is
+    less.
+    """
     terms = terms_of(symbol, base, quote, tick_size, lot_size, settlement, options)
     begins = Phase.CONTINUOUS if phase is None else PHASES[phase]
+    said = f"added {symbol}"
+    if terms.settlement and options["qty_max"] is None:
+        with invocation.connect() as client:
+            terms = fit_to_settle(terms, client.currencies())
+        said += f"; its orders are {terms.qty_max * lot_size:f} {base} at most"
     result = administer(invocation, lambda client: _list(client, terms, begins), symbol=symbol)
     spec = InstrumentSpec.from_wire({**terms._asdict(), "phase": begins.name})
-    show_done(invocation, result, instrument_document(spec), f"added {symbol}")
+    show_done(invocation, result, instrument_document(spec), said)
 
 
 def _list(client: Client, terms: InstrumentTerms, phase: Phase) -> OrderResult:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from raftbook.client.values import InstrumentSpec
+from raftbook.client.venue_views import CurrencyView
 from raftbook.config import InstrumentConfig
 from raftbook.core import commands as c
 from raftbook.core.form import form_error
@@ -24,8 +25,9 @@ from raftbook.core.instrument import (
     terms_error,
     to_units,
 )
-from raftbook.core.types import INT64_MAX, Settlement
-from raftbook.genesis import instrument_terms
+from raftbook.core.ledger import Money
+from raftbook.core.types import INT64_MAX, Reject, Settlement
+from raftbook.genesis import instrument_terms, settled_qty_max
 
 from .amounts import DECIMAL, parse_decimal
 from .naming_fields import term_text
@@ -165,6 +167,19 @@ def terms_of(
     if settlement != Settlement.NONE.name.lower():
         changes = {"price_min": 0, **changes, "settlement": int(SETTLEMENTS[settlement])}
     return checked_terms(plain._replace(**changes))
+
+
+def fit_to_settle(
+    terms: InstrumentTerms, currencies: Mapping[str, CurrencyView]
+) -> InstrumentTerms:
+    """The same terms with a `qty_max` with which they can settle in these currencies, if one
+    exists; else as they are, and the venue will say what is wrong."""
+    money = Money()
+    for name, currency in currencies.items():
+        money.add_currency(name, currency.decimals)
+    if money.settlement_reject(terms) != Reject.OVERFLOW:
+        return terms
+    return terms._replace(qty_max=settled_qty_max(terms, money) or terms.qty_max)
 
 
 def checked_terms(terms: InstrumentTerms) -> InstrumentTerms:

@@ -140,11 +140,20 @@ def _checked_terms(
     return terms
 
 
-def _size_hint(instrument: InstrumentConfig, terms: InstrumentTerms, money: Money) -> str:
+def settled_qty_max(terms: InstrumentTerms, money: Money) -> int:
+    """The largest `qty_max`, in lots, with which these terms settle in 64 bits; 0 is none.
+
+    Args:
+        terms: they settle, in currencies that `money` knows and that their steps fit.
+    """
     ledger = money.ledger(terms)
     assert ledger is not None, f"{terms.symbol} does not settle"
     largest = max(ledger.base_unit, terms.price_max * ledger.quote_unit)
-    qty_max = INT64_MAX // (2 * largest)
+    return INT64_MAX // (2 * largest)
+
+
+def _size_hint(instrument: InstrumentConfig, terms: InstrumentTerms, money: Money) -> str:
+    qty_max = settled_qty_max(terms, money)
     if qty_max < 1:
         return "write a lower price_max, or fewer decimals for its currencies"
     amount = decimal_text(Decimal(qty_max) * instrument.lot_size)
