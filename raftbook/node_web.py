@@ -77,5 +77,11 @@ def make_web_server(
         idle_timeout_s=timings.idle_timeout_ms / 1_000,
         buffer_bytes_max=config.bounds.client_buffer_bytes_max,
     )
-    server = WebServer(make_app(context), bounds, on_close=context.on_close, intake=clients.intake)
+    server = WebServer(
+        make_app(context),
+        bounds,
+        on_close=context.on_close,
+        intake=clients.intake,
+        pace=clients.pace,
+    )
     return server

@@ -9,8 +9,9 @@ not know what is made.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from raftbook.gateway.turns import Party, Turns
 
@@ -46,25 +47,18 @@ class Pace:
         """Nothing is wanted there any more."""
         self._turns.leave(party)
 
-    async def make(self, piece: Callable[[], Made]) -> Made:
-        """Call `piece` when it has its turn: at once, if nobody waits and no rest is due.
+    def is_free(self) -> bool:
+        """Whether something may be made at once: nobody waits and no rest is due."""
+        return not self._turns and asyncio.get_running_loop().time() >= self.free_at
 
-        Raises:
-            Exception: what `piece` raises. It is not called for a task that was cancelled.
-        """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        if not self._turns and began >= self.free_at:
-            try:
-                return piece()
-            finally:
-                self._worked(began, loop.time())
-        waiting: _Waiting[Made] = _Waiting(piece, loop.create_future())
-        self.want(waiting)
+    def make_now(self, piece: Callable[[], Made]) -> Made:
+        """Call `piece`, and remember how long that took."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            return await waiting.made
+            return piece()
         finally:
-            self.forget(waiting)
+            self._worked(began, clock())
 
     def _worked(self, began: float, ended: float) -> None:
         """Turns were given for so long; now others have theirs for as long, but for what was saved
@@ -92,6 +86,53 @@ class Pace:
                 self._schedule()
 
 
+class Ended(Exception):
+    """It will not be made: whoever asked is gone, or the node stops."""
+
+
+class Asker:
+    """A connection whose tasks wait for what is made: one turn a round, however many they are.
+
+    Attributes:
+        long_answer: held by the one task whose long answer is under way.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self.long_answer = asyncio.Lock()
+        self._pace = pace
+        self._waiting: deque[_Waiting[Any]] = deque()
+        self._is_over = False
+
+    async def make(self, piece: Callable[[], Made]) -> Made:
+        """Call `piece` when it has its turn: at once, if nobody waits and no rest is due.
+
+        Raises:
+            Ended: nobody waits for it any more.
+            Exception: what `piece` raises. It is not called for a task that was cancelled.
+        """
+        if self._pace.is_free():
+            return self._pace.make_now(piece)
+        if self._is_over:
+            raise Ended
+        waiting: _Waiting[Made] = _Waiting(piece, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._pace.want(self)
+        return await waiting.made
+
+    def end(self) -> None:
+        """Nothing is made any more for whoever waits, or would have to."""
+        self._is_over = True
+        self._pace.forget(self)
+        while self._waiting:
+            self._waiting.popleft().refuse()
+
+    def hand_on(self) -> bool:
+        while self._waiting:
+            if self._waiting.popleft().make():
+                break
+        return bool(self._waiting)
+
+
 class _Waiting(Generic[Made]):
     """A piece of work for which a task waits."""
 
@@ -99,10 +140,19 @@ class _Waiting(Generic[Made]):
         self._piece = piece
         self.made = made
 
-    def hand_on(self) -> bool:
-        if not self.made.done():  # else its task was cancelled
-            try:
-                self.made.set_result(self._piece())
-            except Exception as error:
-                self.made.set_exception(error)
-        return False
+    def make(self) -> bool:
+        """Make it, unless its task was cancelled; whether that was done."""
+        if self.made.done():
+            return False
+        try:
+            self.made.set_result(self._piece())
+        except StopIteration as error:  # which no future takes
+            self.made.set_exception(RuntimeError(f"a piece ended in {error!r}"))
+        except Exception as error:
+            self.made.set_exception(error)
+        return True
+
+    def refuse(self) -> None:
+        """Tell its task that it will not be made."""
+        if not self.made.done():
+            self.made.set_exception(Ended())

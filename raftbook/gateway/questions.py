@@ -45,8 +45,8 @@ WAIT_MS_MAX: Final = 600_000
 _AWAITED: Final = frozenset(("at_least", "linearizable"))
 """Arguments for which this node may have to come further first."""
 
-_Question = tuple[int, str, Arguments]
-"""(ref, name, arguments)"""
+_Question = tuple[int, str, Arguments, str | None]
+"""(ref, name, arguments, account of the login that came before it)"""
 
 
 class Questions:
@@ -72,8 +72,7 @@ class Questions:
         self._server.pace.forget(self)
         self._outbox.on_room = nobody  # it holds this object: without it both go at once
 
-    def _account(self) -> Account | None:
-        name = self._caller.account_name
+    def _account(self, name: str | None) -> Account | None:
         return None if name is None else self._server.queries.exchange.accounts.get(name)
 
     # -- QUERY --------------------------------------------------------------------------------
@@ -84,7 +83,7 @@ class Questions:
             message = f"at most {QUERIES_MAX} queries at once"
             self._outbox.fail(ref, Reject.OVERLOADED, message)
             return
-        question = (ref, name, arguments)
+        question = (ref, name, arguments, self._caller.account_name)
         if name in self._server.admin:
             self._begin(self._act(question))
         elif name == "digest" or not _AWAITED.isdisjoint(arguments):
@@ -112,27 +111,25 @@ class Questions:
         task.add_done_callback(self._tasks.discard)
 
     async def _act(self, question: _Question) -> None:
-        ref, name, arguments = question
         with self._failing(question):
-            self._outbox.send(RESULT, ref, await self._administer(name, arguments))
+            self._outbox.send(RESULT, question[0], await self._administer(question))
 
     async def _prepare(self, question: _Question) -> None:
-        _, name, arguments = question
         with self._failing(question):
-            await self._reach(name, arguments)
+            await self._reach(question)
             self._line_up(question)
 
     def _answer(self, question: _Question) -> None:
-        ref, name, arguments = question
+        ref, name, arguments, account_name = question
         with self._failing(question):
             self._check_current(name, arguments)
-            value = self._server.queries.answer(name, arguments, self._account())
+            value = self._server.queries.answer(name, arguments, self._account(account_name))
             self._outbox.send(RESULT, ref, value)
 
     @contextmanager
     def _failing(self, question: _Question) -> Iterator[None]:
         """Whatever goes wrong with a question is its answer."""
-        ref, name, _ = question
+        ref, name, *_ = question
         try:
             yield
         except QueryError as error:
@@ -141,14 +138,16 @@ class Questions:
             _log.exception("client %s: query %s failed", self._caller.address, name)
             self._outbox.fail(ref, Reject.NOT_READY, "this node cannot answer that; see its log")
 
-    async def _administer(self, name: str, arguments: Arguments) -> Any:
-        account = self._account()
+    async def _administer(self, question: _Question) -> Any:
+        _, name, arguments, account_name = question
+        account = self._account(account_name)
         if account is None or not account.is_operator:
             raise QueryError(Reject.NOT_AUTHORIZED, f"{name!r} needs the login of an operator")
         return await self._server.admin[name](arguments)
 
-    async def _reach(self, name: str, arguments: Arguments) -> None:
+    async def _reach(self, question: _Question) -> None:
         """Wait until the local state is as new as the question asks."""
+        _, name, arguments, account_name = question
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._server.bounds.deadline_s
         index = natural(arguments, "at_least", 0, high=INDEX_MAX)
@@ -156,10 +155,10 @@ class Questions:
             index = natural(arguments, "index", index, high=INDEX_MAX)
             deadline = loop.time() + natural(arguments, "wait_ms", 1_000, high=WAIT_MS_MAX) / 1_000
         if arguments.get("linearizable"):
-            if self._caller.account_name is None:  # a barrier is an entry in the log
+            if account_name is None:  # a barrier is an entry in the log
                 raise QueryError(Reject.NOT_AUTHORIZED, "linearizable reads need a login")
             await self._server.barrier()
-        is_anonymous = self._caller.account_name is None
+        is_anonymous = account_name is None
         if not await self._server.wait_applied(index, deadline, is_anonymous=is_anonymous):
             applied = self._server.replica.raft.applied_index
             message = f"this node has applied {applied}, not yet {index}; ask again"
@@ -203,7 +202,7 @@ class Questions:
             subscription = make_subscription(
                 name,
                 arguments,
-                self._account(),
+                self._account(self._caller.account_name),
                 server.queries,
                 server.feed,
                 server.kept_from,

@@ -56,9 +56,12 @@ class NodeHeaders:
             await app(scope, receive, send)
             return
 
+        shown_index = self._replica.raft.applied_index
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *node_headers(self._replica)]
+                told = node_headers(self._replica, shown_index)
+                message["headers"] = [*message.get("headers", ()), *told]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

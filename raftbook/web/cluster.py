@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from raftbook.ops.readiness import known_leader
+from raftbook.web.asking import answer_in_turn
 from raftbook.web.context import WebContext
 
 Row = dict[str, Any]
@@ -26,8 +27,10 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
     async def cluster(request: Request) -> Response:
         said = await context.peers.look_now() if context.peers else {}
-        return await context.clients.pace.make(
-            lambda: JSONResponse(cluster_document(context, said), headers=_NO_STORE)
+        return await answer_in_turn(
+            request,
+            context.clients.pace,
+            lambda: JSONResponse(cluster_document(context, said), headers=_NO_STORE),
         )
 
     return [Route("/v1/cluster", cluster)]

@@ -16,6 +16,7 @@ from raftbook.ops.loop_lag import LoopLag
 from raftbook.ops.metrics import Sources, make_registry
 from raftbook.ops.readiness import obstacles
 from raftbook.ops.tally import Tally
+from raftbook.web.asking import answer_in_turn
 from raftbook.web.context import WebContext
 
 _NO_STORE = {"cache-control": "no-store"}
@@ -57,8 +58,11 @@ def routes(context: WebContext) -> list[BaseRoute]:
         return JSONResponse(document, 503 if found else 200, headers=_NO_STORE)
 
     async def metrics(request: Request) -> Response:
-        text = await context.clients.pace.make(lambda: generate_latest(registry))
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        return await answer_in_turn(
+            request,
+            context.clients.pace,
+            lambda: Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST),
+        )
 
     return [
         Route("/healthz", healthz),

@@ -24,6 +24,7 @@ from raftbook.gateway.arguments import INDEX_MAX
 from raftbook.gateway.market_queries import levels
 from raftbook.ops.event_names import EVENT_NAMES
 from raftbook.replica.machine import Applied
+from raftbook.web.asking import answer_in_turn
 from raftbook.web.binance.faults import Fault
 from raftbook.web.binance.keys import signed_bytes, signer
 from raftbook.web.binance.params import read_params
@@ -80,7 +81,7 @@ def routes(context: WebContext) -> list[BaseRoute]:
                 return _unknown(symbol)
             return JSONResponse(book_document(context, symbol, depth), headers=_NO_STORE)
 
-        return await context.clients.pace.make(piece)
+        return await answer_in_turn(request, context.clients.pace, piece)
 
     async def log(request: Request) -> Response:
         try:
@@ -97,7 +98,7 @@ def routes(context: WebContext) -> list[BaseRoute]:
             document = log_document(context, first=first, limit=limit, is_whole=is_whole)
             return JSONResponse(document, headers=_NO_STORE)
 
-        return await context.clients.pace.make(piece)
+        return await answer_in_turn(request, context.clients.pace, piece)
 
     return [Route("/v1/book/{symbol}", book), Route("/v1/log", log)]
 

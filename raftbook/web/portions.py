@@ -47,7 +47,8 @@ class Portions(asyncio.BufferedProtocol):
         self.inflow.arrive(bytes(self._intake.buffer[:nbytes]))
 
     def eof_received(self) -> None:
-        """A client that says nothing more may still read, but not for ever."""
+        """A client that says nothing more has gone: it gets what is written already, and nothing is
+        made for it any more."""
         self._protocol.eof_received()
         self.transport.close()
 

@@ -11,15 +11,16 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from raftbook.gateway.intake import Intake
-from raftbook.web import websocket
+from raftbook.gateway.pace import Asker, Pace
+from raftbook.web import asking, websocket
 from raftbook.web.portions import Portions
 from raftbook.web.websocket import WebSocketProtocol
 
@@ -59,7 +60,7 @@ class WebServer:
     Args:
         app: what answers.
         on_close: called, one after the other, when it closes.
-        intake: shared with the other ports of the node.
+        intake, pace: shared with the other ports of the node.
     """
 
     def __init__(
@@ -69,10 +70,13 @@ class WebServer:
         *,
         on_close: Sequence[Callable[[], None]] = (),
         intake: Intake | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._on_close = on_close
-        shared = {"bounds": bounds, "intake": Intake() if intake is None else intake}
-        bound = {"buffer_bytes_max": bounds.buffer_bytes_max}
+        pace = Pace() if pace is None else pace
+        intake = Intake() if intake is None else intake
+        shared = {"bounds": bounds, "intake": intake, "pace": pace}
+        bound = {"buffer_bytes_max": bounds.buffer_bytes_max, "pace": pace}
         config = uvicorn.Config(
             app,
             http=type("_Bound", (_Connection,), shared),
@@ -126,6 +130,8 @@ class WebServer:
         for listener in self._on_close:
             listener()
         self._server.should_exit = True
+        for connection in self._server.server_state.connections:
+            cast(_Connection | WebSocketProtocol, connection).asker.end()
         await self._ticking
         await self._server.shutdown(sockets=self._sockets)
         self._ticking = None
@@ -160,9 +166,11 @@ class _Connection(HttpToolsProtocol):
 
     bounds: WebBounds
     intake: Intake
+    pace: Pace
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.asker = Asker(self.pace)
         self._head_bytes = 0
         self._is_in_head = True
         # Two, as a client may send a request while it does not take an answer.
@@ -175,7 +183,8 @@ class _Connection(HttpToolsProtocol):
         self._gathering = portions.transport
         super().connection_made(portions.transport)
         self.flow = _Flow(portions.transport, self.pipeline)
-        if len(self.connections) > self.bounds.connections_max:
+        # What a client that is gone had asked for counts until it has ended.
+        if max(len(self.connections), len(self.tasks) + 1) > self.bounds.connections_max:
             self.transport.write(_CROWDED)
             self.transport.close()
             return
@@ -192,6 +201,10 @@ class _Connection(HttpToolsProtocol):
             self.transport.close()
             return
         self._look_at_request()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        cast(Scope, self.scope)["extensions"] = {asking.EXTENSION: self.asker}
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -221,6 +234,7 @@ class _Connection(HttpToolsProtocol):
         self._stop_reading_timer()
         self._stop_writing_timer()
         super().connection_lost(exc)
+        self.asker.end()
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_reading_timer()

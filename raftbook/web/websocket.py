@@ -19,6 +19,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from raftbook.gateway.pace import Asker, Pace
+from raftbook.web import asking
 from raftbook.web.throttle import TOO_MANY_MESSAGES, Throttle
 
 EXTENSION: Final = "raftbook.wire"
@@ -82,13 +84,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     Attributes:
         buffer_bytes_max: a client for whom more is written than it reads is too slow.
+        asker: for whom its questions are answered, in turn.
     """
 
     buffer_bytes_max = 16 << 20
+    pace: Pace
     is_full = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.asker = Asker(self.pace)
         self.on_room: Callable[[], None] = _nobody
         self._throttle = Throttle(self.loop.time)  # of pings and pongs
 
@@ -102,6 +107,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions = cast(dict[str, Any], self.scope["extensions"])
             extensions[EXTENSION] = self
+            extensions[asking.EXTENSION] = self.asker
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -159,6 +165,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.on_room = _nobody
         super().connection_lost(exc)
+        self.asker.end()
 
     def write(self, frames: bytes) -> None:
         if not (self.close_sent or self.disconnected or self.transport.is_closing()):

@@ -12,7 +12,7 @@ import pytest
 from raftbook.core import commands as c
 from raftbook.core.types import Phase, Reject, Side
 from raftbook.gateway import market_queries
-from raftbook.gateway.pace import ROUND_S, SAVED_S, Pace
+from raftbook.gateway.pace import ROUND_S, SAVED_S, Asker, Ended, Pace
 from raftbook.gateway.questions import QUERIES_MAX
 from raftbook.wire import client_messages as m
 from raftbook.wire.framing import frame
@@ -40,7 +40,7 @@ class Clock:
             await asyncio.sleep(0)
 
 
-class Asker:
+class Glutton:
     """Wants so many pieces."""
 
     def __init__(self, clock: Clock, wanted: int) -> None:
@@ -61,7 +61,7 @@ def _play(monkeypatch: pytest.MonkeyPatch, scene: Callable[[Pace, Clock], Awaita
 
 def test_a_pass_of_the_loop_has_one_round_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(pace: Pace, clock: Clock) -> None:
-        askers = [Asker(clock, 2) for _ in range(10)]
+        askers = [Glutton(clock, 2) for _ in range(10)]
         for asker in askers:
             pace.want(asker)
         made = [0]
@@ -77,7 +77,7 @@ def test_a_pass_of_the_loop_has_one_round_however_many_ask(monkeypatch: pytest.M
 def test_a_backlog_leaves_the_loop_half_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(pace: Pace, clock: Clock) -> None:
         began = clock.now
-        asker = Asker(clock, 400)
+        asker = Glutton(clock, 400)
         pace.want(asker)
         while asker.made < 400:
             await clock.passes()
@@ -92,7 +92,7 @@ def test_whoever_asks_once_does_not_wait_for_whoever_asks_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scene(pace: Pace, clock: Clock) -> None:
-        loud, quiet = Asker(clock, 60), Asker(clock, 1)
+        loud, quiet = Glutton(clock, 60), Glutton(clock, 1)
         pace.want(loud)
         pace.want(quiet)
         await clock.passes()
@@ -118,10 +118,10 @@ def test_a_lone_piece_is_made_at_once_and_those_that_come_together_in_rounds(
             return number
 
         with pytest.raises(StopIteration) as done:  # it waits for nothing
-            pace.make(lambda: piece(-1)).send(None)
+            Asker(pace).make(lambda: piece(-1)).send(None)
         assert done.value.value == -1
         clock.now += 1.0
-        tasks = [asyncio.create_task(pace.make(lambda at=at: piece(at))) for at in range(12)]
+        tasks = [asyncio.create_task(Asker(pace).make(lambda at=at: piece(at))) for at in range(12)]
         counts = [1]
         while not tasks[-1].done():
             await clock.passes()
@@ -144,18 +144,72 @@ def test_a_piece_that_fails_is_for_whoever_asked_and_a_cancelled_one_is_not_made
             raise ValueError("x")
 
         pace.free_at = clock.now + 1.0
-        failing = asyncio.create_task(pace.make(fail))
-        dropped = asyncio.create_task(pace.make(lambda: told.append("dropped")))
-        good = asyncio.create_task(pace.make(lambda: told.append("good")))
+        asker = Asker(pace)
+        failing = asyncio.create_task(asker.make(fail))
+        dropped = asyncio.create_task(asker.make(lambda: told.append("dropped")))
+        good = asyncio.create_task(asker.make(lambda: told.append("good")))
+        odd = asyncio.create_task(asker.make(lambda: next(iter(()))))
         await clock.passes()
         dropped.cancel()
         clock.now += 1.0
-        await asyncio.wait([failing, dropped, good])
+        await asyncio.wait([failing, dropped, good, odd])
         assert str(failing.exception()) == "x"
         assert dropped.cancelled()
         assert told == ["good"]
+        assert "StopIteration" in str(odd.exception())
         with pytest.raises(ValueError, match="x"):
-            await pace.make(fail)
+            await asker.make(fail)
+
+    _play(monkeypatch, scene)
+
+
+def test_a_connection_that_wants_much_has_one_turn_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(pace: Pace, clock: Clock) -> None:
+        told: list[str] = []
+
+        def piece(name: str) -> None:
+            clock.piece()
+            told.append(name)
+
+        pace.free_at = clock.now + 1.0
+        loud, quiet = Asker(pace), Asker(pace)
+        tasks = [asyncio.create_task(loud.make(lambda: piece("loud"))) for _ in range(60)]
+        tasks.append(asyncio.create_task(quiet.make(lambda: piece("quiet"))))
+        await clock.passes()
+        while not tasks[-1].done():
+            clock.now += 1.0
+            await clock.passes()
+        assert told[:2] == ["loud", "quiet"]
+        while not all(task.done() for task in tasks):
+            clock.now += 1.0
+            await clock.passes()
+        assert told[2:] == ["loud"] * 59
+
+    _play(monkeypatch, scene)
+
+
+def test_nothing_is_made_for_whoever_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(pace: Pace, clock: Clock) -> None:
+        told: list[str] = []
+        pace.free_at = clock.now + 1.0
+        gone, other = Asker(pace), Asker(pace)
+        tasks = [asyncio.create_task(gone.make(lambda: told.append("gone"))) for _ in range(3)]
+        last = asyncio.create_task(other.make(lambda: told.append("other")))
+        await clock.passes()
+        tasks[0].cancel()
+        await clock.passes()
+        gone.end()
+        assert len(pace._turns) == 1
+        with pytest.raises(Ended):
+            await gone.make(lambda: told.append("gone"))
+        clock.now += 2.0
+        await last
+        assert tasks[0].cancelled()
+        assert {type(task.exception()) for task in tasks[1:]} == {Ended}
+        assert told == ["other"]
+        clock.now += 1.0
+        await gone.make(lambda: told.append("at once"))  # what need not wait is none too much
+        assert told == ["other", "at once"]
 
     _play(monkeypatch, scene)
 
@@ -316,5 +370,18 @@ def test_equal_questions_about_an_auction_cost_one_search_until_something_is_app
         await op.ask(m.REQUEST, session, 2, tuple(more))
         assert (await op.query("auction", symbol="A"))["volume"] == 5
         assert searches == ["A", "B", "A"]
+
+    at_the_door(tmp_path, scene)
+
+
+def test_a_question_is_whose_the_connection_was_when_it_came(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        caller = door.caller()
+        await caller.greet("alice")
+        asked = frame(pack((m.QUERY, 5, "account", {})))
+        caller.connection.data_received(asked + frame(pack((m.LOGIN, 6, "op", b""))))
+        answers = {message[1]: message[2] for message in await caller.hear()}
+        assert answers[6]["account"] == "op"
+        assert answers[5]["account"] == "alice"
 
     at_the_door(tmp_path, scene)

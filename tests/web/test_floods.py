@@ -12,6 +12,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from raftbook.gateway.intake import PORTION_BYTES, READ_BYTES, Intake
+from raftbook.gateway.pace import Pace
 from raftbook.web import websocket
 from raftbook.web.portions import Portions
 from raftbook.web.server import WebBounds, WebServer
@@ -283,7 +284,7 @@ class Full(asyncio.Transport):
 
 def test_whoever_never_reads_its_pongs_is_closed() -> None:
     async def play() -> None:
-        kind = type("Small", (WebSocketProtocol,), {"buffer_bytes_max": 1_500})
+        kind = type("Small", (WebSocketProtocol,), {"buffer_bytes_max": 1_500, "pace": Pace()})
         config = Config(_listener, log_config=None, ws_ping_interval=None)
         config.load()
         protocol: Any = kind(config, ServerState(), {})

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raftbook.core import commands as c
+from raftbook.core.types import Phase
 from raftbook.gateway.pace import ROUND_S
 from raftbook.web import market_view
 from raftbook.web.binance import accounts, listing, market_data, order_lists
@@ -131,29 +135,120 @@ def test_requests_of_one_websocket_are_answered_in_turn(
 
 def test_few_long_answers_are_half_written(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
-        pace = house.door.server.pace
-        pace.free_at = asyncio.get_running_loop().time() + 3600.0
         query = b"symbol=BTCUSD"
-        asked = [asyncio.create_task(house.ask("GET", "/api/v3/depth", query)) for _ in range(20)]
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert len(pace._turns) == HALF_WRITTEN_MAX
-        pace.free_at = 0.0
-        pace._round()
+        ask = lambda: house.ask("GET", "/api/v3/depth", query)  # noqa: E731
+        with _resting(house):
+            asked = [asyncio.create_task(ask()) for _ in range(20)]
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(house.door.server.pace._turns) == HALF_WRITTEN_MAX
         assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
 
     in_the_house(tmp_path, scene)
 
 
-def test_a_state_that_grew_old_before_the_turn_came_is_not_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", ["/trades", "/depth", "/ticker/24hr", "/exchangeInfo", "/openOrders", "/allOrders"]
+)
+def test_a_state_that_grew_old_before_the_turn_came_is_not_shown(tmp_path: Path, path: str) -> None:
     async def scene(house: House) -> None:
-        pace = house.door.server.pace
-        pace.free_at = asyncio.get_running_loop().time() + 3600.0
-        asked = asyncio.create_task(house.get("/trades", symbol="BTCUSD"))
-        await asyncio.sleep(0)
-        house.door.replica.age_ms = lambda: 60_000  # type: ignore[method-assign]
-        pace.free_at = 0.0
-        pace._round()
+        await house.buy("1", "90")
+        with _resting(house):
+            asked = asyncio.create_task(house.signed("GET", path, symbol="BTCUSD"))
+            await asyncio.sleep(0)
+            house.door.replica.age_ms = lambda: 60_000  # type: ignore[method-assign]
         assert (await asked).status == 503
 
     in_the_house(tmp_path, scene)
+
+
+@pytest.mark.parametrize("path", ["/openOrders", "/allOrders"])
+def test_an_account_may_trade_while_its_question_waits(tmp_path: Path, path: str) -> None:
+    async def scene(house: House) -> None:
+        await house.buy("1", "90")
+        with _resting(house):
+            asked = asyncio.create_task(house.signed("GET", path, symbol="BTCUSD"))
+            await asyncio.sleep(0)
+            await house.buy("1", "91")
+        answer = await asked
+        assert answer.status == 200
+        assert [row["price"] for row in answer.body] == ["90.00000000", "91.00000000"]
+
+    in_the_house(tmp_path, scene)
+
+
+def test_the_head_of_an_answer_claims_no_more_than_it_shows(tmp_path: Path) -> None:
+    """Whoever reads X-Raftbook-Applied to find out whether an own order is in the answer."""
+
+    async def scene(house: House) -> None:
+        pace, loop = house.door.server.pace, asyncio.get_running_loop()
+        await house.buy("1", "90")
+        for path, query in (
+            ("/api/v3/ticker/bookTicker", b"symbol=BTCUSD"),
+            ("/api/v3/depth", b"symbol=BTCUSD"),
+            ("/v1/book/BTC-USD", b""),
+        ):
+            with _resting(house):
+                asked = asyncio.create_task(house.ask("GET", path, query))
+                await asyncio.sleep(0)
+                house.door.commits = False
+                order: Any = asyncio.ensure_future(house.buy("1", "95"))
+                while not house.door.replica.pending_count:
+                    await asyncio.sleep(0)
+                pace.free_at = 0.0  # in one pass of the loop: a round, then the node's own turn
+                loop.call_soon(pace._round)
+                loop.call_soon(house.door.turns)
+                house.door.commits = True
+                answer, entry = await asked, (await order).headers["x-raftbook-entry"]
+            best = str(answer.body.get("bidPrice") or answer.body["bids"][0])
+            is_shown = "95" in best
+            assert is_shown or int(answer.headers["x-raftbook-applied"]) < int(entry), path
+            await house.signed("DELETE", "/openOrders", symbol="BTCUSD")
+            await house.buy("1", "90")
+
+    in_the_house(tmp_path, scene)
+
+
+def test_an_instrument_that_is_deleted_while_its_figures_wait_is_unknown(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        with _resting(house):
+            asked = asyncio.create_task(house.get("/ticker/24hr", symbol="ETHUSD"))
+            await asyncio.sleep(0)
+            close = c.set_phase("ETH-USD", int(Phase.CLOSED))
+            await house.native("demo", close, c.delete_instrument("ETH-USD"))
+        answer = await asked
+        assert (answer.status, answer.code) == (400, -1121)
+
+    in_the_house(tmp_path, scene)
+
+
+def test_long_answers_of_one_connection_are_written_one_after_the_other(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        pace = house.door.server.pace
+        ask = {"id": 1, "method": "depth", "params": {"symbol": "BTCUSD"}}
+        async with Talk(house, "/ws-api/v3") as talk:
+            with _resting(house):
+                for _ in range(100):
+                    talk.say(json.dumps(ask))
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                other = asyncio.create_task(house.get("/depth", symbol="ETHUSD"))
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert len(pace._turns) == 2
+            assert (await other).status == 200
+            assert len(talk.sent) < 50
+            for _ in range(100):
+                assert (await talk.hear())["status"] == 200
+
+    in_the_house(tmp_path, scene)
+
+
+@contextmanager
+def _resting(house: House) -> Iterator[None]:
+    """Meanwhile others have had more than their turns, and nothing is made."""
+    pace = house.door.server.pace
+    pace.free_at = asyncio.get_running_loop().time() + 3600.0
+    yield
+    pace.free_at = 0.0
+    pace._round()

@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -42,7 +42,8 @@ class Port:
 def served(folder: Path, scene: Scene, bounds: WebBounds = BOUNDS) -> None:
     async def play(house: House) -> None:
         closed: list[int] = []
-        server = WebServer(house.app, bounds, on_close=[lambda: closed.append(1)])
+        pace = house.door.server.pace
+        server = WebServer(house.app, bounds, on_close=[lambda: closed.append(1)], pace=pace)
         await server.start("127.0.0.1", 0)
         try:
             await scene(house, Port(server.port))
@@ -224,3 +225,87 @@ def test_what_is_under_way_when_the_node_stops_is_said_to_be_unknown(tmp_path: P
         writer.close()
 
     in_the_house(tmp_path, scene)
+
+
+def _rest(house: House) -> None:
+    """From now on nothing is made."""
+    house.door.server.pace.free_at = asyncio.get_running_loop().time() + 3600.0
+
+
+_LOG: Final = b"GET /v1/log HTTP/1.1\r\nHost: x\r\n\r\n"
+_TRADES: Final = b"GET /api/v3/trades?symbol=BTCUSD HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_nothing_is_made_for_a_client_that_hung_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(house: House, port: Port) -> None:
+        turns = house.door.server.pace._turns
+        before = len(asyncio.all_tasks())
+        _rest(house)
+        for request in (_LOG, _TRADES):
+            for _ in range(2 * BOUNDS.connections_max):
+                _, writer = await port.open()
+                writer.write(request)
+                async with asyncio.timeout(5):
+                    while not turns:
+                        await asyncio.sleep(0.001)
+                    writer.close()
+                    while turns:
+                        await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            while len(asyncio.all_tasks()) > before:
+                await asyncio.sleep(0.001)
+        assert not caplog.records, caplog.text
+
+    served(tmp_path, scene)
+
+
+def test_what_a_client_that_is_gone_had_asked_for_counts_until_it_has_ended(tmp_path: Path) -> None:
+    async def scene(house: House, _: Port) -> None:
+        ended = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await ended.wait()  # as an order does for its entry
+
+        server = WebServer(app, BOUNDS)
+        await server.start("127.0.0.1", 0)
+        inner = Port(server.port)
+        for _ in range(BOUNDS.connections_max):
+            _, writer = await inner.open()
+            writer.write(_TRADES)
+            async with asyncio.timeout(5):
+                while not server.connection_count:
+                    await asyncio.sleep(0.001)
+                writer.close()
+                while server.connection_count:
+                    await asyncio.sleep(0.001)
+        head, body = await inner.say(_TRADES)
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert json.loads(body)["code"] == -1003
+        ended.set()
+        await server.close()
+
+    served(tmp_path, scene)
+
+
+@pytest.mark.parametrize(("request_", "word"), [(_LOG, "stopping"), (_TRADES, "-1001")])
+def test_a_question_that_waits_when_the_node_stops_may_be_asked_elsewhere(
+    tmp_path: Path, request_: bytes, word: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[asyncio.Task[tuple[bytes, bytes]]] = []
+
+    async def play(house: House) -> None:
+        server = WebServer(house.app, BOUNDS, pace=house.door.server.pace)
+        await server.start("127.0.0.1", 0)
+        _rest(house)
+        asked.append(asyncio.create_task(Port(server.port).say(request_)))
+        while not house.door.server.pace._turns:
+            await asyncio.sleep(0.001)
+        await server.close()
+        head, body = await asked[0]
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert word in body.decode()
+
+    in_the_house(tmp_path, play)
+    assert not caplog.records, caplog.text

@@ -49,12 +49,16 @@ async def open_orders(call: Call) -> Written:
     """GET /openOrders."""
     name = call.params.optional_symbol()
     symbol = None if name is None else call.door.markets.find(name)[0].symbol
-    own = (
-        order.terms[0]
-        for order in call.account.orders.values()
-        if order.leaves_qty and (symbol is None or order.terms[3] == symbol)
-    )
-    found = await call.door.pace.make(lambda: list(islice(own, OPEN_ROWS_MAX + 1)))
+
+    def look(now: Call) -> list[int]:
+        own = (
+            order.terms[0]
+            for order in now.account.orders.values()
+            if order.leaves_qty and (symbol is None or order.terms[3] == symbol)
+        )
+        return list(islice(own, OPEN_ROWS_MAX + 1))
+
+    found = await call.make(look)
     if len(found) > OPEN_ROWS_MAX:
         msg = f"More than {OPEN_ROWS_MAX} open orders; ask by symbol, or for allOrders in pages."
         raise Fault(400, -1130, msg)
@@ -71,7 +75,7 @@ async def _written(call: Call, order_ids: list[int]) -> Written:
         market = None if order is None else door.markets.of_symbol(order.terms[3])
         return None if order is None or market is None else order_document(market, order)
 
-    return await write_rows(door.pace, order_ids, document)
+    return await write_rows(call, order_ids, document)
 
 
 async def all_orders(call: Call) -> Written:
@@ -81,17 +85,20 @@ async def all_orders(call: Call) -> Written:
     limit = params.limit(ROWS, ROWS_MAX)
     from_id = params.integer("orderId")
     first_ns, last_ns = time_range(params)
-    own = call.account.orders
     newest_first = from_id is None and params.integer("startTime") is None
-    ordered = reversed(own.values()) if newest_first else iter(own.values())
-    wanted = (
-        each.terms[0]
-        for each in ordered
-        if each.terms[3] == market.symbol
-        and first_ns <= each.entered_ns <= last_ns
-        and (from_id is None or each.terms[0] >= from_id)
-    )
-    rows = await call.door.pace.make(lambda: list(islice(wanted, limit)))
+
+    def look(now: Call) -> list[int]:
+        own = now.account.orders.values()
+        wanted = (
+            each.terms[0]
+            for each in (reversed(own) if newest_first else own)
+            if each.terms[3] == market.symbol
+            and first_ns <= each.entered_ns <= last_ns
+            and (from_id is None or each.terms[0] >= from_id)
+        )
+        return list(islice(wanted, limit))
+
+    rows = await call.make(look)
     return await _written(call, rows[::-1] if newest_first else rows)
 
 

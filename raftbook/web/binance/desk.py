@@ -21,7 +21,7 @@ from raftbook.replica.machine import Applied
 from raftbook.replica.proposer import names_no_session
 from raftbook.web.binance.faults import Fault, crowded, refused, unavailable, unknown_outcome
 from raftbook.web.context import WebContext
-from raftbook.web.entry_mark import ENTRY_INDEX
+from raftbook.web.marks import ENTRY_INDEX
 from raftbook.wire.entry import pack_request
 
 SESSIONS_MAX: Final = 8

@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from raftbook.core.accounts import Account
 from raftbook.core.exchange import Exchange
+from raftbook.gateway.pace import Asker, Ended
 from raftbook.web.binance.desk import Desk
-from raftbook.web.binance.faults import bad_key, crowded, invalid
+from raftbook.web.binance.faults import bad_key, crowded, invalid, stopping
 from raftbook.web.binance.history import Tickers
 from raftbook.web.binance.keys import bearer, signer
 from raftbook.web.binance.listen_keys import ListenKeys
@@ -24,6 +25,9 @@ from raftbook.web.binance.markets import Markets
 from raftbook.web.binance.params import Params
 from raftbook.web.binance.written import Written, encode
 from raftbook.web.context import WebContext
+from raftbook.web.marks import SHOWN_INDEX
+
+Made = TypeVar("Made")
 
 MINUTE_NS: Final = 60_000_000_000
 ADDRESSES_MAX: Final = 10_000
@@ -48,17 +52,28 @@ class Call:
 
     Attributes:
         caller: the account that signed it, or whose key it names; None where none is asked for.
+        asker: the connection that it came over.
     """
 
     door: Door
     params: Params
     caller: Account | None
+    asker: Asker
 
     @property
     def account(self) -> Account:
         """The caller of an operation that has one."""
         assert self.caller is not None, "an operation for accounts was called by nobody"
         return self.caller
+
+    async def make(self, piece: Callable[[Call], Made]) -> Made:
+        """Make a piece of the answer in its turn, of what is then: `piece` is given this call as
+        it is then.
+
+        Raises:
+            Fault: what is then is too old to be shown, or the caller is gone.
+        """
+        return await self.asker.make(lambda: piece(self.door.look_again(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +96,18 @@ def in_turn(show: Callable[[Call], Any]) -> Callable[[Call], Awaitable[Written]]
     then."""
 
     async def act(call: Call) -> Written:
-        def piece() -> Written:
-            return Written(encode(show(call.door.look_again(call))))
-
-        return await call.door.pace.make(piece)
+        return await call.make(lambda now: Written(encode(show(now))))
 
     return act
 
 
 def in_pieces(show: Callable[[Call], Awaitable[Any]]) -> Callable[[Call], Awaitable[Any]]:
     """What an operation does that writes a long answer piece by piece: not all that are asked for
-    are begun at once, as what is half written is kept."""
+    are begun at once, as what is half written is kept, and of one connection only one is."""
 
     async def act(call: Call) -> Any:
-        async with call.door.half_written:
-            return await show(call.door.look_again(call))
+        async with call.asker.long_answer, call.door.half_written:
+            return await show(call)
 
     return act
 
@@ -105,7 +117,6 @@ class Door:
 
     def __init__(self, context: WebContext) -> None:
         self.context = context
-        self.pace = context.clients.pace
         self.half_written = asyncio.Semaphore(HALF_WRITTEN_MAX)
         self.desk = Desk(context)
         self.markets = Markets(context.queries)
@@ -127,24 +138,30 @@ class Door:
         operation: Operation,
         params: Params,
         *,
+        asker: Asker,
         key: str | None,
         payload: Callable[[], bytes],
     ) -> Any:
         """Do what is asked for.
 
         Args:
+            asker: the connection that it came over.
             key: as the client named it.
             payload: what it signed, asked for only if that matters.
 
         Raises:
             Fault: the answer is an error.
         """
-        call = Call(self, params, self._caller(operation, params, key, payload))
+        call = Call(self, params, self._caller(operation, params, key, payload), asker)
         if operation.is_read:
             if _wants_barrier(params):
                 await self.desk.barrier()
             call = self.look_again(call)
-        return await operation.act(call)
+            SHOWN_INDEX.set(self.context.replica.raft.applied_index)
+        try:
+            return await operation.act(call)
+        except Ended:
+            raise stopping() from None
 
     def look_again(self, call: Call) -> Call:
         """A call that waited, and reads what is now.

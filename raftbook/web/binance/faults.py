@@ -135,6 +135,11 @@ def unavailable(msg: str) -> Fault:
     return Fault(503, -1001, msg)
 
 
+def stopping() -> Fault:
+    """The node goes down before it has answered a question."""
+    return unavailable("This node stops; please ask another.")
+
+
 def unknown_outcome() -> Fault:
     """It may take effect yet."""
     return Fault(

@@ -202,7 +202,9 @@ class Tickers:
 
     def figures(self, book: Book, now_ns: int) -> DayFigures:
         """Those of one instrument: O(minutes with trades) when they are new."""
-        state = (book.terms, book.trade_id, now_ns // _MINUTE_NS)
+        trades = book.tape.trades()
+        last_index = trades[-1][1] if trades else 0  # else one listed anew may look the same
+        state = (book.terms, book.trade_id, last_index, now_ns // _MINUTE_NS)
         known = self._kept.get(book.symbol)
         if known is not None and known[0] == state:
             return known[1]

@@ -31,7 +31,7 @@ async def exchange_info(call: Call) -> Written:
         except Fault:
             return None  # deleted since the list was made
 
-    symbols = await write_rows(door.pace, [market.name for market, _ in some], document)
+    symbols = await write_rows(call, [market.name for market, _ in some], document)
     head = {
         "timezone": "UTC",
         "serverTime": door.now_ms(),

@@ -49,21 +49,20 @@ async def time(call: Call) -> Json:
 async def depth(call: Call) -> Written:
     """GET /depth: the best levels of both sides; `lastUpdateId` is the book's feed_seq. They are as
     of one moment, and are written piece by piece."""
-    pace = call.door.pace
     limit = call.params.limit(100, DEPTH_MAX)
 
-    def look() -> tuple[Market, int, list[_Level], list[_Level]]:
+    def look(_: Call) -> tuple[Market, int, list[_Level], list[_Level]]:
         market, book = call.door.markets.find(call.params.symbol())
         return market, book.feed_seq, levels(book.bids, limit), levels(book.asks, limit)
 
-    market, feed_seq, bids, asks = await pace.make(look)
+    market, feed_seq, bids, asks = await call.make(look)
     price, qty = market.price.text, market.qty.text
 
     def row(level: _Level) -> list[str]:
         return [price(level[0]), qty(level[1])]
 
-    bid_rows = await write_rows(pace, bids, row, a_turn=LEVELS_A_TURN)
-    ask_rows = await write_rows(pace, asks, row, a_turn=LEVELS_A_TURN)
+    bid_rows = await write_rows(call, bids, row, a_turn=LEVELS_A_TURN)
+    ask_rows = await write_rows(call, asks, row, a_turn=LEVELS_A_TURN)
     head = f'"lastUpdateId":{feed_seq}'
     return Written(f'{{{head},"bids":{bid_rows.text},"asks":{ask_rows.text}}}')
 
@@ -254,19 +253,22 @@ async def day_ticker(call: Call) -> Any:
         raise Fault(400, -1139, "Invalid ticker type.")
     some, is_list = chosen(call)
 
-    def document(name: str) -> Json | None:
-        try:
-            market, book = door.markets.find(name)
-        except Fault:
-            return None  # deleted since the list was made
+    def document(name: str) -> Json:
+        market, book = door.markets.find(name)
         now_ns = door.exchange.now_ns
         row = day_document(market, book, door.tickers.figures(book, now_ns), now_ns)
         return row if sort == "FULL" else {field: row[field] for field in _MINI}
 
+    def document_or_none(name: str) -> Json | None:
+        try:
+            return document(name)
+        except Fault:
+            return None  # deleted since the list was made
+
     names = [market.name for market, _ in some]
     if not is_list:
-        return await door.pace.make(lambda: document(names[0]))
-    return await write_rows(door.pace, names, document, a_turn=DAYS_A_TURN)
+        return await call.make(lambda _: document(names[0]))
+    return await write_rows(call, names, document_or_none, a_turn=DAYS_A_TURN)
 
 
 _MINI: Final = (

@@ -13,14 +13,15 @@ from typing import Final
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
+from raftbook.web.asking import asker_of
 from raftbook.web.binance.door import Door, Operation
-from raftbook.web.binance.faults import Fault, unknown_outcome
+from raftbook.web.binance.faults import Fault, stopping, unknown_outcome
 from raftbook.web.binance.keys import signed_bytes
 from raftbook.web.binance.operations import PATHS
 from raftbook.web.binance.params import read_params
 from raftbook.web.binance.written import encode
-from raftbook.web.entry_mark import ENTRY_INDEX
 from raftbook.web.headers import Direct, node_headers
+from raftbook.web.marks import ENTRY_INDEX, SHOWN_INDEX
 
 _log = logging.getLogger("raftbook.web")
 
@@ -48,16 +49,13 @@ class Rest:
         address = scope["client"][0] if scope.get("client") else ""
         extra: list[tuple[bytes, bytes]] = []
         ENTRY_INDEX.set(0)
+        SHOWN_INDEX.set(0)
         try:
             body = await self._answer(scope, receive, address)
             status = 200
         except Fault as fault:
             status, body = fault.status, encode(fault.document())
             extra = _when_refused(fault)
-        except asyncio.CancelledError:
-            # The node stops, and waits for nobody any more; this answer is the end of the task.
-            unknown = unknown_outcome()
-            status, body = unknown.status, encode(unknown.document())
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             status, body = 500, encode({"code": -1000, "msg": "This node failed; see its log."})
@@ -75,7 +73,7 @@ class Rest:
                     (b"content-length", b"%d" % len(text)),
                     (b"x-mbx-used-weight-1m", b"%d" % used),
                     (b"x-mbx-used-weight", b"%d" % used),
-                    *node_headers(self._door.context.replica),
+                    *node_headers(self._door.context.replica, SHOWN_INDEX.get()),
                     *extra,
                 ],
             }
@@ -84,6 +82,15 @@ class Rest:
 
     async def _answer(self, scope: Scope, receive: Receive, address: str) -> str:
         operation = _operation(scope["path"], scope["method"])
+        try:
+            return await self._perform(operation, scope, receive, address)
+        except asyncio.CancelledError:
+            # The node stops, and waits for nobody any more; this answer is the end of the task.
+            raise (stopping() if operation.is_read else unknown_outcome()) from None
+
+    async def _perform(
+        self, operation: Operation, scope: Scope, receive: Receive, address: str
+    ) -> str:
         self._door.weights.take(address, operation.weight, self._door.context.wall_ns())
         key: str | None = None
         has_body = False
@@ -96,7 +103,11 @@ class Rest:
         query = scope["query_string"]
         params = read_params(query, body)
         result = await self._door.perform(
-            operation, params, key=key, payload=lambda: signed_bytes(query, body)
+            operation,
+            params,
+            asker=asker_of(scope, self._door.context.clients.pace),
+            key=key,
+            payload=lambda: signed_bytes(query, body),
         )
         return encode(result)
 

@@ -11,10 +11,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from raftbook.gateway.pace import Pace
-
+Made = TypeVar("Made")
 Item = TypeVar("Item")
 
 ROWS_A_TURN: Final = 200
@@ -34,12 +33,20 @@ def encode(value: Any) -> str:
     return value.text if type(value) is Written else _encode(value)
 
 
+class InTurn(Protocol):
+    """A `Call`: what it writes is made when it has its turn."""
+
+    async def make(self, piece: Callable[[Any], Made]) -> Made:
+        """See `Call.make`."""
+
+
 async def write_rows(
-    pace: Pace, items: Sequence[Item], make: Callable[[Item], Any], *, a_turn: int = ROWS_A_TURN
+    call: InTurn, items: Sequence[Item], make: Callable[[Item], Any], *, a_turn: int = ROWS_A_TURN
 ) -> Written:
     """A list, one row an item, with a breath after every so many.
 
     Args:
+        call: whose answer it is.
         make: gives a row, or None to leave it out. It looks at what is now: what an item stands
             for may have changed, or gone, since the last breath.
     """
@@ -47,11 +54,11 @@ async def write_rows(
     for start in range(0, len(items), a_turn):
         if start:
             await asyncio.sleep(0)
-        piece = await pace.make(partial(_piece, items[start : start + a_turn], make))
+        piece = await call.make(partial(_piece, items[start : start + a_turn], make))
         if piece:
             pieces.append(piece)
     return Written(f"[{','.join(pieces)}]")
 
 
-def _piece(items: Sequence[Item], make: Callable[[Item], Any]) -> str:
+def _piece(items: Sequence[Item], make: Callable[[Item], Any], _: Any) -> str:
     return _encode([row for row in map(make, items) if row is not None])[1:-1]

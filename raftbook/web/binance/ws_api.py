@@ -16,6 +16,7 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from raftbook.web.asking import asker_of
 from raftbook.web.binance.door import Door
 from raftbook.web.binance.faults import Fault, crowded
 from raftbook.web.binance.keys import signed_text
@@ -61,6 +62,7 @@ class ApiConnection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._asker = asker_of(socket.scope, door.context.clients.pace)
         self._address = socket.client.host if socket.client else ""
         self._is_over = False
 
@@ -163,6 +165,7 @@ class ApiConnection:
         return await door.perform(
             operation,
             params_of_json(params),
+            asker=self._asker,
             key=None if key is None else json_text(key),
             payload=lambda: signed_text(params),
         )

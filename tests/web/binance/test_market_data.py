@@ -23,6 +23,23 @@ from tests.web.house import Answer, House, in_the_house
 BTC = {"symbol": "BTCUSD"}
 
 
+def test_figures_of_an_instrument_that_is_listed_anew_are_its_own(tmp_path: Path) -> None:
+    """Same terms, as many trades, the same minute."""
+
+    async def scene(house: House) -> None:
+        terms = house.exchange.books["ETH-USD"].terms
+        for price in ("100", "200"):
+            close = set_phase("ETH-USD", int(Phase.CLOSED))
+            anew = list_instrument(terms, int(Phase.CONTINUOUS))
+            await house.native("demo", close, delete_instrument("ETH-USD"), anew)
+            await house.sell("1", price, "bob", symbol="ETHUSD")
+            await house.buy("1", price, symbol="ETHUSD")
+            day = (await house.get("/ticker/24hr", symbol="ETHUSD")).body
+            assert float(day["highPrice"]) == float(day["lastPrice"]) == float(price)
+
+    in_the_house(tmp_path, scene)
+
+
 async def traded(house: House, *prices: str, qty: str = "1") -> None:
     """A trade at each price, in an entry of its own; buyers take."""
     for price in prices:
