@@ -44,9 +44,14 @@ class LazyGroup(VerbGroup):
         return sorted(self._places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self._places:
-            return None
-        module, name = self._places[cmd_name].split(":")
+        if cmd_name in self._places:
+            return self._load(cmd_name)
+        # It is misspelled: click looks among these for what was meant.
+        self.commands = {verb: self._load(verb) for verb in self._places}
+        return None
+
+    def _load(self, verb: str) -> click.Command:
+        module, name = self._places[verb].split(":")
         command = getattr(import_module(f".{module}", __package__), name)
-        assert isinstance(command, click.Command), cmd_name
+        assert isinstance(command, click.Command), verb
         return command

@@ -172,14 +172,15 @@ def terms_of(
 def fit_to_settle(
     terms: InstrumentTerms, currencies: Mapping[str, CurrencyView]
 ) -> InstrumentTerms:
-    """The same terms with a `qty_max` with which they can settle in these currencies, if one
-    exists; else as they are, and the venue will say what is wrong."""
+    """The same terms with a `qty_max` with which they can settle in these currencies, if one that
+    can be traded exists; else as they are, and the venue will say what is wrong."""
     money = Money()
     for name, currency in currencies.items():
         money.add_currency(name, currency.decimals)
     if money.settlement_reject(terms) != Reject.OVERFLOW:
         return terms
-    return terms._replace(qty_max=settled_qty_max(terms, money) or terms.qty_max)
+    qty_max = settled_qty_max(terms, money)
+    return terms if qty_max < terms.qty_min else terms._replace(qty_max=qty_max)
 
 
 def checked_terms(terms: InstrumentTerms) -> InstrumentTerms:

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import click
+import pytest
 
-from cli.main import cli
+from cli.main import cli, run
 
 
 def test_reading_a_log_loads_no_raft() -> None:
@@ -32,6 +33,11 @@ def test_each_verb_is_found_by_its_name() -> None:
         name: name for name in verbs
     }
     assert cli.get_command(context, "ordre") is None
+
+
+def test_a_verb_that_is_misspelled_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ordr"]) == 2
+    assert "Did you mean 'order'" in capsys.readouterr().err
 
 
 def _loaded(program: str) -> set[str]:
