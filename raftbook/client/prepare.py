@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 from raftbook.client.units import Amount, InstrumentSpec, decimal, side_name
@@ -45,7 +46,9 @@ def known_instrument(symbol: str, specs: Mapping[str, InstrumentSpec]) -> Instru
     spec = specs.get(symbol)
     if spec is None:
         known = ", ".join(sorted(specs)[:20]) or "none"
-        text = f"There is no instrument {symbol!r}; there are: {known}."
+        meant = get_close_matches(symbol.upper(), specs, n=1)
+        guess = f" (did you mean {meant[0]}?)" if meant else ""
+        text = f"There is no instrument {symbol!r}{guess}; there are: {known}."
         raise Unfit(Reject.UNKNOWN_INSTRUMENT, text)
     return spec
 

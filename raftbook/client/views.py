@@ -14,9 +14,9 @@ from typing import Any, Final
 from raftbook.client.units import InstrumentSpec, average_price, phase_name, side_name
 from raftbook.core import events as e
 from raftbook.core.conditions import OrderConditions, PegTerms
+from raftbook.core.order_status import order_status
 from raftbook.core.types import (
     OrderType,
-    OrdStatus,
     PegReference,
     PostOnly,
     SelfTradePrevention,
@@ -243,7 +243,12 @@ class OrderView:
                 time_in_force=TimeInForce(kind.time_in_force).name,
                 post_only=bool(kind.post_only),
                 self_trade_prevention=SelfTradePrevention(kind.self_trade_prevention).name,
-                ord_status=_view_status(terms.order_qty, leaves, cum),
+                ord_status=order_status(
+                    tuple(value["terms"]),
+                    leaves_qty=leaves,
+                    cum_qty=cum,
+                    closed_ns=value.get("closed_ns", 0),
+                ).name,
                 order_qty=spec.qty(terms.order_qty),
                 price=None if terms.price is None else spec.price(terms.price),
                 leaves_qty=spec.qty(leaves),
@@ -338,9 +343,3 @@ def _market_trade(trade: Sequence[Any], spec: InstrumentSpec) -> MarketTrade:
         maker_order_id,
         taker_order_id,
     )
-
-
-def _view_status(order_qty: int, leaves: int, cum: int) -> str:
-    if leaves:
-        return (OrdStatus.PARTIALLY_FILLED if cum else OrdStatus.NEW).name
-    return (OrdStatus.FILLED if cum >= order_qty else OrdStatus.CANCELED).name

@@ -184,8 +184,11 @@ class Questions:
         age_max_ms = natural(arguments, "max_age_ms", default_ms, high=INDEX_MAX)
         age_ms = self._server.replica.age_ms()
         if age_ms > age_max_ms and name not in ABOUT_THE_NODE:
-            message = f"this node last heard of a leader {age_ms / 1_000:.1f} s ago, more than "
-            message += f"{age_max_ms / 1_000:g} s; ask another, or take it as it is: max_age_ms"
+            replica = self._server.replica
+            message = replica.last_word()
+            if replica.raft.membership.is_founded:
+                message += f", more than {age_max_ms / 1_000:g} s; ask another, "
+                message += "or take it as it is: max_age_ms"
             raise QueryError(Reject.TOO_STALE, message)
 
     # -- SUBSCRIBE ----------------------------------------------------------------------------

@@ -49,10 +49,8 @@ def obstacles(replica: Replica, *, age_max_s: float) -> tuple[Obstacle, ...]:
     if known_leader(replica) is None:
         sentence = f"no leader is known in term {raft.term}: orders are not taken"
         found.append(Obstacle("no_leader", sentence))
-    age_ms = replica.age_ms()
-    if age_ms > age_max_s * 1_000:
-        of = "a majority" if raft.is_leader else "a leader"
-        found.append(Obstacle("stale", f"last heard from {of} {age_ms} ms ago"))
+    if replica.age_ms() > age_max_s * 1_000:
+        found.append(Obstacle("stale", replica.last_word()))
     behind = raft.commit_index - raft.applied_index
     if behind > BEHIND_MAX:
         sentence = f"{behind} committed entries are not applied yet"

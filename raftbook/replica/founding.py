@@ -59,6 +59,12 @@ class Founding:
                     node_id,
                 )
 
+    def why_not(self) -> str:
+        """Why there is no cluster yet, for whoever asks its node for something."""
+        awaited = ", ".join(map(str, sorted(self._with_past) or self.absent_ids()))
+        word = f"it waits for node {awaited}: " if awaited else ""
+        return f"the cluster is not founded yet; {word}start all nodes of cluster.toml"
+
     def explain(self) -> None:
         """Say for whom this node waits, once as long as that does not change."""
         awaited = tuple(sorted(self._with_past)) or self.absent_ids()

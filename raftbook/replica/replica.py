@@ -313,6 +313,14 @@ class Replica:
         """The last entry in this node's log, committed or not."""
         return self._log.last_index
 
+    def last_word(self) -> str:
+        """Since when this node's state may be old, for whoever is refused for that."""
+        if not self.raft.membership.is_founded:
+            return self.raft.founding.why_not()
+        if not self.raft.is_leader and self.raft.heard_at == self._unheard_at:
+            return "this node last heard of a leader before it was started"
+        return f"this node last heard of a leader {self.age_ms() / 1_000:.1f} s ago"
+
     def age_ms(self) -> int:
         """How long ago this node last knew itself current: a leader when a majority answered it, a
         follower when its leader spoke. A leader goes on for `fallback_s` without a majority, and

@@ -364,6 +364,15 @@ def _checkpoint(connection: sqlite3.Connection, mode: str) -> None:
 def _check_identity(path: Path, found: JournalIdentity, wanted: JournalIdentity) -> None:
     if found == wanted:
         return
+    if (found.cluster_id, found.node_id) == (wanted.cluster_id, wanted.node_id):
+        raise StorageError(
+            path=str(path.parent),
+            reason="was begun with other [[currencies]], [[instruments]], [[accounts]] or starred "
+            f"bounds than cluster.toml has now (genesis {found.genesis_digest}, not "
+            f"{wanted.genesis_digest})",
+            remedy="put back what was edited; once a cluster has begun these are changed on all "
+            "nodes at once, with raftbook instrument, currency and account",
+        )
     raise StorageError(
         path=str(path.parent),
         reason=f"belongs to {_describe(found)}, this is {_describe(wanted)}",

@@ -13,6 +13,7 @@ def _names(cluster: Cluster, node_id: int) -> list[str]:
 def test_all_nodes_of_a_cluster_with_a_leader_are_ready(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     assert "no_leader" in _names(cluster, 1)
+    assert cluster[1].last_word().startswith("the cluster is not founded yet; it waits for node")
     cluster.elect(1)
     cluster.run(0.1)
     assert [_names(cluster, node_id) for node_id in (1, 2, 3)] == [[], [], []]
@@ -21,11 +22,13 @@ def test_all_nodes_of_a_cluster_with_a_leader_are_ready(tmp_path: Path) -> None:
 def test_a_follower_that_hears_nobody_is_stale(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     cluster.elect(1)
-    cluster.settle()
+    cluster.run(0.5)
     cluster.crash(1)
     cluster.crash(2)
     cluster.run(12.0)
     assert _names(cluster, 3) == ["no_leader", "stale"]
+    (_, stale) = obstacles(cluster[3], age_max_s=10.0)
+    assert stale.sentence.startswith("this node last heard of a leader 1")
 
 
 def test_a_leader_without_a_majority_is_not_ready(tmp_path: Path) -> None:

@@ -279,13 +279,17 @@ def test_another_nodes_directory_is_refused_naming_both(journal: Journal, direct
     for other, named in (
         (replace(IDENTITY, node_id=2), "node 2 of cluster 'test-cluster'"),
         (replace(IDENTITY, cluster_id="x"), "node 1 of cluster 'x'"),
-        (replace(IDENTITY, genesis_digest="ff"), "genesis ff"),
+        (replace(IDENTITY, node_id=2, genesis_digest="ff"), "genesis ff"),
     ):
         with pytest.raises(StorageError) as refused:
             open_journal(directory, other)
         assert "belongs to node 1 of cluster 'test-cluster' (genesis ab12)" in str(refused.value)
         assert named in refused.value.reason
         assert "configuration" in refused.value.remedy
+    with pytest.raises(StorageError) as refused:
+        open_journal(directory, replace(IDENTITY, genesis_digest="ff"))
+    assert "(genesis ab12, not ff)" in refused.value.reason
+    assert refused.value.remedy.startswith("put back what was edited")
     reopened_state(directory)
 
 

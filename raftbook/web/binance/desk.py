@@ -99,10 +99,9 @@ class Desk:
         Raises:
             Fault: it has not.
         """
-        age_ms = self._replica.age_ms()
-        if age_ms > self._clients.bounds.read_age_max_s * 1_000:
-            message = f"This node last heard of a leader {age_ms / 1_000:.1f} s ago; ask another."
-            raise unavailable(message)
+        if self._replica.age_ms() > self._clients.bounds.read_age_max_s * 1_000:
+            word = self._replica.last_word()
+            raise unavailable(f"{word[0].upper()}{word[1:]}; ask another node.")
 
     def _check(self, commands: tuple[Command, ...]) -> None:
         """Nothing that is malformed or too new for a member gets into the log."""

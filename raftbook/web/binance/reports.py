@@ -22,7 +22,8 @@ from raftbook.core.events import (
     Event,
 )
 from raftbook.core.ladder import Order
-from raftbook.core.types import Reject, TimeInForce
+from raftbook.core.order_status import order_status
+from raftbook.core.types import Reject
 from raftbook.web.binance.figures import ZERO
 from raftbook.web.binance.markets import Json, Market, milliseconds
 from raftbook.web.binance.words import (
@@ -39,7 +40,6 @@ PENDING: Final = "PENDING_NEW"
 _SELF_TRADE: Final = int(Reject.SELF_TRADE)
 _TRADES: Final = frozenset((TRADE, AUCTION_TRADE))
 _ENDS: Final = frozenset((CANCELED, EXPIRED))
-_PASSING: Final = frozenset((int(TimeInForce.IOC), int(TimeInForce.FOK)))
 
 
 class Story:
@@ -128,26 +128,15 @@ def open_status(cum_qty: int, leaves_qty: int) -> str:
 
 
 def status_of(order: Order) -> str:
-    """The status of an order as it stands now.
-
-    How a closed order ended is not kept; it follows from what it was: what stays is ended by a
-    cancel or by its time, what passes by itself.
-    """
-    terms = order.terms
+    """The status of an order as it stands now."""
     if order.book.pends(order):
         return PENDING
-    if order.leaves_qty:
-        return open_status(order.cum_qty, order.leaves_qty)
-    if order.cum_qty and order.cum_qty >= terms[5]:
-        return "FILLED"
-    kind = terms[4]
-    has_no_limit = terms[6] is None and len(terms) < 9  # nor has a pegged order while it waits
-    if kind[2] in _PASSING or (has_no_limit and order.cum_qty):
-        return "EXPIRED"
-    conditions = conditions_of(terms)
-    if conditions is not None and 0 < conditions.expire_time_ns <= order.closed_ns:
-        return "EXPIRED"
-    return "CANCELED"
+    return order_status(
+        order.terms,
+        leaves_qty=order.leaves_qty,
+        cum_qty=order.cum_qty,
+        closed_ns=order.closed_ns,
+    ).name
 
 
 def placed(market: Market, story: Story, time_ns: int) -> Json:
