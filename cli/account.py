@@ -16,6 +16,7 @@ import click
 from raftbook.client import Client
 from raftbook.client.values import OrderResult
 from raftbook.client.venue_views import AccountHead, AccountView, CurrencyView
+from raftbook.core.types import Reject
 
 from .administration import administer, show_done
 from .amounts import DECIMAL, fresh_client_order_id
@@ -23,10 +24,15 @@ from .groups import VerbGroup
 from .invocation import Invocation, network_options, pass_invocation
 from .order_once import with_option
 from .order_results import decimal_or_none
+from .outcomes import CommandFailed, ExitCode
 from .output.printer import say
 from .output.tables import render_table
 
 _LIMIT: Final = click.IntRange(min=0)
+_NO_ACCOUNT: Final[dict[int, str]] = {
+    Reject.UNKNOWN_ACCOUNT: "see them with: raftbook account list"
+}
+"""Where the account is not who asks but whom it is about."""
 SECRET_BYTES: Final = 24
 
 
@@ -95,7 +101,9 @@ def set_account(invocation: Invocation, /, name: str, **changes: Any) -> None:
     """Change an account and its limits (operators). What is not given stays."""
     if all(value is None for value in changes.values()):
         raise click.UsageError("nothing to change: give a limit, --group, --enable or --suspend")
-    result = administer(invocation, lambda client: client.set_account(name, **changes))
+    result = administer(
+        invocation, lambda client: client.set_account(name, **changes), hints=_NO_ACCOUNT
+    )
     show_done(invocation, result, result.details, f"account {name} is changed")
 
 
@@ -149,10 +157,23 @@ def _transfer(
         invocation,
         lambda client: verb_of(client)(name, currency, amount, chosen),
         again="retry safely with:  " + with_option(invocation.arguments, "--id", chosen),
+        hints=_NO_ACCOUNT
+        | {
+            Reject.INSUFFICIENT_FUNDS: f"see the money there is with: raftbook account show {name}",
+        },
     )
     details = dict(result.details)
     moved, available = abs(details["amount"]), details["available"]
     document = {**details, "amount": f"{details['amount']:f}", "available": f"{available:f}"}
+    told = (details["account"], details["currency"], details["amount"])
+    if told != (name, currency, -amount if done == "withdrew" else amount):
+        word = "withdrawal" if details["amount"] < 0 else "deposit"
+        raise CommandFailed(
+            ExitCode.REFUSED,
+            f"refused: transfer {chosen} was another one, a {word} of {moved:f} {told[1]} for "
+            f"{told[0]}",
+            hint="give this one an --id of its own",
+        )
     if details["repeated"]:
         say(f"transfer {chosen} was made before: nothing was moved now; this is what it told then")
     text = f"{done} {moved:f} {details['currency']}, {available:f} available to {name}"
@@ -196,6 +217,15 @@ def api_key(
     if remove and secret:
         raise click.UsageError("--remove takes no --secret")
     chosen = "" if remove else secret or secrets.token_hex(SECRET_BYTES)
+    with invocation.connect() as client:
+        view = client.account(name or "")
+    is_there = key in view.api_keys
+    if remove and not is_there:
+        raise CommandFailed(
+            ExitCode.REFUSED,
+            f"account {view.account} has no key {key}",
+            hint=f"its keys are: {', '.join(view.api_keys) or 'none'}",
+        )
     result = administer(
         invocation, lambda client: client.set_api_key(key, chosen, account=name or "")
     )
@@ -204,6 +234,8 @@ def api_key(
         show_done(invocation, result, document, f"key {key} is taken away")
         return
     text = f"key {key} of {document['account']} is set"
+    if is_there:
+        text += "; the secret it had before is good no more"
     if not secret:
         document["secret"] = chosen
         text += f"\nsecret: {chosen}"

@@ -22,12 +22,14 @@ def administer(
     *,
     symbol: str = "",
     again: str = "look before you give it again",
+    hints: Mapping[int, str] | None = None,
 ) -> OrderResult:
     """Says one command; what it brought.
 
     Args:
         symbol: the instrument it is about, for a hint.
         again: what to do when nobody knows whether it took effect.
+        hints: what to do about a reject code, where that depends on the verb.
 
     Raises:
         CommandFailed: the book refused it, or its outcome is unknown.
@@ -43,7 +45,7 @@ def administer(
         raise CommandFailed(
             exit_code_of_refusal(code),
             f"refused: {result.text}",
-            hint=refusal_hint(code, symbol=symbol),
+            hint=(hints or {}).get(code) or refusal_hint(code, symbol=symbol),
         )
     return result
 

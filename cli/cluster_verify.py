@@ -145,6 +145,12 @@ def verify_cluster(invocation: Invocation, index: int | None = None) -> Verdict:
     silent = {node.node_id: node.trouble for node in view.nodes if node.status is None}
     nodes = [node.address for node in view.reachable]
     given = index is not None
+    if not view.commit_index:
+        raise CommandFailed(
+            ExitCode.NOT_ACCEPTED,
+            "verify: there is nothing yet: the cluster is not founded",
+            hint="start all nodes of cluster.toml once",
+        )
     if index is None:
         index = min(int(node.status["applied_index"]) for node in view.reachable if node.status)
     for _ in range(_TRIES):

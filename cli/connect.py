@@ -27,7 +27,7 @@ import ccxt
 B, W = "{http}", "{ws}"
 ex = ccxt.binance({{
     "apiKey": "{key}", "secret": "{secret}", "enableRateLimit": False,
-    "urls": {{"api": {{"public": B + "/api/v3", "private": B + "/api/v3",
+    "urls": {{"api": {{"public": B + "/api/v3", "private": B + "/api/v3", "sapi": B + "/sapi/v1",
                      "ws": {{"spot": W + "/stream/ws", "ws-api": {{"spot": W + "/ws-api/v3"}}}}}}}},
     "options": {{"fetchMarkets": {{"types": ["spot"]}}, "fetchCurrencies": False,
                 "fetchMargins": False}},
@@ -99,6 +99,8 @@ def _http_addresses(invocation: Invocation) -> list[str]:
 def _credentials(invocation: Invocation) -> tuple[str, str]:
     """(key, secret): the account itself where anybody may use it, else a fresh API key of it."""
     account = invocation.account
+    with invocation.connect() as client:
+        client.account()  # there is such an account, and its secret is right
     if invocation.secret is None:
         return account, ANY_SECRET
     key = f"{account}-{secrets.token_hex(KEY_BYTES)}"

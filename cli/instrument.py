@@ -18,7 +18,7 @@ from raftbook.client.values import InstrumentSpec, OrderResult
 from raftbook.config_shapes import decimal_text
 from raftbook.core import commands as c
 from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.types import Phase
+from raftbook.core.types import Phase, Reject
 
 from .administration import administer, show_done
 from .amounts import DECIMAL
@@ -27,6 +27,7 @@ from .instrument_terms import (
     SETTLEMENTS,
     SPAN,
     changes_of,
+    check_steps,
     checked_terms,
     fit_to_settle,
     limits_document,
@@ -115,10 +116,14 @@ def add(
     terms = terms_of(symbol, base, quote, tick_size, lot_size, settlement, options)
     begins = Phase.CONTINUOUS if phase is None else PHASES[phase]
     said = f"added {symbol}"
-    if terms.settlement and options["qty_max"] is None:
+    if terms.settlement:
         with invocation.connect() as client:
-            terms = fit_to_settle(terms, client.currencies())
-        said += f"; its orders are {terms.qty_max * lot_size:f} {base} at most"
+            currencies = client.currencies()
+        check_steps(terms, currencies)
+        if options["qty_max"] is None:
+            terms = fit_to_settle(terms, currencies)
+            most = f"{terms.qty_max * lot_size:f} {base}"
+            said += f"; its orders are {most} at most, more with a lower --price-max"
     result = administer(invocation, lambda client: _list(client, terms, begins), symbol=symbol)
     spec = InstrumentSpec.from_wire({**terms._asdict(), "phase": begins.name})
     show_done(invocation, result, instrument_document(spec), said)
@@ -168,6 +173,10 @@ def amend(
         invocation,
         lambda client: client.amend_instrument(symbol, **changes),
         symbol=symbol,
+        hints={
+            Reject.INSTRUMENT_NOT_EMPTY: "such terms change only in an empty book; end its orders "
+            f"with: raftbook order cancel --all {symbol} --of '*'"
+        },
     )
     new = InstrumentSpec.from_wire({**spec.raw, **result.details})
     document = instrument_document(new) | limits_document(new)
@@ -208,7 +217,10 @@ def resume(invocation: Invocation, symbol: str) -> None:
 @network_options
 @pass_invocation
 def phase(invocation: Invocation, symbol: str, phase: str) -> None:
-    """Enter a trading phase. Leaving a call for continuous or closed runs its auction."""
+    """Enter a trading phase. Leaving a call for continuous or closed runs its auction.
+
+    From `closed` there is no way back: what is left is to end its orders and delete it.
+    """
     _set_phase(invocation, symbol, PHASES[phase])
 
 

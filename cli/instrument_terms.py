@@ -32,6 +32,7 @@ from raftbook.genesis import instrument_terms, settled_qty_max
 from .amounts import DECIMAL, parse_decimal
 from .naming_fields import term_text
 from .order_words import parse_span_ns
+from .outcomes import CommandFailed, ExitCode
 
 _PRICES: Final = (
     "price_min",
@@ -167,6 +168,34 @@ def terms_of(
     if settlement != Settlement.NONE.name.lower():
         changes = {"price_min": 0, **changes, "settlement": int(SETTLEMENTS[settlement])}
     return checked_terms(plain._replace(**changes))
+
+
+def check_steps(terms: InstrumentTerms, currencies: Mapping[str, CurrencyView]) -> None:
+    """Say which of the currencies of an instrument that settles is not there, or too coarse.
+
+    Raises:
+        CommandFailed: one is.
+    """
+    steps = (
+        ("--lot", terms.base, Fraction(terms.lot_size)),
+        ("--tick times --lot", terms.quote, Fraction(terms.lot_size) * Fraction(terms.tick_size)),
+    )
+    for name, currency, step in steps:
+        known = currencies.get(currency)
+        if known is None:
+            there = ", ".join(currencies) or "none"
+            raise CommandFailed(
+                ExitCode.REFUSED,
+                f"refused: there is no currency {currency}; there are: {there}",
+                hint=f"add it with: raftbook currency add {currency} --decimals 8",
+            )
+        if (step * 10**known.decimals).denominator != 1:
+            raise CommandFailed(
+                ExitCode.REFUSED,
+                f"refused: {name}, {float(step):g}, is finer than the {known.decimals} decimals of "
+                f"{currency}",
+                hint="give a larger one, or trade in a currency of more decimals",
+            )
 
 
 def fit_to_settle(

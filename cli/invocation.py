@@ -152,7 +152,11 @@ class Invocation:
     def address_of(self, name: str) -> Address:
         """The client address behind `2` or `127.0.0.1:7102`."""
         if name.isdecimal() and name.isascii():
-            node = self.config.node(int(name))
+            try:
+                node = self.config.node(int(name))
+            except ConfigError as error:
+                text = f"{error}; a node that joined later has --node HOST:PORT"
+                raise click.UsageError(text) from None
             return node.host, node.client_port
         return self.parse_address(name)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from raftbook.errors import NoNodeReachable, ProtocolError
 from raftbook.storage.directory import JOURNAL_NAME
 
 from .invocation import Invocation, common_options, pass_invocation
@@ -72,7 +73,11 @@ def _join(invocation: Invocation, node_id: int, member: str) -> None:
     if path.exists():
         say(f"{path} is there already: nothing was asked of {member}")
         return
-    config = join(path, node_id, invocation.parse_address(member), path.parent / SECRET_NAME)
+    try:
+        config = join(path, node_id, invocation.parse_address(member), path.parent / SECRET_NAME)
+    except (NoNodeReachable, ProtocolError) as error:
+        hint = "give the ADDRESS of a member that `raftbook cluster status` shows: its raft_port"
+        raise CommandFailed(ExitCode.UNREACHABLE, f"--join {member}: {error}", hint=hint) from None
     say(f"wrote {path}: node {node_id} of cluster {config.name}")
 
 

@@ -38,6 +38,7 @@ from .order_options import (
     CLIENT_ORDER_ID,
     MOMENT,
     NewOrderCommand,
+    OrderId,
     order_of_options,
     order_options,
     show_result,
@@ -78,9 +79,7 @@ def existing_order_options(verb: Verb) -> Verb:
     verb = click.option(
         "--client-id", type=CLIENT_ORDER_ID, metavar="ID", help="The order with this client id."
     )(verb)
-    verb = click.argument("order_id", metavar="[ID]", type=click.IntRange(min=1), required=False)(
-        verb
-    )
+    verb = click.argument("order_id", metavar="[ID]", type=OrderId(), required=False)(verb)
     return network_options(verb)
 
 

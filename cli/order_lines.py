@@ -91,8 +91,8 @@ class Change(NamedTuple):
 class EdgeReject(Exception):
     """Refused before it was sent: the amounts fit no tick or lot, or there is no instrument."""
 
-    def __init__(self, code: Reject, spec: OrderRequest | Change) -> None:
-        super().__init__(explain_reject(code))
+    def __init__(self, code: Reject, spec: OrderRequest | Change, text: str = "") -> None:
+        super().__init__(text or explain_reject(code))
         self.code = code
         self.spec = spec
 
@@ -116,7 +116,7 @@ class EdgeReject(Exception):
             named,
             reject_code=int(self.code),
             reject_name=self.code.name,
-            text=explain_reject(self.code),
+            text=str(self),
         )
 
 
@@ -131,7 +131,7 @@ def new_order_command(order: OrderRequest, instruments: Mapping[str, InstrumentS
     try:
         command = order_command(order, instruments)
     except Unfit as error:
-        raise EdgeReject(error.code, order) from None
+        raise EdgeReject(error.code, order, error.text) from None
     lots, ticks = command[4:6] if command[0] == c.PLACE_PEG else command[5:7]
     _check_sizes(order, lots, ticks)
     return command
@@ -165,7 +165,7 @@ def pair_order_command(pair: OrderPair, instruments: Mapping[str, InstrumentSpec
     try:
         command = pair_command(pair, instruments)
     except Unfit as error:
-        raise EdgeReject(error.code, order) from None
+        raise EdgeReject(error.code, order, error.text) from None
     _check_sizes(order, command[3], command[7])
     return command
 
@@ -202,7 +202,7 @@ def amend_command(
     try:
         fields = change_fields(given, instrument.symbol, {instrument.symbol: instrument})
     except Unfit as error:
-        raise EdgeReject(error.code, change) from None
+        raise EdgeReject(error.code, change, error.text) from None
     _check_sizes(change, fields.get("order_qty", 0), fields.get("price"))
     return change_command(_named(target), fields)
 

@@ -99,7 +99,7 @@ def _request(
         raise
     except NotAccepted as error:
         # Give the id away all the same: it is what makes the next attempt safe as well.
-        line = retry_line(invocation.arguments, client_order_id)
+        line = retry_line(without_node(invocation.arguments), client_order_id)
         if type(error) is not NotAccepted:
             raise
         raise CommandFailed(
@@ -110,6 +110,18 @@ def _request(
 def retry_line(arguments: Sequence[str], client_order_id: str) -> str:
     """The command line that asks for the same order again, and can never make a second one."""
     return with_option(arguments, "--client-id", client_order_id)
+
+
+def without_node(arguments: Sequence[str]) -> list[str]:
+    """The same for any node: the one that was named takes no orders now."""
+    words = list(arguments)
+    options = words[: words.index("--")] if "--" in words else words
+    for at in reversed(range(len(options))):
+        if options[at] == "--node":
+            del words[at : at + 2]
+        elif options[at].startswith("--node="):
+            del words[at]
+    return words
 
 
 def with_option(arguments: Sequence[str], option: str, value: str) -> str:

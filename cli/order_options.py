@@ -14,7 +14,7 @@ import click
 
 from raftbook.client.values import OrderRequest, OrderResult
 from raftbook.core.form import is_id
-from raftbook.core.types import ID_CHARS_MAX, PostOnly, Side
+from raftbook.core.types import ID_CHARS_MAX, INT64_MAX, PostOnly, Side
 
 from .amounts import DECIMAL, parse_qty_and_price
 from .invocation import Invocation, network_options
@@ -62,6 +62,18 @@ class ClientOrderId(click.ParamType[str]):
         if not value or not is_id(value) or len(value) > chars_max:
             self.fail(f"an id is 1 to {chars_max} printable ASCII characters without spaces")
         return str(value)
+
+
+class OrderId(click.ParamType[int]):
+    """The number that the book gave an order."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= INT64_MAX):
+            self.fail(f"{text[:40]!r} is no order's number; an id of your own goes in --client-id")
+        return int(text)
 
 
 class MomentType(click.ParamType[int]):

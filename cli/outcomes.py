@@ -83,7 +83,8 @@ _REFUSAL_HINTS: Final[dict[int, str]] = {
     Reject.UNKNOWN_INSTRUMENT: "see them with: raftbook instrument list",
     Reject.INSTRUMENT_HALTED: "an operator resumes it with: raftbook instrument resume {symbol}",
     Reject.UNKNOWN_ACCOUNT: "name another with --account or RAFTBOOK_KEY",
-    Reject.NOT_AUTHORIZED: "name an account that may with --account, its secret in RAFTBOOK_SECRET",
+    Reject.NOT_AUTHORIZED: "name an account that may with --account; its secret, or that of one "
+    "of its API keys, stands in RAFTBOOK_SECRET",
     Reject.DUPLICATE_CLIENT_ORDER_ID: "see it with: raftbook order show --client-id {client_id}",
     Reject.LOT_SIZE: "see lot_size with: raftbook instrument show {symbol}",
     Reject.TICK_SIZE: "see tick_size with: raftbook instrument show {symbol}",
@@ -92,15 +93,19 @@ _REFUSAL_HINTS: Final[dict[int, str]] = {
     Reject.PRICE_BAND: "see the band with: raftbook instrument show {symbol}",
     Reject.NOTIONAL_LIMIT: "see notional_max with: raftbook instrument show {symbol}",
     Reject.POST_ONLY_WOULD_CROSS: "choose a price that does not cross, or leave out --post-only",
-    Reject.NO_REFERENCE_PRICE: "write a limit: QTY@PRICE",
+    Reject.NO_REFERENCE_PRICE: "wait for a trade, or write a price of its own",
+    Reject.UNSUPPORTED_COMBINATION: "see which do with: raftbook order buy --help; an amount "
+    "(--quote) needs an instrument whose price_min is a tick or more",
     Reject.UNKNOWN_ORDER: "see yours with: raftbook order list",
     Reject.TOO_LATE: "see it with: raftbook order show {order}",
     Reject.RATE_LIMIT: "many orders go in one session through: raftbook order -",
     Reject.AMEND_NOT_ALLOWED: "see what it has with: raftbook order show {order}",
     Reject.INSUFFICIENT_FUNDS: "see the money there is with: raftbook account show",
     Reject.INSUFFICIENT_POSITION: "see what there is with: raftbook account show",
-    Reject.ACCOUNT_SUSPENDED: "an operator lets it trade again with: raftbook account set --enable",
-    Reject.KILL_SWITCH: "an operator switches it off with: raftbook account kill --off",
+    Reject.ACCOUNT_SUSPENDED: "an operator lets it trade again with: raftbook account set NAME "
+    "--enable",
+    Reject.KILL_SWITCH: "an operator switches it off with: raftbook account kill NAME --off, or "
+    "--all --off",
     Reject.UNKNOWN_CURRENCY: "see them with: raftbook currency list",
     Reject.ACCOUNT_EXISTS: "see them with: raftbook account list",
     Reject.CURRENCY_EXISTS: "see them with: raftbook currency list",
