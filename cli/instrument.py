@@ -293,7 +293,8 @@ def instruments_table(specs: Sequence[InstrumentSpec]) -> str:
 def _set_phase(invocation: Invocation, symbol: str, phase: Phase) -> None:
     result = administer(invocation, lambda client: client.set_phase(symbol, phase), symbol=symbol)
     document = {"symbol": symbol, "phase": phase.name}
-    show_done(invocation, result, document, f"{symbol} is {phase.name}")
+    for_good = " for good" if phase == Phase.CLOSED else ""
+    show_done(invocation, result, document, f"{symbol} is {phase.name}{for_good}")
 
 
 def _price(spec: InstrumentSpec, name: str) -> str | None:
