@@ -393,8 +393,7 @@ def health_line(view: ClusterView) -> str:
         more = plural(view.failures_tolerated, "more failure")
         return f"{quorum}, healthy; tolerates {more}"
     if view.leader_id is None:
-        # The first entry of all founds the cluster.
-        is_new = view.reachable and not view.commit_index
+        is_new = view.reachable and not view.is_founded
         why = "not founded yet, start all nodes once" if is_new else "no leader"
     else:
         why = f"only {len(view.following)} follow leader {view.leader_id}"

@@ -145,7 +145,7 @@ def verify_cluster(invocation: Invocation, index: int | None = None) -> Verdict:
     silent = {node.node_id: node.trouble for node in view.nodes if node.status is None}
     nodes = [node.address for node in view.reachable]
     given = index is not None
-    if not view.commit_index:
+    if not view.is_founded:
         raise CommandFailed(
             ExitCode.NOT_ACCEPTED,
             "verify: there is nothing yet: the cluster is not founded",

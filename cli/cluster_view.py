@@ -94,6 +94,11 @@ class ClusterView:
     def commit_index(self) -> int:
         return max((int(_status(node)["commit_index"]) for node in self.reachable), default=0)
 
+    @property
+    def is_founded(self) -> bool:
+        """Whether a node that answered knows of a cluster; older ones do not say."""
+        return any(_status(node).get("founded", True) for node in self.reachable)
+
     def applied_index(self, node_id: int) -> int:
         """How far a reachable node has come."""
         return next(

@@ -121,6 +121,7 @@ class Queries:
             "orders": sum(book.shown_count() for book in exchange.books.values()),
             "sessions": len(exchange.sessions.by_id),
             "pending": replica.pending_count,
+            "founded": raft.membership.is_founded,
             "fenced": None if fence is None else fence.reason,
             "fence": None if fence is None else str(fence.kind),
             "age_ms": replica.age_ms(),

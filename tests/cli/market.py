@@ -54,6 +54,7 @@ class Market:
         troubles: errors that the next requests raise, eldest first; None lets one pass.
         replies_lost: so many of the next requests take effect, but nobody is told.
         payloads: (index, term, bytes) of every entry, as a journal holds them.
+        is_founded: whether all nodes were there once.
         is_old: the cluster goes by the rules of engine version 1 still.
         wall_ns: what the leader's clock is ahead of one entry a millisecond.
     """
@@ -61,6 +62,7 @@ class Market:
     config: ClusterConfig
     down: set[int] = field(default_factory=set)
     leader_id: int | None = 2
+    is_founded: bool = True
     status: dict[int, dict[str, Any]] = field(default_factory=dict)
     digests: dict[int, str | None] = field(default_factory=dict)
     troubles: deque[RaftbookError | None] = field(default_factory=deque)
@@ -113,6 +115,7 @@ class Market:
             role="leader" if node_id == self.leader_id else "follower",
             term=TERM,
             leader_id=self.leader_id,
+            membership=SimpleNamespace(is_founded=self.is_founded),
         )
         replica: Any = SimpleNamespace(
             machine=self.machine,

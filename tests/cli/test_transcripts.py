@@ -76,6 +76,10 @@ class Terminal:
             market.down.discard(int(detail))
         elif word == "leaderless":
             market.leader_id = None
+        elif word == "new":
+            market.is_founded = False
+        elif word == "founded":
+            market.is_founded = True
         elif word == "behind":
             node_id, entries = map(int, detail.split())
             applied = market.index - entries

@@ -141,6 +141,7 @@ def test_a_status_tells_where_the_node_stands(tmp_path: Path) -> None:
             "orders": 4,
             "sessions": 2,
             "pending": 0,
+            "founded": True,
             "fenced": None,
             "fence": None,
             "age_ms": 0,
