@@ -1,7 +1,5 @@
 """Corners of a whole venue that the random runs came upon late or not at all, one test each."""
 
-from typing import Any, cast
-
 import pytest
 
 from raftbook.core import commands as c
@@ -87,6 +85,17 @@ def test_and_a_new_one_of_that_name_has_its_own_stops(has_stops: bool) -> None:
     told = venue.entry((BEN, trade[0]), (ANNA, trade[1]))
     fired = [event for reply in told for event in reply[4] if event[0] == e.TRIGGERED]
     assert len(fired) == has_stops
+
+
+def test_an_instrument_whose_stops_are_gone_is_not_empty_while_a_peg_is_open() -> None:
+    venue = Venue()
+    peg = c.place_peg("C", Side.BUY, 1, PegReference.PRIMARY)
+    venue.entry((OPERATOR, (c.list_instrument(FREE),)), (ANNA, (STOP, peg)))
+    gone = (c.mass_cancel(account="*", symbol="C", side=Side.BUY),)
+    venue.entry((OPERATOR, gone), (ANNA, (peg,)))
+    assert len(venue.pair.engine.books["C"].stops or ()) == 0
+    told = venue.entry((OPERATOR, (c.set_phase("C", Phase.CLOSED), c.delete_instrument("C"))))
+    assert told[-1][4][-1][:3] == (e.REJECTED, 0, int(Reject.INSTRUMENT_NOT_EMPTY))
 
 
 def test_a_snapshot_of_stops_left_to_fire_that_are_gone_goes_on() -> None:
@@ -372,10 +381,10 @@ def test_leases_of_sessions_that_are_gone_are_not_kept() -> None:
 
 
 def test_a_time_that_comes_back_to_an_order_is_kept_once() -> None:
-    agenda, nobody = Agenda(), cast(Any, None)
+    agenda, engine = Agenda(), Venue().pair.engine
     conditions = (None, 0, 0, 0, 0, START_NS, 0, 0)
     terms = (1, "a", "", "A", (1, 2, 5, 0, 0), 1, 1, conditions)
-    order = Order(nobody, nobody, terms, 1, 0, 0)
+    order = Order(engine.accounts["a"], engine.books["A"], terms, 1, 0, 0)
     for _ in range(1_000):
         agenda.expire_at(order, START_NS)
     assert len(agenda.expiries) < 100
