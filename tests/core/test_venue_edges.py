@@ -380,6 +380,30 @@ def test_leases_of_sessions_that_are_gone_are_not_kept() -> None:
     assert len(exchange.agenda.leases) <= 2 * GENESIS.limits.sessions_max + 1
 
 
+@pytest.mark.parametrize(("short", "is_refused"), [(0, False), (1, True)])
+def test_an_amount_of_money_holds_what_the_collar_allows(short: int, is_refused: bool) -> None:
+    venue = Venue()
+    terms = LATER._replace(price_min=1, reference_price=2)  # it may pay 3, and would pay 2
+    venue.entry((OPERATOR, (c.list_instrument(terms),)))
+    engine = venue.pair.engine
+    ledger, balance = engine.books["C"].ledger, engine.accounts["a"].balances["eur"]
+    assert ledger is not None
+    spare = balance.available - ledger.need(int(Side.BUY), 3, 1) + short
+    venue.entry((OPERATOR, (c.withdraw("a", "eur", spare, "w"),)))
+    venue.entry((BEN, (c.new_order("C", Side.SELL, 1, 2),)))
+    amount = c.place_order(
+        "C",
+        Side.BUY,
+        0,
+        None,
+        ord_type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+        quote_qty=2,
+    )
+    (told,) = venue.entry((ANNA, (amount,)))
+    assert (told[4][0][:3] == (e.REJECTED, 0, int(Reject.INSUFFICIENT_FUNDS))) == is_refused
+
+
 def test_a_time_that_comes_back_to_an_order_is_kept_once() -> None:
     agenda, engine = Agenda(), Venue().pair.engine
     conditions = (None, 0, 0, 0, 0, START_NS, 0, 0)

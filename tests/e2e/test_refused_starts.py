@@ -174,21 +174,26 @@ def test_a_node_that_the_configuration_does_not_name(tmp_path: Path) -> None:
 # -- whose data -----------------------------------------------------------------------------------
 
 
+_OTHER = ("belongs to node 1 of cluster 'test-1'", "this is node 1 of cluster 'test-2'")
+_EDITED = ("was begun with other [[currencies]], [[instruments]]", "put back what was edited")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('id = "test-1"', 'id = "test-2"', "this is node 1 of cluster 'test-2'"),
-        ("# [bounds]", "[bounds]\nreply_window = 2048\n#", "genesis"),
-        ('name = "alice"', 'name = "alina"', "genesis"),
-        ('tick_size = "0.01"', 'tick_size = "0.005"', "genesis"),
+        ('id = "test-1"', 'id = "test-2"', _OTHER),
+        ("# [bounds]", "[bounds]\nreply_window = 2048\n#", _EDITED),
+        ('name = "alice"', 'name = "alina"', _EDITED),
+        ('tick_size = "0.01"', 'tick_size = "0.005"', _EDITED),
     ],
 )
 def test_data_of_another_cluster_is_refused(
-    written: Cluster, old: str, new: str, says: str
+    written: Cluster, old: str, new: str, says: tuple[str, str]
 ) -> None:
     right = written.path.read_text()
     _rewrite(written, old, new)
-    _refused(written, 1, f"{written.directory(1)}: belongs to node 1 of cluster 'test-1'", says)
+    begin, end = says
+    _refused(written, 1, f"{written.directory(1)}: {begin}", end)
     written.path.write_text(right)
     _comes_back(written)
 

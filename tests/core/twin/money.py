@@ -132,7 +132,7 @@ class Money(Base):
             met = self.crossing(wish.symbol, wish.side, None)
             return (max(met[0].price, 0), 0) if met else (None, 0)
         limit = self.taker_limit(wish.symbol, wish.side, None)
-        if wish.quote_qty or limit is None:
+        if limit is None:
             return None, self.would_pay(account, wish, limit)
         return limit, 0
 
