@@ -186,6 +186,8 @@ def _core_breaks(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 for alias in names:
                     if alias.name != "byteorder":
                         yield node.lineno, f"core uses sys.{alias.name}"
+            case ast.ClassDef(name=name) if {"__len__"} == _methods(node) & {"__len__", "__bool__"}:
+                yield node.lineno, f"{name} has a length: compiled, it needs __bool__ too"
             case ast.For(iter=iterated) | ast.comprehension(iter=iterated) if _is_set(iterated):
                 yield iterated.lineno, "iteration over a set"
             case ast.Starred(value=starred) if _is_set(starred):
@@ -193,6 +195,10 @@ def _core_breaks(tree: ast.AST) -> Iterator[tuple[int, str]]:
             case ast.Call(args=arguments) if _called(node) in ORDER_KEEPING_CALLS:
                 if any(_is_set(argument) for argument in arguments):
                     yield node.lineno, "iteration over a set"
+
+
+def _methods(node: ast.ClassDef) -> set[str]:
+    return {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
 
 
 def _called(call: ast.Call) -> str:
@@ -270,6 +276,11 @@ def test_file_keeps_every_rule(file: Path) -> None:
         ("raftbook/core/book.py", "[x for x in set(orders)]", "iteration over a set"),
         ("raftbook/core/book.py", "list({x for x in orders})", "iteration over a set"),
         ("raftbook/core/book.py", "[*frozenset(orders)]", "iteration over a set"),
+        (
+            "raftbook/core/book.py",
+            "class Stops:\n def __len__(self): return 0",
+            "Stops has a length: compiled, it needs __bool__ too",
+        ),
         # The rest.
         ("raftbook/wire/session.py", "import logging", "wire may not import logging"),
         ("raftbook/wire/session.py", "import asyncio", "wire may not import asyncio"),

@@ -219,10 +219,7 @@ class BookState:
 
     def is_empty(self) -> bool:
         """Whether no order is open here, whether it rests, waits or gathers."""
-        # Compiled, an object that may be None is true whatever its length says.
-        waiting = 0 if self.stops is None else len(self.stops)
-        pegged = 0 if self.pegs is None else len(self.pegs)
-        return not (self.resting_count or waiting or pegged or self.at_auction)
+        return not (self.resting_count or self.stops or self.pegs or self.at_auction)
 
     def trade(self, trade_id: int) -> Event | None:
         """A remembered trade, None for any other."""

@@ -34,6 +34,9 @@ class SortedKeys:
     def __len__(self) -> int:
         return len(self._near) + len(self._far)
 
+    def __bool__(self) -> bool:
+        return bool(self._near or self._far)
+
     def from_best(self, rank: int) -> int:
         """The greatest key for rank 0, the next for 1 and so on. O(log keys)."""
         near = self._near

@@ -53,6 +53,9 @@ class Pegs:
     def __len__(self) -> int:
         return len(self.by_id)
 
+    def __bool__(self) -> bool:
+        return bool(self.by_id)
+
     def check(self) -> None:
         """Assert that each of them stands at its price, or waits without one."""
         assert list(self.by_id) == sorted(self.by_id), f"pegs out of order: {list(self.by_id)}"

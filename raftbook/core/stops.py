@@ -208,6 +208,9 @@ class Stops:
     def __len__(self) -> int:
         return len(self.by_id) + len(self.pending)
 
+    def __bool__(self) -> bool:
+        return bool(self.by_id or self.pending)
+
     def _trail_of(self, order: Order) -> Trail:
         return self._rising_trail if rises(order.terms) else self._falling_trail
 

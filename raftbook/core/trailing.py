@@ -54,6 +54,9 @@ class _Mark:
     def __len__(self) -> int:
         return sum(map(len, self.members.values()))
 
+    def __bool__(self) -> bool:
+        return any(self.members.values())
+
     def __iter__(self) -> Iterator[_Member]:
         for members in self.members.values():
             yield from members
@@ -103,6 +106,9 @@ class Trail:
 
     def __len__(self) -> int:
         return len(self._mark_of)
+
+    def __bool__(self) -> bool:
+        return bool(self._mark_of)
 
     def add(self, terms: tuple[Any, ...], arrival: int, best_price: int) -> None:
         """An order trails from this best price on."""

@@ -19,10 +19,11 @@ import raftbook
 from raftbook.core import commands as c
 from raftbook.core.build import KIND
 from raftbook.core.commands import Command, Entry
-from raftbook.core.exchange import Exchange
+from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.invariants import check
 from raftbook.core.snapshot import export_state, restore_state, state_digest
 from raftbook.core.types import Phase, Side
+from tests.core import venue_flow, venue_market, venue_profiles
 from tests.core.flow import EFFORT, FENCED, GENESIS, OPENING, PROFILES, THIRD, random_entries
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +86,9 @@ def odd_entries(seed: int, count: int) -> list[Entry]:
     return entries
 
 
-def fingerprint(entries: list[Entry]) -> str:
+def fingerprint(entries: list[Entry], genesis: Genesis = GENESIS) -> str:
     """Everything that a run says and leaves behind, in one line."""
-    exchange = Exchange(GENESIS)
+    exchange = Exchange(genesis)
     said = hashlib.sha256()
     for entry in entries:
         said.update(ascii(exchange.apply(entry)).encode())
@@ -95,7 +96,7 @@ def fingerprint(entries: list[Entry]) -> str:
         check(exchange)
     state = export_state(exchange)
     said.update(ascii(state).encode())
-    assert state_digest(restore_state(GENESIS, state)) == state_digest(exchange)
+    assert state_digest(restore_state(genesis, state)) == state_digest(exchange)
     return f"{state_digest(exchange)} {said.hexdigest()}"
 
 
@@ -104,7 +105,12 @@ def fingerprints() -> str:
     runs = [odd_entries(seed, 150) for seed in range(20 * EFFORT)]
     for profile in PROFILES.values():
         runs += [random_entries(seed, 250, profile) for seed in range(4 * EFFORT)]
-    return "\n".join([KIND, *map(fingerprint, runs)])
+    venues = [
+        fingerprint(venue_flow.random_entries(seed, 200, venue), venue_market.GENESIS)
+        for venue in venue_profiles.PROFILES.values()
+        for seed in range(4 * EFFORT)
+    ]
+    return "\n".join([KIND, *map(fingerprint, runs), *venues])
 
 
 def test_odd_commands_are_not_all_refused_alike() -> None:
