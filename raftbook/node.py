@@ -226,7 +226,7 @@ class Node:
     def _say_up(self, web: WebServer | None) -> None:
         host, address = self.address.host, self.address
         _log.info(
-            "node %d of cluster %s is up: peers %s:%d, clients %s:%d, applied %d%s",
+            "node %d of cluster %s is up: peers %s:%d, clients %s:%d, applied %d of %d entries%s",
             address.node_id,
             self.config.name,
             host,
@@ -234,6 +234,7 @@ class Node:
             host,
             address.client_port,
             self.replica.raft.applied_index,
+            self.replica.last_index,
             "" if web is None else f", http://{host}:{address.http_port}/",
         )
 
