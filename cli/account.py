@@ -79,6 +79,7 @@ def create(invocation: Invocation, name: str, operator: bool, group: str) -> Non
         lambda client: client.create_account(name, is_operator=operator, group=group),
     )
     show_done(invocation, result, result.details, f"account {name} is made")
+    say(f"anybody may act as it until it has a key: raftbook account key KEY --of {name}")
 
 
 @account.command("set")
