@@ -70,7 +70,9 @@ def init(invocation: Invocation, node_count: int, directory: Path) -> None:
             for node in nodes
         ],
     }
-    invocation.printer.show(document, table=lambda: f"wrote {config_path} and {SECRET_NAME}")
+    invocation.printer.show(
+        document, table=lambda: f"wrote {config_path} and {config_path.parent / SECRET_NAME}"
+    )
     _say_what_is_next(config_path, nodes)
 
 
