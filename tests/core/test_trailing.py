@@ -1,7 +1,6 @@
 """Trailing stops that share their best prices are where each would be alone."""
 
 import random
-from typing import Any, cast
 
 import pytest
 
@@ -10,6 +9,7 @@ from raftbook.core.stops import Stops
 from raftbook.core.trailing import Trail, trailed
 from raftbook.core.types import OrderType, Side, TimeInForce, TrailUnit
 from tests.core.flow import EFFORT
+from tests.core.small_market import market
 
 
 @pytest.mark.parametrize("seed", range(20 * EFFORT))
@@ -59,9 +59,10 @@ def _terms(order_id: int, unit: TrailUnit, offset: int, *, is_buy: bool) -> tupl
 def test_who_comes_after_a_price_sees_it_when_it_comes_again() -> None:
     """Its best price is one nobody was told of: trades moved it while none could fire. The node
     that has looked, and one that is restored from a snapshot and has not, must find the same."""
-    nobody = cast(Any, None)
+    engine = market().engine
     terms = _terms(1, TrailUnit.TICKS, 1, is_buy=True)
-    stops, order, special = Stops(), Order(nobody, nobody, terms, 1, 0, 0), Special(0)
+    order = Order(engine.accounts["a"], engine.books["A"], terms, 1, 0, 0)
+    stops, special = Stops(), Special(0)
     stops.trail(3)
     stops.arrive(order, special, 4)
     stops.trail(3)

@@ -66,7 +66,8 @@ class CompleteMarket:
             make = self._admin if session == 1 else self._trade
             commands = [each for _ in range(rng.choice((1, 1, 2))) for each in make()]
             requests.append((session, self._seq, tuple(commands)))
-        return Entry(self.exchange.applied_index + rng.choice((1, 1, 2)), self.time_ns, requests)
+        index = self.exchange.applied_index + rng.choice((1, 1, 2))
+        return Entry(index, self.time_ns, tuple(requests))
 
     def _trade(self) -> list[Command]:
         rng = self.rng

@@ -272,7 +272,7 @@ def test_a_deleted_instrument_is_told_and_its_successor_begins_anew() -> None:
     for index, request in enumerate(requests, start=2):
         for reader in readers:
             reader.read(100)
-        node.apply(Entry(index, 10**18, [request]))
+        node.apply(Entry(index, 10**18, (request,)))
     for reader in readers:
         reader.read(100)
     depth, top, feed = (reader.values for reader in readers)
@@ -300,8 +300,8 @@ def test_a_large_delta_comes_in_parts_and_only_the_last_has_the_checksum() -> No
     with patch.object(pages, "LEVEL_ROWS", 2):
         reader.connect(node)
         reader.read(1)
-        orders = [c.place_order("B", Side.BUY, 1, price) for price in (1, 2, 3, 4, 5)]
-        node.apply(Entry(2, 10**18, [(2, 1, orders)]))
+        orders = tuple(c.place_order("B", Side.BUY, 1, price) for price in (1, 2, 3, 4, 5))
+        node.apply(Entry(2, 10**18, ((2, 1, orders),)))
         reader.read(100)
     assert [len(value[4]) for value in reader.values[1:]] == [2, 2, 1]
     assert [value[5] is None for value in reader.values[1:]] == [True, True, False]
@@ -316,7 +316,7 @@ def test_a_book_that_is_wrong_is_begun_anew_and_given_up_after_three() -> None:
     reader = Reader("depth", "A", DepthPosition({"symbol": "A"}))
     reader.connect(node)
     reader.read(1)
-    stocking = [(1, 1, (c.deposit("a", "oil", 9, "t"),)), (2, 1, (_sell_oil(),))]
+    stocking = ((1, 1, (c.deposit("a", "oil", 9, "t"),)), (2, 1, (_sell_oil(),)))
     node.apply(Entry(2, 10**18, stocking))
     reader.read(100)
     first, delta = reader.values

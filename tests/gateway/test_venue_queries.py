@@ -9,7 +9,7 @@ from raftbook.core import commands as c
 from raftbook.core.exchange import Exchange
 from raftbook.core.instrument import InstrumentTerms
 from raftbook.core.limits import Limits
-from raftbook.core.types import OrderType, Phase, Reject, Settlement, Side, TimeInForce
+from raftbook.core.types import OrderType, Phase, Reject, Settlement, Side, TimeInForce, TrailUnit
 from raftbook.gateway import market_queries
 from raftbook.gateway.refresh import refresh_pages
 from raftbook.wire import client_messages as m
@@ -108,7 +108,7 @@ def test_an_order_that_waits_tells_where_its_stop_is_now(tmp_path: Path) -> None
     async def scene(door: Door) -> None:
         alice = await Speaker.come(door, "alice")
         await alice.do(c.new_order("A", Side.BUY, 9, 100), c.new_order("A", Side.SELL, 1, 100))
-        trail = {"ord_type": OrderType.STOP, "trail_unit": 1, "trail_offset": 4}
+        trail = {"ord_type": OrderType.STOP, "trail_unit": TrailUnit.TICKS, "trail_offset": 4}
         await alice.do(c.place_order("A", Side.SELL, 2, None, **trail))
         waiting = await alice.caller.query("order", order_id=3)
         assert (waiting["waiting"], waiting["resting"], waiting["stop_price"]) == (True, False, 96)

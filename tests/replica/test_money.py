@@ -14,7 +14,7 @@ from raftbook.core.exchange import Exchange, Genesis
 from raftbook.core.invariants import check
 from raftbook.core.limits import Limits
 from raftbook.core.snapshot import export_state, restore_state, state_digest
-from raftbook.core.types import Settlement, Side
+from raftbook.core.types import Phase, Settlement, Side
 from raftbook.errors import ProtocolError
 from raftbook.replica import replica as replica_module
 from raftbook.replica import upgrade
@@ -169,7 +169,7 @@ def test_money_of_a_cluster_that_went_over_survives_snapshots_of_both_versions(
         c.create_currency("oil", 0),
         c.deposit("ann", "eur", 10_000, "t1"),
         c.deposit("ann", "oil", 40, "t2"),
-        c.set_phase("OIL", 6),  # type: ignore[arg-type]
+        c.set_phase("OIL", Phase.CLOSED),
         c.list_instrument(FUNDED._replace(symbol="OIL2")),
         c.new_order("OIL2", Side.BUY, 1, 3),
     ]
