@@ -192,8 +192,8 @@ def test_one_order_id_for_two_requests_is_a_contradiction() -> None:
 def test_a_stream_that_leaves_out_repeats_or_invents_is_seen() -> None:
     terms = InstrumentTerms("BTC-USD", "BTC", "USD", "0.01", "0.001", 1_000, 1, 1_000)
     genesis = Genesis((terms,), (("ann", False),), Limits())
-    orders = [(1, seq, (new_order("BTC-USD", Side.BUY, 1, seq),)) for seq in (1, 2, 3)]
-    entries = [Entry(2, 5, [(0, 1, (open_session("ann", "k"),))]), Entry(3, 6, orders)]
+    orders = tuple((1, seq, (new_order("BTC-USD", Side.BUY, 1, seq),)) for seq in (1, 2, 3))
+    entries = [Entry(2, 5, ((0, 1, (open_session("ann", "k"),)),)), Entry(3, 6, orders)]
     exchange, feed = Exchange(genesis), FeedHistory(100)
     for entry in entries:
         feed.add(entry.index, entry.time_ns, exchange.apply(entry))

@@ -475,7 +475,7 @@ class Storm:
 
     def apply(self, session_id: int, seq: int, commands: Any) -> Any:
         index = self.exchange.applied_index + 1
-        return self.exchange.apply(Entry(index, 10**18 + index, [(session_id, seq, commands)]))[0]
+        return self.exchange.apply(Entry(index, 10**18 + index, ((session_id, seq, commands),)))[0]
 
     def answer(self, connection: int, *message: Any) -> None:
         if connection == self.connection and self.flow.is_connected:

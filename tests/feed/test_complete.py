@@ -115,7 +115,7 @@ def _told(*commands: c.Command, symbol: str = "A") -> list[Any]:
     exchange, history = Exchange(GENESIS), FeedHistory(100)
     history.add(1, 10**18, exchange.apply(Entry(1, 10**18, OPENING)))
     requests = [(2, 1, commands)]
-    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, requests)))
+    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, tuple(requests))))
     return [message[3:] for message in history.since(symbol, 0) or ()]
 
 
@@ -161,7 +161,7 @@ def test_a_cross_of_a_hidden_order_tells_neither_its_id_nor_its_price() -> None:
         (3, 1, (c.place_order("A", Side.SELL, 3, 10),)),
         (1, 2, (c.set_phase("A", Phase.CONTINUOUS),)),
     ]
-    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, requests)))
+    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, tuple(requests))))
     told = [message[3:] for message in history.since("A", 0) or ()]
     assert told == [
         ("phase", 2),
@@ -195,7 +195,7 @@ def test_a_cross_names_both_orders_and_where_they_stand() -> None:
         (3, 1, (c.place_order("A", Side.SELL, 3, 10),)),
         (1, 2, (c.set_phase("A", Phase.CONTINUOUS),)),
     ]
-    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, requests)))
+    history.add(2, 10**18, exchange.apply(Entry(2, 10**18, tuple(requests))))
     told = [message[3:] for message in history.since("A", 0) or ()]
     assert told == [
         ("phase", 2),
@@ -226,10 +226,10 @@ class Relisted:
         self._apply(3, [(1, 1, ending)])
         terms = GENESIS.instruments[1]
         self._apply(4, [(1, 2, (c.list_instrument(terms),))])
-        self._apply(5, [(2, 2, [c.place_order("B", Side.BUY, 1, 1)] * 20)])
+        self._apply(5, [(2, 2, (c.place_order("B", Side.BUY, 1, 1),) * 20)])
 
     def _apply(self, index: int, requests: Any) -> None:
-        replies = self.exchange.apply(Entry(index, 10**18, requests))
+        replies = self.exchange.apply(Entry(index, 10**18, tuple(requests)))
         if index >= self._since:
             self.history.add(index, 10**18, replies)
 
@@ -276,7 +276,7 @@ def test_what_deleted_instruments_leave_behind_is_bounded() -> None:
             c.delete_instrument(symbol),
         )
         request = (1, number + 1, commands)
-        history.add(number + 2, 10**18, exchange.apply(Entry(number + 2, 10**18, [request])))
+        history.add(number + 2, 10**18, exchange.apply(Entry(number + 2, 10**18, (request,))))
     assert len(history._by_symbol) <= 64
     assert history.after("X199", history.end("X199") - 3) is not None
     assert history.after("X7", listener) is None  # it must look again, not go on

@@ -28,7 +28,7 @@ class Market(Node):
         """One entry."""
         self._seq += 1
         index = self.exchange.applied_index + 1
-        self.apply(Entry(index, time_ns, [(session, self._seq, commands)]))
+        self.apply(Entry(index, time_ns, ((session, self._seq, commands),)))
 
     def trade(self, qty: int, price: int, *, taker: Side = Side.BUY, time_ns: int = T0) -> None:
         """One entry in which one trade happens."""

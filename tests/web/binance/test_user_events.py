@@ -41,7 +41,7 @@ class Market(Node):
         self._seq += 1
         session = {"op": 1, "a": 2, "b": 3}[by]
         index = self.exchange.applied_index + 1
-        self.apply(Entry(index, T0, [(session, self._seq, commands)]))
+        self.apply(Entry(index, T0, ((session, self._seq, commands),)))
         return self.ear.take()
 
 
