@@ -73,7 +73,7 @@ class Cluster:
     def apply(self, session_id: int, request_seq: int, commands: tuple[Any, ...]) -> Any:
         self.now_ns += 1
         entry = Entry(
-            self.exchange.applied_index + 1, self.now_ns, [(session_id, request_seq, commands)]
+            self.exchange.applied_index + 1, self.now_ns, ((session_id, request_seq, commands),)
         )
         (reply,) = answers(self.exchange.apply(entry), entry.requests)
         self.applied.append((session_id, request_seq, commands))

@@ -19,7 +19,7 @@ T0 = 10**18
 
 def _applied(node: Node, *requests: Any, time_ns: int = T0) -> None:
     index = node.exchange.applied_index + 1
-    node.apply(Entry(index, time_ns, list(requests)))
+    node.apply(Entry(index, time_ns, tuple(requests)))
 
 
 def _market(seed: int = 1) -> Node:
