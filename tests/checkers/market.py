@@ -232,7 +232,7 @@ class _Market:
             return
         name = (client.session_id, row.request_seq)
         for entry in self.entries:
-            entry.requests = [one for one in entry.requests if tuple(one[:2]) != name]
+            entry.requests = tuple(one for one in entry.requests if tuple(one[:2]) != name)
         self.exchange = Exchange(self.genesis)
         for entry in self.entries:
             self.exchange.apply(entry)

@@ -53,7 +53,9 @@ class Market:
 
     def apply(self, session_id: int, commands: Sequence[Any]) -> RequestReply:
         self.seq += 1
-        entry = Entry(self.exchange.applied_index + 1, TIME_NS, ((session_id, self.seq, commands),))
+        entry = Entry(
+            self.exchange.applied_index + 1, TIME_NS, ((session_id, self.seq, tuple(commands)),)
+        )
         return reply_of(self.exchange.apply(entry)[0])
 
     def results(self, session_id: int, *commands: Any) -> Any:

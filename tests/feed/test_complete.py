@@ -217,7 +217,7 @@ class Relisted:
         self.exchange, self.history = Exchange(GENESIS), FeedHistory(kept)
         self._since = since
         self._apply(1, OPENING)
-        self._apply(2, [(2, 1, [c.place_order("B", Side.BUY, 1, 1)] * 3)])
+        self._apply(2, [(2, 1, (c.place_order("B", Side.BUY, 1, 1),) * 3)])
         ending = (
             c.mass_cancel(account="*", symbol="B"),
             c.set_phase("B", Phase.CLOSED),

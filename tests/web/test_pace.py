@@ -214,7 +214,7 @@ def test_an_instrument_that_is_deleted_while_its_figures_wait_is_unknown(tmp_pat
         with _resting(house):
             asked = asyncio.create_task(house.get("/ticker/24hr", symbol="ETHUSD"))
             await asyncio.sleep(0)
-            close = c.set_phase("ETH-USD", int(Phase.CLOSED))
+            close = c.set_phase("ETH-USD", Phase.CLOSED)
             await house.native("demo", close, c.delete_instrument("ETH-USD"))
         answer = await asked
         assert (answer.status, answer.code) == (400, -1121)

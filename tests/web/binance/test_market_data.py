@@ -29,8 +29,8 @@ def test_figures_of_an_instrument_that_is_listed_anew_are_its_own(tmp_path: Path
     async def scene(house: House) -> None:
         terms = house.exchange.books["ETH-USD"].terms
         for price in ("100", "200"):
-            close = set_phase("ETH-USD", int(Phase.CLOSED))
-            anew = list_instrument(terms, int(Phase.CONTINUOUS))
+            close = set_phase("ETH-USD", Phase.CLOSED)
+            anew = list_instrument(terms, Phase.CONTINUOUS)
             await house.native("demo", close, delete_instrument("ETH-USD"), anew)
             await house.sell("1", price, "bob", symbol="ETHUSD")
             await house.buy("1", price, symbol="ETHUSD")
