@@ -13,7 +13,7 @@ from raftbook.core import commands as c
 from raftbook.core.exchange import Exchange
 from raftbook.core.form import field_names
 from raftbook.core.instrument import InstrumentTerms
-from raftbook.core.types import Phase, Side
+from raftbook.core.types import OrderType, Phase, Side, TimeInForce, TrailUnit
 from tests.core.venue_flow import random_entries
 from tests.core.venue_market import GENESIS
 from tests.core.venue_profiles import PROFILES
@@ -76,7 +76,8 @@ def test_conditions_are_told_in_decimals() -> None:
     document = command_document(order, SPEC)
     assert document["display_qty"] == "1.0"
     assert (document["min_qty"], document["expire_time_ns"]) == ("0.5", 7)
-    trail = c.place_oco("X", Side.SELL, 4, price=9, stop_price=None, trail_unit=1, trail_offset=2)
+    two = {"trail_unit": TrailUnit.TICKS, "trail_offset": 2}
+    trail = c.place_oco("X", Side.SELL, 4, price=9, stop_price=None, **two)
     document = command_document(trail, SPEC)
     assert (document["trail_unit"], document["trail_offset"]) == ("TICKS", "0.02")
     pending = c.place_oto(c.new_order("X", Side.BUY, 4, 3), c.place_ouo(trail))
@@ -85,7 +86,8 @@ def test_conditions_are_told_in_decimals() -> None:
     assert (document["price"], document["pending_price"]) == ("0.03", "0.09")
     assert (document["pending_side"], document["pending_trail_offset"]) == ("SELL", "0.02")
     assert document["pending_stop_ord_type"] == "STOP"
-    spend = c.place_order("X", Side.BUY, 0, None, ord_type=1, time_in_force=3, quote_qty=30)
+    market = {"ord_type": OrderType.MARKET, "time_in_force": TimeInForce.IOC}
+    spend = c.place_order("X", Side.BUY, 0, None, **market, quote_qty=30)
     assert command_document(spend, SPEC)["quote_qty"] == "0.150"
 
 
