@@ -132,7 +132,7 @@ def _transfer_options(verb: Any) -> Any:
 @pass_invocation
 def deposit(invocation: Invocation, /, **transfer: Any) -> None:
     """Add AMOUNT of CURRENCY to the account NAME (operators)."""
-    _transfer(invocation, lambda client: client.deposit, "deposited", **transfer)
+    _transfer(invocation, lambda client: client.deposit, "deposited", sign=1, **transfer)
 
 
 @account.command("withdraw")
@@ -140,7 +140,7 @@ def deposit(invocation: Invocation, /, **transfer: Any) -> None:
 @pass_invocation
 def withdraw(invocation: Invocation, /, **transfer: Any) -> None:
     """Take AMOUNT of CURRENCY out of the account NAME (operators)."""
-    _transfer(invocation, lambda client: client.withdraw, "withdrew", **transfer)
+    _transfer(invocation, lambda client: client.withdraw, "withdrew", sign=-1, **transfer)
 
 
 def _transfer(
@@ -148,6 +148,7 @@ def _transfer(
     verb_of: Callable[[Client], Callable[..., OrderResult]],
     done: str,
     *,
+    sign: int,
     name: str,
     currency: str,
     amount: Decimal,
@@ -167,7 +168,7 @@ def _transfer(
     moved, available = abs(details["amount"]), details["available"]
     document = {**details, "amount": f"{details['amount']:f}", "available": f"{available:f}"}
     told = (details["account"], details["currency"], details["amount"])
-    if told != (name, currency, -amount if done == "withdrew" else amount):
+    if told != (name, currency, sign * amount):
         word = "withdrawal" if details["amount"] < 0 else "deposit"
         raise CommandFailed(
             ExitCode.REFUSED,

@@ -121,9 +121,11 @@ def add(
             currencies = client.currencies()
         check_steps(terms, currencies)
         if options["qty_max"] is None:
-            terms = fit_to_settle(terms, currencies)
-            most = f"{terms.qty_max * lot_size:f} {base}"
-            said += f"; its orders are {most} at most, more with a lower --price-max"
+            fitted = fit_to_settle(terms, currencies)
+            if fitted != terms:
+                most = f"{fitted.qty_max * lot_size:f} {base}"
+                said += f"; its orders are {most} at most, more with a lower --price-max"
+            terms = fitted
     result = administer(invocation, lambda client: _list(client, terms, begins), symbol=symbol)
     spec = InstrumentSpec.from_wire({**terms._asdict(), "phase": begins.name})
     show_done(invocation, result, instrument_document(spec), said)

@@ -15,6 +15,7 @@ import click
 from raftbook.client.values import InstrumentSpec
 from raftbook.client.venue_views import CurrencyView
 from raftbook.config import InstrumentConfig
+from raftbook.config_shapes import decimal_text
 from raftbook.core import commands as c
 from raftbook.core.form import form_error
 from raftbook.core.instrument import (
@@ -176,11 +177,11 @@ def check_steps(terms: InstrumentTerms, currencies: Mapping[str, CurrencyView]) 
     Raises:
         CommandFailed: one is.
     """
-    steps = (
-        ("--lot", terms.base, Fraction(terms.lot_size)),
-        ("--tick times --lot", terms.quote, Fraction(terms.lot_size) * Fraction(terms.tick_size)),
-    )
-    for name, currency, step in steps:
+    lot, tick = Decimal(terms.lot_size), Decimal(terms.tick_size)
+    for name, currency, step in (
+        ("--lot", terms.base, lot),
+        ("--tick times --lot", terms.quote, tick * lot),
+    ):
         known = currencies.get(currency)
         if known is None:
             there = ", ".join(currencies) or "none"
@@ -189,11 +190,11 @@ def check_steps(terms: InstrumentTerms, currencies: Mapping[str, CurrencyView]) 
                 f"refused: there is no currency {currency}; there are: {there}",
                 hint=f"add it with: raftbook currency add {currency} --decimals 8",
             )
-        if (step * 10**known.decimals).denominator != 1:
+        if to_units(step, Decimal(1).scaleb(-known.decimals)) is None:
+            what = f"{name}, {decimal_text(step)}, is finer than the {known.decimals} decimals"
             raise CommandFailed(
                 ExitCode.REFUSED,
-                f"refused: {name}, {float(step):g}, is finer than the {known.decimals} decimals of "
-                f"{currency}",
+                f"refused: {what} of {currency}",
                 hint="give a larger one, or trade in a currency of more decimals",
             )
 
