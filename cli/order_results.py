@@ -204,12 +204,13 @@ def _time(time_ns: int) -> str | None:
 
 
 def _price_text(view: OrderView) -> str:
+    """Its price, what it waits for, and whether another one must be filled before that."""
     price = "market" if view.price is None else f"{view.price:f}"
-    if view.pending:
-        return f"{price} pending"
-    if not view.waiting:
-        return price
-    return f"{price} at {'?' if view.stop_price is None else f'{view.stop_price:f}'}"
+    if view.stop_price is not None and (view.waiting or view.pending):
+        price += f" at {view.stop_price:f}"
+    elif view.waiting:
+        price += " at ?"
+    return f"{price} pending" if view.pending else price
 
 
 def views_table(views: Sequence[OrderView]) -> str:
