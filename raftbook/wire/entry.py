@@ -41,8 +41,10 @@ FORMATS: Final = {FORMAT_VERSION: FIRST_ENGINE_VERSION}
 _NESTED: Final = frozenset((tuple, dict))
 _TUPLE: Final = frozenset((tuple,))
 _INT: Final = frozenset((int,))
-_UINT_BYTES: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
-"""What a msgpack integer takes, by its first byte; a small one is that byte alone."""
+_INT_BYTES: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
+"""What a msgpack integer takes, by its first byte; a small one is that byte alone. A client may
+write a number wider than it need be, or as a signed one, and its bytes go into the log as they are.
+"""
 _ARRAY_BYTES: Final = {0xDC: 2, 0xDD: 4}
 """How long the length of an array is, by its first byte; of a small one it stands in that."""
 
@@ -57,10 +59,10 @@ def pack_request(session_id: int, request_seq: int, commands: Sequence[Command])
 
 
 def commands_in(request: bytes) -> int:
-    """How many commands a packed request of ours holds."""
+    """How many commands a packed request holds."""
     at = 1
     for _ in range(2):  # past session_id and request_seq
-        at += _UINT_BYTES.get(request[at], 1)
+        at += _INT_BYTES.get(request[at], 1)
     head = request[at]
     if head in _ARRAY_BYTES:
         return int.from_bytes(request[at + 1 : at + 1 + _ARRAY_BYTES[head]])

@@ -39,6 +39,18 @@ def test_commands_are_counted_without_being_read(session_id: int, seq: int, coun
     assert commands_in(pack_request(session_id, seq, ((1,),) * count)) == count
 
 
+@pytest.mark.parametrize("count", [0, 15, 16, 70_000])
+@pytest.mark.parametrize("number", [bytes(1), b"\x7f", *(bytes([0xCC + i]) for i in range(8))])
+def test_so_are_those_of_a_client_that_writes_numbers_wider_than_they_need_be(
+    number: bytes, count: int
+) -> None:
+    width = 0 if number[0] < 0x80 else 1 << ((number[0] - 0xCC) & 3)
+    packed = number + bytes(width)
+    request = b"\x93" + packed + packed + pack(((1,),) * count)
+    assert unpack(request)[2] == ((1,),) * count
+    assert commands_in(request) == count
+
+
 @given(TIMES, st.lists(REQUESTS, max_size=4).map(tuple))
 def test_joining_packed_requests_is_packing_the_entry(
     time_ns: int, requests: tuple[Any, ...]
