@@ -59,7 +59,7 @@ def submit_once(
 
     Raises:
         CommandFailed: the outcome is unknown, or the id belongs to another order.
-        NotAccepted: it had no effect.
+        NotAccepted: it had no effect. Of an id that was given only the order's answer tells that.
     """
     is_fresh = not client_order_id
     name = client_order_id or fresh_client_order_id(time.time_ns() // 1_000_000)
@@ -72,7 +72,7 @@ def submit_once(
             command = build(name, instruments)
         except EdgeReject as reject:
             return reject.result(), instruments.get(symbol)
-        reply = _request(invocation, client, command, name)
+        reply = _request(invocation, client, command, name, is_first=is_fresh)
         if reply.poss_dup:
             _refuse_another(reply, command, name, instruments)
         forget = is_fresh
@@ -82,31 +82,41 @@ def submit_once(
 
 
 def _request(
-    invocation: Invocation, client: Client, command: Command, client_order_id: str
+    invocation: Invocation,
+    client: Client,
+    command: Command,
+    client_order_id: str,
+    *,
+    is_first: bool,
 ) -> RequestReply:
+    again = _retry_line(invocation, client_order_id)
     try:
-        return client.request([command], request_seq=REQUEST_SEQ)
+        return client.request([command], request_seq=REQUEST_SEQ, is_first=is_first)
     except OutcomeUnknown as error:
         if not invocation.printer.is_table:
             unknown = result_without_reply(command, UNKNOWN, str(error))
             invocation.printer.show(result_document(unknown), table=str)
         say(f"outcome unknown: {_sentence(error)} The order may still execute.")
-        say(f"retry safely with:  {retry_line(invocation.arguments, client_order_id)}")
+        say(f"retry safely with:  {again}")
         raise CommandFailed(ExitCode.OUTCOME_UNKNOWN) from None
     except KeyboardInterrupt:
         say("the order may have been sent, and may still execute")
-        say(f"retry safely with:  {retry_line(invocation.arguments, client_order_id)}")
+        say(f"retry safely with:  {again}")
         raise
     except NotAccepted as error:
         # Give the id away all the same: it is what makes the next attempt safe as well.
-        line = retry_line(without_node(invocation.arguments), client_order_id)
-        if invocation.environ.get("RAFTBOOK_NODE"):
-            line = f"env -u RAFTBOOK_NODE {line}"
         if type(error) is not NotAccepted:
             raise
         raise CommandFailed(
-            ExitCode.NOT_ACCEPTED, f"not accepted: {error}", hint=f"retry with:  {line}"
+            ExitCode.NOT_ACCEPTED, f"not accepted: {error}", hint=f"retry with:  {again}"
         ) from None
+
+
+def _retry_line(invocation: Invocation, client_order_id: str) -> str:
+    """For any node: the one that was named takes no orders now, and each gives the first answer."""
+    line = retry_line(without_node(invocation.arguments), client_order_id)
+    is_bound = bool(invocation.environ.get("RAFTBOOK_NODE"))
+    return f"env -u RAFTBOOK_NODE {line}" if is_bound else line
 
 
 def retry_line(arguments: Sequence[str], client_order_id: str) -> str:
@@ -115,7 +125,7 @@ def retry_line(arguments: Sequence[str], client_order_id: str) -> str:
 
 
 def without_node(arguments: Sequence[str]) -> list[str]:
-    """The same for any node: the one that was named takes no orders now."""
+    """The same without the node that was named."""
     words = list(arguments)
     options = words[: words.index("--")] if "--" in words else words
     for at in reversed(range(len(options))):

@@ -165,6 +165,7 @@ class Sender:
         ]
         self._turn = 0
         self._request_seq: int | None = None
+        self._is_first = True
         self.entry_index = 0
 
     def send(self, commands: Sequence[Command]) -> RequestReply:
@@ -178,11 +179,13 @@ class Sender:
             client = self._clients[self._turn % len(self._clients)]
             self._turn += 1
             try:
-                reply = client.request(commands, request_seq=self._request_seq)
+                reply = client.request(
+                    commands, request_seq=self._request_seq, is_first=self._is_first
+                )
             except (NotAccepted, NoNodeReachable, OutcomeUnknown) as error:
                 self._prepare_retry(error, give_up)
                 continue
-            self._request_seq = reply.request_seq + 1
+            self._request_seq, self._is_first = reply.request_seq + 1, True
             self.entry_index = max(self.entry_index, reply.entry_index)
             return reply
 
@@ -191,12 +194,14 @@ class Sender:
         is_final = isinstance(error, Refused) and error.code < 900
         if is_final or time.monotonic() >= give_up:
             raise error
-        if isinstance(error, NoNodeReachable) and self._turn % len(self._clients) == 0:
+        is_unsettled = isinstance(error, NoNodeReachable) or not self._is_first
+        if is_unsettled and self._turn % len(self._clients) == 0:
             time.sleep(ROUND_PAUSE_S)  # each node was tried; one that refuses costs no time
         if isinstance(error, OutcomeUnknown):
             if self._request_seq is None and error.request_seq is None:
                 raise error
             self._request_seq = self._request_seq or error.request_seq
+            self._is_first = False
 
     def close(self) -> None:
         """The session stays in the log: the same file goes on in it."""

@@ -77,12 +77,14 @@ class Calls(Conversation):
         now: float,
         *,
         request_seq: int | None = None,
+        is_first: bool = False,
         timeout_s: float | None = None,
     ) -> Operation:
         """One request; its result is a RequestReply.
 
         Args:
             request_seq: of an earlier request with an unknown outcome, which this one repeats.
+            is_first: nothing was ever asked under this request_seq.
 
         Raises:
             ValueError: there is no account, or this request_seq is under way.
@@ -101,6 +103,7 @@ class Calls(Conversation):
                 raise ValueError(f"request {request_seq} is under way already")
             operation.request_seq = request_seq
             operation.is_explicit = True
+            operation.is_repeat = not (is_first or self._session.is_own_key)
             if request_seq in self._in_doubt:
                 operation.may_have_applied = True
                 operation.doubt = "an earlier attempt brought no answer"

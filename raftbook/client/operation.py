@@ -21,6 +21,7 @@ class Operation:
         waiter: whatever the caller wakes by; the flow never looks at it.
         session_id, request_seq: a request's name; 0 until it was first sent.
         is_sent: on the connection that stands, and unanswered.
+        is_repeat: another process may have sent it before.
         may_have_applied: an attempt was lost and may have reached the log; `doubt` says how.
         trouble: why the last attempt brought no result.
         pages: events of its reply that have come already.
@@ -36,6 +37,7 @@ class Operation:
         "frame",
         "is_done",
         "is_explicit",
+        "is_repeat",
         "is_sent",
         "kind",
         "may_have_applied",
@@ -62,7 +64,7 @@ class Operation:
         self.ref = 0
         self.session_id = 0
         self.request_seq = 0
-        self.is_explicit = False
+        self.is_explicit = self.is_repeat = False
         self.started = started
         self.deadline = deadline
         self.attempt_s = attempt_s

@@ -83,7 +83,11 @@ class Client(SyncVenue):
     # -- requests -----------------------------------------------------------------------------
 
     def request(
-        self, commands: Sequence[Command], *, request_seq: int | None = None
+        self,
+        commands: Sequence[Command],
+        *,
+        request_seq: int | None = None,
+        is_first: bool = False,
     ) -> RequestReply:
         """Send one request of one or many commands; they take effect together, in order.
 
@@ -91,6 +95,8 @@ class Client(SyncVenue):
             commands: as the constructors in `raftbook.core.commands` make them: ticks and lots.
             request_seq: to repeat a request that ended as OutcomeUnknown, its number, with the same
                 commands. A client of a fixed session_key may number its requests itself.
+            is_first: nothing was ever asked under this request_seq. Else, with a session_key that
+                was given, what brings no answer is unknown: another process may have had an effect.
 
         Raises:
             NotAccepted: it had no effect and will have none.
@@ -99,7 +105,7 @@ class Client(SyncVenue):
             ValueError: there is no account, or this request_seq is under way.
         """
         self._start()
-        operation = self._flow.request(commands, now(), request_seq=request_seq)
+        operation = self._flow.request(commands, now(), request_seq=request_seq, is_first=is_first)
         return cast(RequestReply, self._outcome(operation))
 
     # -- queries ------------------------------------------------------------------------------

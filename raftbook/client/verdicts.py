@@ -27,6 +27,10 @@ def without_result(operation: Operation, *, why: str, was_heard: bool) -> Raftbo
         seq = operation.request_seq
         lost = why if operation.is_sent else operation.doubt or why
         return OutcomeUnknown(f"request {seq} was sent and not answered: {lost}", request_seq=seq)
+    if operation.kind == m.REQUEST and operation.is_repeat:
+        # What the one before it came to, only its reply could tell.
+        seq = operation.request_seq
+        return OutcomeUnknown(f"request {seq} may have been sent before: {why}", request_seq=seq)
     if operation.is_sent and operation.name in ONCE_QUERIES:
         return OutcomeUnknown(f"{operation.name} was asked for and not answered: {why}")
     if not was_heard:

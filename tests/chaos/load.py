@@ -301,12 +301,14 @@ class Caller:
         self._client, self._account, self._key = client, account, key
         self._load, self._rng = load, rng
         self._last_seq = 0
+        self._unasked: set[int] = set()  # numbers that cannot have acted yet
         self.time_ns = 0
 
     async def insist(self, commands: tuple[object, ...]) -> Request | None:
         """A new request, repeated until its outcome is known; mostly. The acknowledged row."""
         self._last_seq += 1
         seq = self._last_seq
+        self._unasked.add(seq)
         tally = self._load.tally
         deadline = time.monotonic() + INSIST_S
         while True:
@@ -331,12 +333,14 @@ class Caller:
         recorder = self._load.recorder
         row = recorder.begin(self._account, self._key, seq, commands)  # type: ignore[arg-type]
         try:
-            reply = await self._client.request(row.commands, request_seq=seq)
+            is_first = seq in self._unasked
+            reply = await self._client.request(row.commands, request_seq=seq, is_first=is_first)
         except OutcomeUnknown:
-            pass
+            self._unasked.discard(seq)
         except (NotAccepted, NoNodeReachable):
             recorder.not_accepted(row)
         else:
+            self._unasked.discard(seq)
             recorder.acknowledged(row, reply)
             self.time_ns = max(self.time_ns, reply.time_ns)
             invoked, at = row.invoked_ns / 1e9, time.monotonic()

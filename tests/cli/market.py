@@ -188,7 +188,11 @@ class FakeClient(Client):
         pass
 
     def request(
-        self, commands: Sequence[Command], *, request_seq: int | None = None
+        self,
+        commands: Sequence[Command],
+        *,
+        request_seq: int | None = None,
+        is_first: bool = False,
     ) -> RequestReply:
         self.connect()
         node_id, market = self.node, self._market

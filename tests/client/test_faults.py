@@ -107,6 +107,40 @@ async def test_another_process_with_the_same_key_repeats_it(kind: str) -> None:
         assert cluster.orders_taken() == 1
 
 
+@pytest.mark.parametrize("trouble", ["no leader", "no session", "nobody there"])
+@both
+@in_loop
+async def test_a_repeat_without_an_answer_cannot_know_that_nothing_happened(
+    kind: str, trouble: str
+) -> None:
+    async with Cluster(1) as cluster:
+        (node,) = cluster.nodes
+        node.script = ["stall_applied"]
+        first = client_of(kind, cluster, session_key="a17", timeout_s=0.1)
+        with pytest.raises(OutcomeUnknown):
+            await first.request([buy()], request_seq=1)
+        await first.close()
+        async with client_of(kind, cluster, session_key="a17", timeout_s=0.3) as second:
+            if trouble == "no leader":
+                node.script = ["no_leader"] * 1000
+            elif trouble == "no session":
+                node.open_script = ["no_leader"] * 1000
+            else:
+                await node.stop()
+            with pytest.raises(OutcomeUnknown, match="may have been sent before") as caught:
+                await second.request([buy()], request_seq=1)
+            assert caught.value.request_seq == 1
+            # Who knows that nobody used the number is told what this attempt came to.
+            with pytest.raises((NotAccepted, NoNodeReachable)):
+                await second.request([buy()], request_seq=2, is_first=True)
+        if trouble == "nobody there":
+            await node.start()
+        node.script = node.open_script = []
+        async with client_of(kind, cluster, session_key="a17") as third:
+            assert (await third.request([buy()], request_seq=1)).poss_dup is True
+        assert cluster.orders_taken() == 1
+
+
 @both
 @in_loop
 async def test_a_known_key_leaves_room_for_requests_still_on_their_way(kind: str) -> None:

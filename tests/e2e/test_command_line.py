@@ -138,6 +138,11 @@ def test_an_order_says_truly_what_became_of_it_while_nodes_hang(tmp_path: Path) 
             assert done.returncode == 4, done.stderr
             assert "not accepted: not sent: " in done.stderr
             assert "may" not in done.stderr.partition("retry with")[0]
+        # Under an id that was given, an earlier command may have been what nobody answers for now.
+        given = raftbook(*config, "order", "buy", "BTC-USD", "1@10", "--client-id", "mine")
+        assert given.returncode == 5, given.stderr
+        assert "outcome unknown: request 1 may have been sent before: " in given.stderr
+        assert "retry safely with:  raftbook" in given.stderr and "--client-id mine" in given.stderr
         hung = raftbook(*config, "order", "buy", "BTC-USD", "1@10", "--node", str(others[0]))
         assert hung.returncode == 3, hung.stderr
         assert "did not greet in time" in hung.stderr

@@ -172,12 +172,14 @@ class _Caller:
     def __init__(self, load: VenueLoad, client: AsyncClient, account: str, key: str) -> None:
         self._load, self._client, self._account, self._key = load, client, account, key
         self._last_seq = 0
+        self._unasked: set[int] = set()  # numbers that cannot have acted yet
         self._time_ns = 0
 
     async def insist(self, commands: tuple[Command, ...]) -> tuple[Request, int]:
         """A new request, repeated under its number until it is acknowledged; and its time."""
         self._last_seq += 1
         seq = self._last_seq
+        self._unasked.add(seq)
         deadline = time.monotonic() + PATIENCE_S
         while True:
             row = await self.call(seq, commands)
@@ -192,9 +194,10 @@ class _Caller:
         recorder = self._load.recorder
         row = recorder.begin(self._account, self._key, seq, commands)
         try:
-            reply = await self._client.request(row.commands, request_seq=seq)
+            is_first = seq in self._unasked
+            reply = await self._client.request(row.commands, request_seq=seq, is_first=is_first)
         except OutcomeUnknown:
-            pass
+            self._unasked.discard(seq)
         except (NotAccepted, NoNodeReachable):
             recorder.not_accepted(row)
         else:

@@ -18,6 +18,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from raftbook.client.rejects import Refused
 from raftbook.core import invariants
 from raftbook.core.commands import Entry
 from raftbook.core.events import CANCEL_REJECTED, REJECTED, Reply
@@ -166,9 +167,13 @@ class History:
         elif (
             operation.is_done
             and operation.error is not None
-            and call.repeats is None
             and not isinstance(operation.error, OutcomeUnknown)
         ):
+            self._hold(
+                call.repeats is None or isinstance(operation.error, Refused),
+                "refused",
+                f"{call.client} repeated a request and was told {operation.error!r}",
+            )
             entered = [name for name in call.names if self.in_log[name]]
             repeated = operation.request_seq and self._was_repeated(call)
             self._hold(
