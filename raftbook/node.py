@@ -53,6 +53,7 @@ from raftbook.replica.machine import Machine
 from raftbook.replica.replica import Replica
 from raftbook.replica.shipping import ForkedMaker
 from raftbook.secret import load_secret
+from raftbook.storage.founded_mark import FoundedMark
 from raftbook.storage.journal import Journal, JournalIdentity
 from raftbook.storage.snapshots import SnapshotStore
 from raftbook.storage.space import has_room
@@ -152,6 +153,11 @@ class Node:
                 directory / "snapshots", cluster_id=config.cluster_id, genesis_digest=digest
             )
             self.replica = self._make_replica()
+            self._mark = FoundedMark(directory, identity)
+            if self._mark.is_set and not self.replica.raft.membership.is_founded:
+                self.replica.raft.founding.forbid(
+                    f"only to begin a new, empty cluster, remove {self._mark.path} on every node"
+                )
             self.address = own_address(config, node_id, self.replica)
             self._card = PeerCard(
                 config.cluster_id,
@@ -187,6 +193,8 @@ class Node:
         self._driver = Driver(self.replica, step_interval_s=timings.step_interval_ms / 1_000)
         self._links = self._make_links()
         follow_members(self.replica, self._links)
+        self.replica.on_members.append(self._mark_founded)
+        self._mark_founded()
         self._administration = Administration(
             self.replica,
             self._driver.wake,
@@ -212,6 +220,14 @@ class Node:
             self._driver.stop()
             memory.stop()
         return None if self._is_again else self._exit_code()
+
+    def _mark_founded(self) -> None:
+        if not self.replica.raft.committed_membership.is_founded:
+            return
+        try:
+            self._mark.set()
+        except StorageError as error:
+            _log.error("not marked as a member, for the day its directory is lost: %s", error)
 
     async def _listen(self, server: ClientServer, web: WebServer | None) -> None:
         host, address = self.address.host, self.address

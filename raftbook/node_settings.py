@@ -22,6 +22,7 @@ def raft_timings(config: ClusterConfig) -> RaftTimings:
         election_max_s=timings.election_timeout_max_ms / 1_000,
         heartbeat_s=timings.heartbeat_interval_ms / 1_000,
         fallback_s=timings.leader_fallback_ms / 1_000,
+        call_s=2 * timings.reconnect_max_ms / 1_000,
     )
 
 

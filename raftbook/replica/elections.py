@@ -51,6 +51,8 @@ class Elections(RaftBase):
         self._vote_term = 0
         self._may_stand = self._is_asked_to_stand = self._is_leader_lost = False
         self._pre_votes = PreVotes()
+        if not self.membership.is_founded and self.founding.is_alone:
+            self._SyncObj__raftElectionDeadline = self._node.now + self.timings.call_s
 
     def _elections_turn(self) -> None:
         """What comes before PySyncObj looks at its timers."""
@@ -154,8 +156,12 @@ class Elections(RaftBase):
         for peer_id in self.peer_ids:
             self._send_message(peer_id, question)
 
+    def _hear_of_past(self, node_id: int, message: Message) -> None:
+        if not self.membership.is_founded:
+            self.founding.hear(node_id, message)
+
     def _on_pre_vote(self, node: Node, message: Message) -> None:
-        self.founding.hear(node.id, message)
+        self._hear_of_past(node.id, message)
         log = self._log
         theirs = (message["last_log_term"], message["last_log_index"])
         granted = (
@@ -174,7 +180,7 @@ class Elections(RaftBase):
         self._send_message(node.id, reply)
 
     def _on_pre_vote_reply(self, node: Node, message: Message) -> None:
-        self.founding.hear(node.id, message)
+        self._hear_of_past(node.id, message)
         if message["term"] > self.term:
             self._step_down(message["term"])
         if self.is_leader or not message["granted"] or message["asked"] != self.term + 1:

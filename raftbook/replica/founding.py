@@ -5,6 +5,9 @@ begin anew while those that hold the orders are away. So a node without history 
 for a candidate without history, only when every node that its configuration names has told it,
 since it started, that it has none either, from the same list. Who has a past is not a founder:
 whoever holds the first membership says so, and is caught up by its leader or catches others up.
+A list may be older than the cluster, and its nodes a minority of today's members. So a node that
+knows otherwise that it had a past founds nothing, and one or two wait until others have had time to
+call.
 
 Owns what this node heard of the others before there is a membership in its log. Must not know
 terms or logs.
@@ -18,6 +21,8 @@ from raftbook.replica.membership import Membership, founded, list_digest
 from raftbook.replica.messages import Message
 
 _log = logging.getLogger(__name__)
+
+_LOST = "its directory was lost since it joined the cluster: it waits for the others to catch it up"
 
 
 class Founding:
@@ -35,11 +40,34 @@ class Founding:
         self._with_past: set[int] = set()
         self._complaints: set[int] = set()
         self._said: tuple[int, ...] = ()
+        self._remedy = ""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether so few found it that others of a grown cluster may not have called by then. Three
+        are a minority of seven or more: some of those call before the third has come back.
+        """
+        return len(self._configuration.ids) < 3
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether this node had a past that it does not hold any more."""
+        return bool(self._remedy)
+
+    def forbid(self, remedy: str) -> None:
+        """This node had a past, and its log does not: it waits for those who hold it.
+
+        Args:
+            remedy: what to do if nobody does.
+        """
+        self._remedy = remedy
 
     @property
     def is_possible(self) -> bool:
         """Whether all nodes of the configuration are here and none has a past."""
-        return not self._with_past and set(self._configuration.ids) <= set(self._incarnations)
+        if self.is_lost or self._with_past:
+            return False
+        return set(self._configuration.ids) <= set(self._incarnations)
 
     def hear(self, node_id: int, message: Message) -> None:
         """Note what a message that introduces its sender says of it."""
@@ -61,12 +89,19 @@ class Founding:
 
     def why_not(self) -> str:
         """Why there is no cluster yet, for whoever asks its node for something."""
+        if self.is_lost:
+            return f"{_LOST} ({self._remedy})"
         awaited = ", ".join(map(str, sorted(self._with_past) or self.absent_ids()))
         word = f"it waits for node {awaited}: " if awaited else ""
         return f"the cluster is not founded yet; {word}start all nodes of cluster.toml"
 
     def explain(self) -> None:
         """Say for whom this node waits, once as long as that does not change."""
+        if self.is_lost:
+            if not self._said:
+                self._said = (self._node_id,)
+                _log.warning("node %d: %s; %s", self._node_id, _LOST, self._remedy)
+            return
         awaited = tuple(sorted(self._with_past)) or self.absent_ids()
         if not awaited or awaited == self._said:
             return

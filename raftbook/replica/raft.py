@@ -268,8 +268,8 @@ class Raft(Elections):
                 self._postpone_election()
             if self._configurations.appended(payload, index):
                 self._configure()
-        self.lacks_entries = False
         verified = max(end, log.base_index)
+        self.lacks_entries = message["commit_index"] > verified
         commit_index = min(message["commit_index"], verified)
         if commit_index > self.commit_index:
             self._SyncObj__raftCommitIndex = commit_index
@@ -314,7 +314,7 @@ class Raft(Elections):
                 self._SyncObj__raftNextIndex[node] = index + 1
                 self._ship(node)
                 return
-            entries = entries_from(self._log, index + 1)
+            entries = self._entries_for(node, index + 1)
             self._SyncObj__raftNextIndex[node] = index + 1 + len(entries)
             self._send_append(node, index + 1, entries)
 
@@ -399,13 +399,23 @@ class Raft(Elections):
             match = self._SyncObj__raftMatchIndex[peer]
             is_known = peer.id not in self._doubted
             if is_known and has_room(log, match=match, next_index=next_index):
-                entries = entries_from(log, next_index)
+                entries = self._entries_for(peer, next_index)
             if not entries and sent:
                 return
             self._send_append(peer, next_index, entries)
             sent = True
             next_index += len(entries)
             self._SyncObj__raftNextIndex[peer] = next_index
+
+    def _entries_for(self, peer: Node, next_index: int) -> list[LogEntry]:
+        """What a peer gets in one message. A node on its way out hears of its removal once that is
+        committed: it would else refuse its vote to who lacks that entry, and not be elected either,
+        by members of whom a leader that died meanwhile may be the one that is missing.
+        """
+        entries = entries_from(self._log, next_index)
+        if self.membership.get(peer.id) is None:
+            del entries[max(0, self.commit_index + 1 - next_index) :]
+        return entries
 
     def _send_append(self, peer: Node, next_index: int, entries: list[LogEntry]) -> None:
         self._send_message(

@@ -34,12 +34,15 @@ n + 2 are a majority exactly when c of the n voters are. No node has the id 0.""
 
 @dataclass(frozen=True, slots=True)
 class RaftTimings:
-    """Seconds. `fallback_s`: how long a leader goes on without hearing a majority (S11)."""
+    """Seconds. `fallback_s`: how long a leader goes on without hearing a majority (S11). `call_s`:
+    in how long a node that has come up was dialled by all who know of it and are up.
+    """
 
     election_min_s: float
     election_max_s: float
     heartbeat_s: float
     fallback_s: float
+    call_s: float
 
 
 class Shipping(Protocol):
@@ -243,7 +246,8 @@ class RaftBase(SyncObj):
             self._reset_progress(peers[peer_id])
         for peer_id in self._peers.keys() - peers.keys():
             self._forget_peer(self._peers[peer_id])
-        for peer_id in listeners & self._others():  # what the old journal held, the new one may not
+        # What the old journal of a learner held, the new one may not.
+        for peer_id in self._others().intersection(membership.learner_ids):
             self._reset_progress(peers[peer_id])
         self._peers = peers
         self.foreign.clear()
@@ -301,7 +305,7 @@ class RaftBase(SyncObj):
         """What tells others whether this node has a past, and on which journal it is."""
         membership = self.membership
         return {
-            "is_founded": membership.is_founded,
+            "is_founded": membership.is_founded or self.founding.is_lost,
             "founding": membership.founding or self.founding.digest,
             "incarnation": self._log.incarnation,
         }

@@ -166,6 +166,55 @@ def test_a_client_outlives_the_only_node_it_was_given(tmp_path: Path) -> None:
         asyncio.run(scene())
 
 
+def test_the_only_founder_of_a_grown_cluster_that_lost_its_directory_waits_for_the_others(
+    tmp_path: Path,
+) -> None:
+    """Its cluster.toml names itself alone: it must not begin anew while they are down."""
+    with (
+        running_cluster(tmp_path / "venue", size=1) as cluster,
+        Machine(cluster, 2) as second,
+        Machine(cluster, 3) as third,
+    ):
+        via = f"{HOST}:{cluster.address(1).raft_port}"
+        for machine in (second, third):
+            node_id = machine.node_id
+            own = (f"{HOST}:{machine.raft_port}", f"{HOST}:{machine.client_port}")
+            added = command(cluster.folder, "cluster", "add", str(node_id), *own)
+            assert added[0] == 0, added
+            told = "names 1 of 3 members" in added[2]
+            assert told == (node_id == 3), "a file whose nodes are a minority is told of"
+            machine.start("--join", via)
+            until(f"node {node_id} votes", lambda node_id=node_id: members(cluster).get(node_id))
+        order = ("order", "buy", "BTC-USD", "1@100")
+        answer(cluster.folder, *order)
+        mark = cluster.directory(1).with_name("node-1.founded")
+        assert "Remove this file only to begin a new" in mark.read_text()
+        cluster.kill(1)
+        cluster.wipe(1)
+        for machine in (second, third):
+            assert machine.process is not None
+            machine.process.kill()
+            machine.process.wait()
+        cluster.start(1)
+        cluster.wait_up(1)
+        until("it says why", lambda: f"remove {mark} on every node" in cluster.log(1))
+        code, _, trouble = command(cluster.folder, *order)
+        assert code == 4, trouble
+        assert "its directory was lost since it joined the cluster" in trouble
+        assert not cluster.query(1, "status")["founded"]
+        for machine in (second, third):
+            machine.start()
+        until("node 1 votes again", lambda: members(cluster).get(1))
+        book = answer(cluster.folder, "book", "BTC-USD", "--linearizable")
+        assert [level["qty"] for level in book["bids"]] == ["1.000"], book
+        # Another machine in its place, with nothing but the secret.
+        cluster.kill(1)
+        with Machine(cluster, 1) as other:
+            other.start("--join", f"{HOST}:{second.raft_port}")
+            until("all agree", lambda: verified(cluster.folder) == {1, 2, 3})
+            assert len(load_config(other.folder / "cluster.toml").nodes) == 3
+
+
 def verified(folder: Path) -> set[int]:
     """The nodes that agree, as `cluster verify` says; empty if one of them did not answer."""
     code, said, _ = command(folder, "cluster", "verify", "-o", "json")

@@ -76,7 +76,7 @@ class Door:
             snapshots=snapshots,
             maker=InlineMaker(machine, snapshots),
             links=_NoLinks(),
-            timings=RaftTimings(0.3, 0.6, 0.06, 1.2),
+            timings=RaftTimings(0.3, 0.6, 0.06, 1.2, 0.0),
             bounds=ReplicaBounds(1 << 18, 4_096, 1_000, 10**6, 1 << 30, 2.0),
             clock=lambda: self.now,
             wall_ns=lambda: int(self.now * 1e9),

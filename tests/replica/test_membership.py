@@ -273,6 +273,35 @@ def test_a_removal_that_is_cut_away_gives_the_vote_back(cluster: Cluster) -> Non
     fill(cluster, session, range(1, 3), node_id=3)
 
 
+@pytest.mark.parametrize(("size", "dead"), [(3, (1,)), (5, (1, 2))])
+@pytest.mark.parametrize("is_wiped", [False, True])
+def test_a_removal_that_only_the_removed_one_could_have_heard_of_stops_nobody(
+    tmp_path: Path, size: int, dead: tuple[int, ...], is_wiped: bool
+) -> None:
+    """1. Whoever leads removes a node; 2. that one is reached, nobody else; 3. the leader dies.
+    The others must not meet a log that is longer by an entry which makes its holder count less."""
+    cluster = Cluster(tmp_path, size=size)
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    fill(cluster, session, range(1, 3))
+    for peer_id in range(2, size):
+        cluster.network.hold(1, peer_id)
+    cluster.remove(size)
+    for _ in range(4):
+        cluster.turn(1)
+        cluster.network.deliver(1, size)
+        cluster.turn(size)
+        cluster.network.deliver(size, 1)
+    for node_id in dead:
+        cluster.crash(node_id)
+    cluster.network.heal()
+    for node_id in dead if is_wiped else ():
+        cluster.wipe(node_id)
+        cluster.start(node_id)
+    cluster.run_until(cluster.leaders)
+    fill(cluster, session, range(3, 5), node_id=cluster.leader)
+
+
 def test_a_new_leader_goes_on_with_a_change_that_a_majority_may_have(cluster: Cluster) -> None:
     """1. Node 2 has the entry that adds 4, uncommitted; 2. node 1 dies; 3. node 2 commits it."""
     cluster.new_machine(4)

@@ -606,6 +606,33 @@ def test_every_replica_has_the_same_digest_at_every_index(cluster: Cluster) -> N
     assert len(digests) == 1
 
 
+def test_a_node_that_catches_up_by_the_log_is_as_old_as_what_it_has(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has applied all that it was sent, after each message; more is committed."""
+    cluster.elect(1)
+    session = cluster.open_session(1)
+    cluster.run(0.2)
+    cluster.network.cut([3], [1, 2])
+    fill(cluster, session, range(1, 31))
+    cluster.run(5)
+    monkeypatch.setattr("raftbook.replica.appends.APPEND_ENTRIES_MAX", 4)
+    cluster.network.heal()
+    cluster.network.hold(1, 3)
+    ages: list[int] = []
+    while cluster[3].raft.applied_index < cluster[1].raft.commit_index:
+        ages.append(cluster[3].age_ms())
+        cluster.clock.now += 0.001
+        for way in cluster.network.ways:
+            cluster.network.deliver(*way, count=1)
+        for node_id in cluster.node_ids:
+            cluster.turn(node_id)
+        while cluster[3].needs_turn():
+            cluster.turn(3)
+    assert len(ages) >= 8 and min(ages) >= 5_000
+    assert cluster[3].age_ms() <= 80
+
+
 @pytest.mark.parametrize(
     ("bound", "most"), [("APPLY_BYTES_PER_TURN_MAX", 1), ("APPLY_S_PER_TURN_MAX", 0.0)]
 )

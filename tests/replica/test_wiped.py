@@ -181,6 +181,75 @@ def test_a_new_cluster_is_founded_by_all_its_nodes(tmp_path: Path) -> None:
     assert cluster.book(cluster.leader) == all_orders(cluster, session, 2)
 
 
+def grown(directory: Path, founders: int, size: int) -> tuple[Cluster, int]:
+    """A cluster whose founders are a minority of those who vote, and a session with five orders."""
+    cluster = Cluster(directory, founders)
+    cluster.await_leader()
+    for node_id in range(founders + 1, size + 1):
+        cluster.new_machine(node_id)
+        cluster.add(node_id)
+        cluster.run_until_voters(*range(1, node_id + 1))
+    session = cluster.open_session(cluster.leader)
+    orders(cluster, cluster.leader, session, range(1, 6))
+    for node_id in range(1, founders + 1):
+        lose_disk(cluster, node_id)
+    cluster.run(2)
+    return cluster, session
+
+
+FOUNDERS = pytest.mark.parametrize(("founders", "size"), [(1, 3), (2, 5)])
+
+
+@FOUNDERS
+def test_the_founders_of_a_grown_cluster_found_no_other_one(
+    tmp_path: Path, founders: int, size: int
+) -> None:
+    """Their cluster.toml names themselves. The others dial them within a second."""
+    cluster, session = grown(tmp_path, founders, size)
+    old, new = list(range(1, founders + 1)), list(range(founders + 1, size + 1))
+    cluster.network.cut(old, new)
+    for node_id in old:
+        cluster.start(node_id)
+    cluster.run(1)
+    assert set(cluster.leaders()) <= set(new)
+    cluster.network.heal()
+    cluster.run(4)
+    assert cluster.voters() == (*old, *new)
+    assert all(cluster[each].fenced is None for each in (*old, *new))
+    assert cluster.book(1) == all_orders(cluster, session, 5)
+
+
+@FOUNDERS
+def test_nor_do_they_while_the_others_are_away_if_a_mark_was_left(
+    tmp_path: Path, founders: int, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster, session = grown(tmp_path, founders, size)
+    old, new = list(range(1, founders + 1)), list(range(founders + 1, size + 1))
+    for node_id in new:
+        cluster.crash(node_id)
+    for node_id in old:
+        cluster.start(node_id).raft.founding.forbid("only to begin anew, remove the mark")
+    cluster.run(30)
+    assert cluster.leaders() == []
+    said = cluster[1].last_word()
+    assert "directory was lost" in said and "remove the mark" in said
+    assert caplog.text.count("node 1: its directory was lost") == 1
+    for node_id in new:
+        cluster.start(node_id)
+    cluster.run(6)
+    assert cluster.voters() == (*old, *new)
+    assert cluster.book(1) == all_orders(cluster, session, 5)
+
+
+def test_a_new_node_founds_nothing_with_one_that_has_lost_its_past(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster[2].raft.founding.forbid("only to begin anew, remove the mark")
+    cluster.run(10)
+    assert cluster.leaders() == []
+    assert "node 1 waits for node 2, which knows of a cluster" in caplog.text
+
+
 def test_two_nodes_found_a_cluster_although_the_first_leader_dies_at_once(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, size=2)
     cluster.stand(1)
