@@ -103,7 +103,7 @@ class Calls(Conversation):
                 raise ValueError(f"request {request_seq} is under way already")
             operation.request_seq = request_seq
             operation.is_explicit = True
-            operation.is_repeat = not (is_first or self._session.is_own_key)
+            operation.is_repeat = not (is_first or self._session.is_unused(request_seq))
             if request_seq in self._in_doubt:
                 operation.may_have_applied = True
                 operation.doubt = "an earlier attempt brought no answer"

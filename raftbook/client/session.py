@@ -20,14 +20,13 @@ class SessionNumbers:
         session_id: 0 before it was first opened.
         next_seq: the next new request's number.
         lost_seq_max: numbers up to this one belong to a session that is gone.
-        is_own_key: nobody else can have used a number before.
     """
 
     def __init__(self, *, is_own_key: bool) -> None:
         self.session_id = 0
         self.next_seq = 1
         self.lost_seq_max = 0
-        self.is_own_key = is_own_key
+        self._is_own_key = is_own_key
 
     def opened(self, session_id: int, highest_seq: int) -> bool:
         """The log opened the session, or found it; whether it replaces one that is gone."""
@@ -36,12 +35,16 @@ class SessionNumbers:
         if is_replaced:
             # Never used again, so that a repeated one is recognised.
             self.lost_seq_max = self.next_seq - 1
-        if is_first and not self.is_own_key:
+        if is_first and not self._is_own_key:
             # An earlier process of this key may have requests on their way: leave their numbers.
             highest_seq += IN_FLIGHT_MAX
         self.session_id = session_id
         self.next_seq = max(self.next_seq, highest_seq + 1)
         return is_replaced
+
+    def is_unused(self, request_seq: int) -> bool:
+        """Whether nobody can have sent a request of this number before."""
+        return self._is_own_key and request_seq >= self.next_seq
 
     def used(self, request_seq: int) -> None:
         """A request of this number exists."""

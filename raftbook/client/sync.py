@@ -95,8 +95,8 @@ class Client(SyncVenue):
             commands: as the constructors in `raftbook.core.commands` make them: ticks and lots.
             request_seq: to repeat a request that ended as OutcomeUnknown, its number, with the same
                 commands. A client of a fixed session_key may number its requests itself.
-            is_first: nothing was ever asked under this request_seq. Else, with a session_key that
-                was given, what brings no answer is unknown: another process may have had an effect.
+            is_first: nothing was ever asked under this request_seq. Else what brings no answer is
+                unknown: an earlier attempt, in another process perhaps, may have had an effect.
 
         Raises:
             NotAccepted: it had no effect and will have none.

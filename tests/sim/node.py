@@ -19,7 +19,7 @@ from raftbook.node_members import MemberVerbs, follow_members, peer_addresses
 from raftbook.replica.administration import Administration
 from raftbook.replica.driver import Driver
 from raftbook.replica.links import LinkSettings, PeerLinks
-from raftbook.replica.membership import MEMBERSHIP, Membership, read_payload
+from raftbook.replica.membership import MEMBERSHIP, Member, Membership, configured, read_payload
 from raftbook.replica.messages import Message
 from raftbook.storage.snapshots import SnapshotStore
 from raftbook.wire.join_session import JoinAnswer
@@ -54,6 +54,7 @@ class Host:
         damaged_files: snapshot files that were damaged.
         was_damaged: its disk lost or spoiled something that was synced, and was not replaced since.
         engine_version: what the release that is installed can run.
+        is_marked: it belonged to the cluster once, and the mark beside its directory is kept.
         power_cycles: counts what no process survives.
         verbs: what an operator may ask of the process; `asked` are the answers under way.
 
@@ -89,6 +90,8 @@ class Host:
         self.was_damaged = False
         self.engine_version = engine_version
         self.power_cycles = 0
+        self.is_marked = False
+        self._files_rng = random.Random(f"{world.seed}/file/{node_id}")
         self.is_child_dying = False
         self.refusal: str | None = None
         self.fenced_loop: HostLoop | None = None  # whose supervisor was told
@@ -210,8 +213,14 @@ class Host:
         self.world.restart_later(self)
 
     def wipe(self) -> None:
-        """The disk is replaced by an empty one; the process must not run."""
+        """The disk is replaced by an empty one; the process must not run.
+
+        Now and then with a cluster.toml from the days when this node was the only one.
+        """
         assert self.loop is None, f"{self.name} runs"
+        if self.is_marked and self._files_rng.random() < 0.5:
+            own = Member(self.node_id, **self.world.address(self.node_id))
+            self._configuration = configured([own])
         self.power_cycles += 1
         self.disk.replace()
         self.files.lose_all()
@@ -282,6 +291,10 @@ class Host:
             rng=rng,
         )
         self.replica = replica
+        if self.is_marked and not replica.raft.membership.is_founded:
+            replica.raft.founding.forbid("let the others catch it up")
+        replica.on_members.append(self._mark_founded)
+        self._mark_founded()
         driver = Driver(replica, step_interval_s=profile.step_s)
         links.target = self._make_links(driver, rng)
         follow_members(replica, links.target)
@@ -293,6 +306,10 @@ class Host:
         loop.create_task(links.target.start(self.name, RAFT_PORT))
         loop.create_task(server.start(self.name, CLIENT_PORT))
         driver.start()
+
+    def _mark_founded(self) -> None:
+        if self.replica.raft.committed_membership.is_founded:
+            self.is_marked = True
 
     def _make_links(self, driver: Driver, rng: random.Random) -> PeerLinks:
         replica, world = self.replica, self.world

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from raftbook.client.calls import Calls
+from raftbook.client.operation import Operation
 from raftbook.core import snapshot, snapshot_parts, walks
 from raftbook.core.commands import Entry
 from raftbook.core.exchange import Exchange
@@ -481,6 +483,22 @@ def _s10() -> list[Patch]:
     return [_put(Raft, "_ask_pre_votes", stand_at_once)]
 
 
+# -- O1 O2: an older file, another process -----------------------------------------------------
+
+
+def _mark_passed_over() -> list[Patch]:
+    return [_put(Founding, "forbid", lambda self, remedy: None)]
+
+
+def _repeats_believed() -> list[Patch]:
+    request = Calls.request
+
+    def first(self: Calls, *args: Any, **options: Any) -> Operation:
+        return request(self, *args, **options | {"is_first": True})
+
+    return [_put(Calls, "request", first)]
+
+
 # -- U1: upgrades -----------------------------------------------------------------------------
 
 
@@ -649,6 +667,19 @@ CAGES: tuple[Cage, ...] = (
     ),
     Cage("P2", "a retried request takes effect again", "no dedupe in the session", _dedupe),
     Cage("P3", "linearizable reads from local state", "no barrier entry", _barrier),
+    Cage(
+        "O1",
+        "a cluster.toml that is older than the cluster founds another one",
+        "the mark of a node whose directory was lost is passed over",
+        _mark_passed_over,
+        seed=1,
+    ),
+    Cage(
+        "O2",
+        "a repeat that brings no answer is told to have had no effect",
+        "what another process may have sent is not thought of",
+        _repeats_believed,
+    ),
     Cage(
         "U1",
         "newer rules are put in force before every member has them",
