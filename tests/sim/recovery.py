@@ -125,6 +125,13 @@ class Recovery:
         """Nothing is asked for any more: nothing may be left over, and all nodes are equal."""
         world = self._world
         members = world.member_hosts()
+        running = [host for host in members if host.is_running]
+
+        def are_drained() -> bool:
+            return not any(host.replica.pending_count for host in running)
+
+        if not are_drained():  # nodes renew their clients' leases: that may be under way just now
+            world.let_pass(1.0, until=are_drained)
         for host in members:
             if not host.is_running:
                 world.checks.fail("liveness", f"in the end: {self._describe(host)}")
