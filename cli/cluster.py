@@ -441,13 +441,14 @@ def _show_change(invocation: Invocation, answer: dict[str, Any], text: str) -> N
         "learners": list(answer["learners"]),
     }
     invocation.printer.show(document, table=lambda: text)
-    named, members = len(invocation.config.nodes), len(answer["voters"]) + len(answer["learners"])
-    if named <= (members - 1) // 2:
+    members = {*answer["voters"], *answer["learners"]}
+    named = members.intersection(node.node_id for node in invocation.config.nodes)
+    if len(named) <= (len(members) - 1) // 2:
         # Were these few all that is lost, they would be a new cluster by that file.
         say(
-            f"{invocation.config.path} names {named} of {members} members. Give all nodes one that "
-            "names them all: raftbook node --join writes it on a new machine; whoever lost its "
-            "machine comes back by that way"
+            f"{invocation.config.path} names {len(named)} of {len(members)} members. Give all "
+            "nodes one that names them all: raftbook node --join writes it on a new machine; "
+            "whoever lost its machine comes back by that way"
         )
 
 

@@ -59,7 +59,8 @@ def submit_once(
 
     Raises:
         CommandFailed: the outcome is unknown, or the id belongs to another order.
-        NotAccepted: it had no effect. Of an id that was given only the order's answer tells that.
+        NotAccepted: it had no effect. Where the id was given, an earlier command may have had one:
+            then whatever brings no answer is of unknown outcome.
     """
     is_fresh = not client_order_id
     name = client_order_id or fresh_client_order_id(time.time_ns() // 1_000_000)
@@ -113,7 +114,7 @@ def _request(
 
 
 def _retry_line(invocation: Invocation, client_order_id: str) -> str:
-    """For any node: the one that was named takes no orders now, and each gives the first answer."""
+    """For any node, not the one that was named: they all give the same answer."""
     line = retry_line(without_node(invocation.arguments), client_order_id)
     is_bound = bool(invocation.environ.get("RAFTBOOK_NODE"))
     return f"env -u RAFTBOOK_NODE {line}" if is_bound else line

@@ -154,9 +154,10 @@ class Node:
             )
             self.replica = self._make_replica()
             self._mark = FoundedMark(directory, identity)
-            if self._mark.is_set and not self.replica.raft.membership.is_founded:
+            if not self.replica.raft.membership.is_founded and self._mark.is_set:
                 self.replica.raft.founding.forbid(
-                    f"only to begin a new, empty cluster, remove {self._mark.path} on every node"
+                    f"only to begin a new, empty cluster, remove {self._mark.path} on every node "
+                    "and restart them"
                 )
             self.address = own_address(config, node_id, self.replica)
             self._card = PeerCard(

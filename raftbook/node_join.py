@@ -7,6 +7,7 @@ must have been told of it before, with `raftbook cluster add`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 from dataclasses import fields, replace
@@ -137,7 +138,8 @@ def _write(path: Path, text: str) -> None:
             os.close(descriptor)
         rename_durably(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nor can that be done on a read-only disk
+            temporary.unlink(missing_ok=True)
         raise ConfigError(
             file=str(path),
             problem=f"cannot be written ({error.strerror or error})",

@@ -105,6 +105,7 @@ class Flow(Calls):
         operation.attempts += 1
         operation.attempt_until = now + operation.attempt_s
         self._wake_by(operation.attempt_until)
+        self._session.sent(operation.request_seq)
         self.send_frame(operation.frame)
 
     def _open(self, now: float) -> None:
@@ -221,10 +222,8 @@ class Flow(Calls):
             operation.doubt = f"node {self.node_id}: {operation.trouble}"
         if is_transient(code):
             self._put_off(operation, code, now)
-        elif operation.may_have_applied:
-            self._expire(operation, operation.trouble)
         else:
-            self._finish(operation, error=Refused(code, reason, doing="the request was refused"))
+            self._give_up(operation, Refused(code, reason, doing="the request was refused"))
 
     def _put_off(self, operation: Operation, code: int, now: float) -> None:
         """Send it again: to this node in a moment if it is busy, else to another one."""
@@ -310,7 +309,9 @@ class Flow(Calls):
             self._give_up(operation, error)
 
     def _give_up(self, operation: Operation, error: Refused) -> None:
-        if operation.may_have_applied and operation.kind == m.REQUEST:
+        """What is refused for good says nothing of an earlier attempt."""
+        is_doubtful = operation.may_have_applied or operation.is_repeat
+        if is_doubtful and operation.kind == m.REQUEST:
             self._expire(operation, str(error))
         else:
             self._finish(operation, error=error)

@@ -27,6 +27,7 @@ class SessionNumbers:
         self.next_seq = 1
         self.lost_seq_max = 0
         self._is_own_key = is_own_key
+        self._sent_seq_max = 0
 
     def opened(self, session_id: int, highest_seq: int) -> bool:
         """The log opened the session, or found it; whether it replaces one that is gone."""
@@ -44,7 +45,11 @@ class SessionNumbers:
 
     def is_unused(self, request_seq: int) -> bool:
         """Whether nobody can have sent a request of this number before."""
-        return self._is_own_key and request_seq >= self.next_seq
+        return self._is_own_key and request_seq > self._sent_seq_max
+
+    def sent(self, request_seq: int) -> None:
+        """A request of this number left."""
+        self._sent_seq_max = max(self._sent_seq_max, request_seq)
 
     def used(self, request_seq: int) -> None:
         """A request of this number exists."""

@@ -32,7 +32,7 @@ def known_leader(replica: Replica) -> int | None:
     if raft.is_leader or raft.leader_id is None:
         return raft.leader_id
     patience_ms = SILENT_TIMEOUTS * raft.timings.election_max_s * 1_000
-    return None if replica.age_ms() > patience_ms else raft.leader_id
+    return None if replica.silence_ms() > patience_ms else raft.leader_id
 
 
 def obstacles(replica: Replica, *, age_max_s: float) -> tuple[Obstacle, ...]:

@@ -51,8 +51,7 @@ class Elections(RaftBase):
         self._vote_term = 0
         self._may_stand = self._is_asked_to_stand = self._is_leader_lost = False
         self._pre_votes = PreVotes()
-        if not self.membership.is_founded and self.founding.is_alone:
-            self._SyncObj__raftElectionDeadline = self._node.now + self.timings.call_s
+        self._may_found_at = self._node.now + (self.timings.call_s if self.founding.is_alone else 0)
 
     def _elections_turn(self) -> None:
         """What comes before PySyncObj looks at its timers."""
@@ -78,7 +77,7 @@ class Elections(RaftBase):
     def _is_eligible(self) -> bool:
         """Whether this node may stand."""
         if not self.membership.is_founded:
-            return self.founding.is_possible
+            return self.founding.is_possible and self._node.now >= self._may_found_at
         if self.membership.get(self.node_id) is not None:
             return self.is_voter
         replaced = self._configurations.replaced
@@ -155,6 +154,13 @@ class Elections(RaftBase):
         question = self._pre_votes.ask(self.term, self._log) | self._introduction()
         for peer_id in self.peer_ids:
             self._send_message(peer_id, question)
+
+    def _tell_of_past(self, peer_id: int) -> None:
+        """Let a node that may have lost its past know at once that there is one. In the form of a
+        question for a pre-vote that nobody can grant, since its term is over.
+        """
+        question = {"type": "pre_vote", "term": 0, "last_log_index": 0, "last_log_term": 0}
+        self._send_message(peer_id, question | self._introduction())
 
     def _hear_of_past(self, node_id: int, message: Message) -> None:
         if not self.membership.is_founded:

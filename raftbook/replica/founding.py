@@ -22,7 +22,7 @@ from raftbook.replica.messages import Message
 
 _log = logging.getLogger(__name__)
 
-_LOST = "its directory was lost since it joined the cluster: it waits for the others to catch it up"
+_LOST = "its directory was lost since it was a member: it waits for those who hold the log"
 
 
 class Founding:
@@ -44,8 +44,8 @@ class Founding:
 
     @property
     def is_alone(self) -> bool:
-        """Whether so few found it that others of a grown cluster may not have called by then. Three
-        are a minority of seven or more: some of those call before the third has come back.
+        """Whether so few found it that they may do so before others of a grown cluster have called.
+        Three are a minority of seven or more, and would have to come back within that moment.
         """
         return len(self._configuration.ids) < 3
 
@@ -87,6 +87,11 @@ class Founding:
                     node_id,
                 )
 
+    def hear_leader(self, node_id: int) -> None:
+        """A leader speaks of a membership, which has not come here yet."""
+        self._with_past.add(node_id)
+        self._incarnations.pop(node_id, None)
+
     def why_not(self) -> str:
         """Why there is no cluster yet, for whoever asks its node for something."""
         if self.is_lost:
@@ -108,7 +113,7 @@ class Founding:
         self._said = awaited
         why = ": all nodes of cluster.toml found a cluster together"
         if self._with_past:
-            why = ", which knows of a cluster that was founded: it holds what there is to know"
+            why = ", which knows that a cluster was founded: start all who were members of it"
         _log.warning(
             "node %d waits for node %s%s", self._node_id, ", ".join(map(str, awaited)), why
         )

@@ -159,6 +159,8 @@ class Raft(Elections):
         peer = self._node_of(peer_id)
         self._SyncObj__onNodeConnected(peer)
         self._doubted.pop(peer_id, None)
+        if self.membership.is_founded:
+            self._tell_of_past(peer_id)
         if self.is_leader and peer_id in self._peers:
             match = self._SyncObj__raftMatchIndex[peer]
             # A peer that has told nothing yet is asked at our log's end: it says where to go back
@@ -219,6 +221,8 @@ class Raft(Elections):
             return False
         assert not (self.is_leader and term == self.term), f"two leaders in term {term}"
         founding = self.membership.founding
+        if not founding and message["founding"]:
+            self.founding.hear_leader(node.id)
         assert founding in ("", message["founding"]) or not self._holds_orders(), (
             f"leader {node.id} is of another founding, {message['founding']}: a cluster was "
             f"founded beside this one, {founding}; stop it and start the nodes that hold the data"
@@ -269,7 +273,7 @@ class Raft(Elections):
             if self._configurations.appended(payload, index):
                 self._configure()
         verified = max(end, log.base_index)
-        self.lacks_entries = message["commit_index"] > verified
+        self.lacks_entries = message["commit_index"] > max(verified, self.commit_index)
         commit_index = min(message["commit_index"], verified)
         if commit_index > self.commit_index:
             self._SyncObj__raftCommitIndex = commit_index

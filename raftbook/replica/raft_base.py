@@ -35,7 +35,8 @@ n + 2 are a majority exactly when c of the n voters are. No node has the id 0.""
 @dataclass(frozen=True, slots=True)
 class RaftTimings:
     """Seconds. `fallback_s`: how long a leader goes on without hearing a majority (S11). `call_s`:
-    in how long a node that has come up was dialled by all who know of it and are up.
+    how long one or two nodes without a past wait before they found a cluster: others who know of
+    them, and are up and reach them, have dialled them by then.
     """
 
     election_min_s: float

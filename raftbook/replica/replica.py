@@ -319,7 +319,16 @@ class Replica:
             return self.raft.founding.why_not()
         if not self.raft.is_leader and self.raft.heard_at == self._unheard_at:
             return "this node last heard of a leader before it was started"
+        if self.age_ms() > self.silence_ms():
+            return f"this node lacks entries: its state is {self.age_ms() / 1_000:.1f} s old"
         return f"this node last heard of a leader {self.age_ms() / 1_000:.1f} s ago"
+
+    def silence_ms(self) -> int:
+        """How long ago a leader was last answered by a majority, and a follower heard its leader,
+        or was started."""
+        is_leader = self.fence is None and self.raft.is_leader
+        heard_at = self.raft.majority_heard_at() if is_leader else self.raft.heard_at
+        return int((self._clock() - heard_at) * 1_000)
 
     def age_ms(self) -> int:
         """How long ago this node last knew itself current: a leader when a majority answered it, a
@@ -330,8 +339,7 @@ class Replica:
         is_leader = self.fence is None and self.raft.is_leader
         if not is_leader and self.raft.heard_at == self._unheard_at:
             return state_ms  # its state is from before its start
-        heard_at = self.raft.majority_heard_at() if is_leader else self.raft.heard_at
-        heard_ms = int((self._clock() - heard_at) * 1_000)
+        heard_ms = self.silence_ms()
         # Where more is committed than a turn may apply, it is as old as the last entry it applied.
         is_behind = self.raft.needs_turn() or self.raft.lacks_entries or self.shipper.is_receiving
         return max(heard_ms, state_ms) if is_behind else heard_ms

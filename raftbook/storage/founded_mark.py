@@ -8,6 +8,7 @@ the directory: who has it waits to be caught up. Owns that file. Must not know m
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -66,5 +67,6 @@ class FoundedMark:
                 os.fsync(file.fileno())
             rename_durably(temporary, self.path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # nor can that be done on a read-only disk
+                temporary.unlink(missing_ok=True)
             raise explain(self.path, error) from error

@@ -24,7 +24,7 @@ from raftbook.core.form import engine_version_of
 from raftbook.core.instrument import PLAIN_TERMS, InstrumentTerms
 from raftbook.core.types import Reject
 from raftbook.core.versions import ENGINE_VERSION
-from raftbook.errors import NoNodeReachable, OutcomeUnknown, RaftbookError
+from raftbook.errors import NoNodeReachable, NotAccepted, OutcomeUnknown, RaftbookError
 from raftbook.feed.stream import FeedHistory
 from raftbook.gateway.market_streams import MARKET_STREAMS
 from raftbook.gateway.queries import Queries, QueryError
@@ -197,6 +197,9 @@ class FakeClient(Client):
         self.connect()
         node_id, market = self.node, self._market
         trouble = market.troubles.popleft() if market.troubles else None
+        if type(trouble) is NotAccepted and request_seq is not None and not is_first:
+            text = f"request {request_seq} may have been sent before: {trouble}"
+            trouble = OutcomeUnknown(text, request_seq=request_seq)
         if trouble is not None:
             raise trouble
         needed = max(map(engine_version_of, commands))

@@ -107,7 +107,7 @@ async def test_another_process_with_the_same_key_repeats_it(kind: str) -> None:
         assert cluster.orders_taken() == 1
 
 
-@pytest.mark.parametrize("trouble", ["no leader", "no session", "nobody there"])
+@pytest.mark.parametrize("trouble", ["no leader", "no session", "refused for good", "nobody there"])
 @both
 @in_loop
 async def test_a_repeat_without_an_answer_cannot_know_that_nothing_happened(
@@ -125,6 +125,8 @@ async def test_a_repeat_without_an_answer_cannot_know_that_nothing_happened(
                 node.script = ["no_leader"] * 1000
             elif trouble == "no session":
                 node.open_script = ["no_leader"] * 1000
+            elif trouble == "refused for good":
+                node.script = ["malformed"] * 1000
             else:
                 await node.stop()
             with pytest.raises(OutcomeUnknown, match="may have been sent before") as caught:

@@ -370,6 +370,15 @@ def test_a_repeated_request_stays_in_doubt_until_it_is_answered() -> None:
     assert (found.error, flow.may_forget_session) == (None, True)
 
 
+def test_a_number_of_ones_own_that_never_left_is_in_no_doubt() -> None:
+    flow = new_flow(nodes=1)
+    for started in (0.0, 10.0):
+        operation = flow.request([buy()], started, request_seq=1)
+        flow.wake(started + 5.0)
+        assert isinstance(operation.error, NoNodeReachable)
+    assert flow._in_doubt == set()
+
+
 def test_settings_that_cannot_work_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="at least one node"):
         Settings([])

@@ -197,10 +197,12 @@ def test_the_only_founder_of_a_grown_cluster_that_lost_its_directory_waits_for_t
             machine.process.wait()
         cluster.start(1)
         cluster.wait_up(1)
-        until("it says why", lambda: f"remove {mark} on every node" in cluster.log(1))
+        until(
+            "it says why", lambda: f"remove {mark} on every node and restart them" in cluster.log(1)
+        )
         code, _, trouble = command(cluster.folder, *order)
         assert code == 4, trouble
-        assert "its directory was lost since it joined the cluster" in trouble
+        assert "its directory was lost since it was a member" in trouble
         assert not cluster.query(1, "status")["founded"]
         for machine in (second, third):
             machine.start()

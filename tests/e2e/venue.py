@@ -201,6 +201,7 @@ class _Caller:
         except (NotAccepted, NoNodeReachable):
             recorder.not_accepted(row)
         else:
+            self._unasked.discard(seq)
             recorder.acknowledged(row, reply)
             self._time_ns = reply.time_ns
         return row

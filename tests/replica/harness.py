@@ -309,6 +309,7 @@ class Cluster:
     def stand(self, node_id: int) -> None:
         """Let this node ask for votes in its next turn, as if a leader had asked it to."""
         self.introduce()
+        self[node_id].raft._may_found_at = 0.0
         self[node_id].raft._SyncObj__transferInProgress = True
         self[node_id].raft._SyncObj__raftElectionDeadline = 0.0
 

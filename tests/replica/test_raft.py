@@ -8,6 +8,7 @@ import pytest
 
 from raftbook.core.types import Reject
 from raftbook.errors import StorageError
+from raftbook.ops.readiness import known_leader
 from raftbook.replica import appends as sending
 from raftbook.storage.journal import Journal, JournalIdentity
 from tests.replica.harness import TIMINGS, Cluster, Waiter
@@ -620,8 +621,12 @@ def test_a_node_that_catches_up_by_the_log_is_as_old_as_what_it_has(
     cluster.network.heal()
     cluster.network.hold(1, 3)
     ages: list[int] = []
+    began_at = cluster[3].raft.applied_index
     while cluster[3].raft.applied_index < cluster[1].raft.commit_index:
         ages.append(cluster[3].age_ms())
+        if cluster[3].raft.applied_index > began_at:  # then it hears its leader, and is told so
+            assert known_leader(cluster[3]) == 1
+            assert "lacks entries" in cluster[3].last_word()
         cluster.clock.now += 0.001
         for way in cluster.network.ways:
             cluster.network.deliver(*way, count=1)

@@ -200,9 +200,10 @@ def grown(directory: Path, founders: int, size: int) -> tuple[Cluster, int]:
 FOUNDERS = pytest.mark.parametrize(("founders", "size"), [(1, 3), (2, 5)])
 
 
+@pytest.mark.parametrize("late_s", [0.0, 0.2])
 @FOUNDERS
 def test_the_founders_of_a_grown_cluster_found_no_other_one(
-    tmp_path: Path, founders: int, size: int
+    tmp_path: Path, founders: int, size: int, late_s: float
 ) -> None:
     """Their cluster.toml names themselves. The others dial them within a second."""
     cluster, session = grown(tmp_path, founders, size)
@@ -210,6 +211,7 @@ def test_the_founders_of_a_grown_cluster_found_no_other_one(
     cluster.network.cut(old, new)
     for node_id in old:
         cluster.start(node_id)
+    cluster.clock.now += late_s  # to begin takes a process a while
     cluster.run(1)
     assert set(cluster.leaders()) <= set(new)
     cluster.network.heal()
@@ -217,6 +219,64 @@ def test_the_founders_of_a_grown_cluster_found_no_other_one(
     assert cluster.voters() == (*old, *new)
     assert all(cluster[each].fenced is None for each in (*old, *new))
     assert cluster.book(1) == all_orders(cluster, session, 5)
+
+
+def test_nor_does_one_that_its_leader_had_begun_to_catch_up(tmp_path: Path) -> None:
+    """1. Node 1 lost its directory; 2. it refuses an append, as it lacks what is before it; 3. that
+    leader is killed, and nobody else reaches node 1. What it heard shows that there is a past."""
+    cluster, session = grown(tmp_path, 1, 3)
+    leader = cluster.leader
+    cluster.network.cut([5 - leader], [1])
+    cluster.start(1)
+    while cluster[1].raft.leader_id is None:
+        cluster.clock.now += 0.005
+        for node_id in (1, 2, 3):
+            cluster.turn(node_id)
+        for way in ((leader, 1), (leader, 5 - leader), (5 - leader, leader)):
+            cluster.network.deliver(*way, count=1)
+    assert not cluster[1].raft.membership.is_founded
+    cluster.crash(leader)
+    cluster.run(10)
+    assert cluster.leaders() == []
+    cluster.network.heal()
+    cluster.start(leader)
+    cluster.run(4)
+    assert cluster.voters() == (1, 2, 3)
+    assert cluster.book(1) == all_orders(cluster, session, 5)
+
+
+def test_nor_does_one_that_reaches_a_follower_only(tmp_path: Path) -> None:
+    """Whoever has a past says so at once to whom it is connected."""
+    cluster, session = grown(tmp_path, 1, 3)
+    cluster.network.cut([cluster.leader], [1])
+    cluster.start(1)
+    cluster.run(10)
+    assert 1 not in cluster.leaders()
+    cluster.network.heal()
+    cluster.run(4)
+    assert cluster.voters() == (1, 2, 3)
+    assert cluster.book(1) == all_orders(cluster, session, 5)
+
+
+def test_nor_does_one_that_reaches_a_learner_only(tmp_path: Path) -> None:
+    """The only voter is lost, and with it the cluster; what the learner has must not be hidden
+    behind an empty book."""
+    cluster = Cluster(tmp_path, 1)
+    cluster.await_leader()
+    session = cluster.open_session(1)
+    orders(cluster, 1, session, range(1, 6))
+    cluster.new_machine(2)
+    cluster.add(2)
+    while not cluster[2].raft.membership.is_founded:
+        for way in ((1, 2), (2, 1)):
+            cluster.turn(way[0])
+            cluster.network.deliver(*way, count=1)
+    assert cluster.voters(2) == (1,)
+    lose_disk(cluster, 1)
+    cluster.start(1)
+    cluster.run(10)
+    assert cluster.leaders() == []
+    assert "waits for node 2" in cluster[1].last_word()
 
 
 @FOUNDERS
@@ -247,7 +307,7 @@ def test_a_new_node_founds_nothing_with_one_that_has_lost_its_past(
     cluster[2].raft.founding.forbid("only to begin anew, remove the mark")
     cluster.run(10)
     assert cluster.leaders() == []
-    assert "node 1 waits for node 2, which knows of a cluster" in caplog.text
+    assert "node 1 waits for node 2, which knows that a cluster was founded" in caplog.text
 
 
 def test_two_nodes_found_a_cluster_although_the_first_leader_dies_at_once(tmp_path: Path) -> None:
@@ -309,7 +369,10 @@ def test_a_founder_that_told_of_its_past_and_is_gone_for_good_is_named(
     cluster.run(5)
     assert cluster.leaders() == []
     for node_id in (2, 3):
-        assert f"node {node_id} waits for node 1, which knows of a cluster" in caplog.text
+        assert (
+            f"node {node_id} waits for node 1, which knows that a cluster was founded"
+            in caplog.text
+        )
     if way_out == "it comes back empty":
         cluster.start(1)
     else:

@@ -18,7 +18,6 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from raftbook.client.rejects import Refused
 from raftbook.core import invariants
 from raftbook.core.commands import Entry
 from raftbook.core.events import CANCEL_REJECTED, REJECTED, Reply
@@ -170,7 +169,7 @@ class History:
             and not isinstance(operation.error, OutcomeUnknown)
         ):
             self._hold(
-                call.repeats is None or isinstance(operation.error, Refused),
+                call.repeats is None,
                 "refused",
                 f"{call.client} repeated a request and was told {operation.error!r}",
             )

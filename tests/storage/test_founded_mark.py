@@ -1,5 +1,6 @@
 """The mark beside a node's directory: it outlives the directory, and speaks of one cluster only."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,3 +49,17 @@ def test_a_mark_that_cannot_be_read_or_written_is_an_error(tmp_path: Path) -> No
     with pytest.raises(StorageError, match="absent"):
         lost.set()
     assert list(tmp_path.iterdir()) == [mark.path]
+
+
+def test_a_read_only_place_is_an_error_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There even the removal of a file that is not there fails."""
+
+    def refused(*args: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("builtins.open", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(StorageError, match="Read-only"):
+        FoundedMark(tmp_path / "node-1", OURS).set()
