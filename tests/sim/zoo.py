@@ -672,7 +672,7 @@ CAGES: tuple[Cage, ...] = (
         "a cluster.toml that is older than the cluster founds another one",
         "the mark of a node whose directory was lost is passed over",
         _mark_passed_over,
-        seed=1,
+        seed=51,
     ),
     Cage(
         "O2",
