@@ -156,8 +156,8 @@ class Elections(RaftBase):
             self._send_message(peer_id, question)
 
     def _tell_of_past(self, peer_id: int) -> None:
-        """Let a node that may have lost its past know at once that there is one. In the form of a
-        question for a pre-vote that nobody can grant, since its term is over.
+        """Let a node that may have lost its past know at once that there is one: in the form of a
+        pre-vote that asks for nothing, in no term.
         """
         question = {"type": "pre_vote", "term": 0, "last_log_index": 0, "last_log_term": 0}
         self._send_message(peer_id, question | self._introduction())
@@ -168,6 +168,8 @@ class Elections(RaftBase):
 
     def _on_pre_vote(self, node: Node, message: Message) -> None:
         self._hear_of_past(node.id, message)
+        if not message["term"]:
+            return
         log = self._log
         theirs = (message["last_log_term"], message["last_log_index"])
         granted = (

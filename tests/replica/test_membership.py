@@ -454,7 +454,7 @@ def test_a_voter_whose_disk_is_lost_is_a_learner_until_it_has_caught_up(cluster:
     cluster.network.hold(1, 3)
     cluster.start(3)
     cluster.run(0.2)
-    cluster.network.deliver(1, 3, count=1)
+    cluster.network.deliver(1, 3, count=2)  # that there is a past, and an append
     cluster.turn(3)
     cluster.settle()
     assert cluster[1].raft.membership.learner_ids == (3,)
