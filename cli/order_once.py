@@ -90,7 +90,7 @@ def _request(
     *,
     is_first: bool,
 ) -> RequestReply:
-    again = _retry_line(invocation, client_order_id)
+    again = _line_for_any_node(invocation, client_order_id)
     try:
         return client.request([command], request_seq=REQUEST_SEQ, is_first=is_first)
     except OutcomeUnknown as error:
@@ -113,8 +113,8 @@ def _request(
         ) from None
 
 
-def _retry_line(invocation: Invocation, client_order_id: str) -> str:
-    """For any node, not the one that was named: they all give the same answer."""
+def _line_for_any_node(invocation: Invocation, client_order_id: str) -> str:
+    """The retry through any node, not the one that was named: they all give the same answer."""
     line = retry_line(without_node(invocation.arguments), client_order_id)
     is_bound = bool(invocation.environ.get("RAFTBOOK_NODE"))
     return f"env -u RAFTBOOK_NODE {line}" if is_bound else line

@@ -7,7 +7,6 @@ must have been told of it before, with `raftbook cluster add`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 from dataclasses import fields, replace
@@ -24,7 +23,7 @@ from raftbook.config import (
 from raftbook.errors import ConfigError, NoNodeReachable, NotAccepted
 from raftbook.replica.membership import Membership
 from raftbook.secret import read_secret
-from raftbook.storage.atomic import create_directory, create_exclusive, rename_durably
+from raftbook.storage.atomic import create_directory, write_durably
 from raftbook.wire.framing import FrameReader, frame
 from raftbook.wire.join_session import ANSWER_BYTES_MAX, JOIN_NONCE_BYTES, JoinAnswer, Joiner
 
@@ -127,19 +126,10 @@ async def _ask(secret: bytes, node_id: int, address: tuple[str, int]) -> JoinAns
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         create_directory(path.absolute().parent)
-        descriptor = create_exclusive(temporary)  # it may hold the secrets of accounts
-        try:
-            os.write(descriptor, text.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        rename_durably(temporary, path)
+        write_durably(path, text.encode())  # for its owner alone: it may hold secrets of accounts
     except OSError as error:
-        with contextlib.suppress(OSError):  # nor can that be done on a read-only disk
-            temporary.unlink(missing_ok=True)
         raise ConfigError(
             file=str(path),
             problem=f"cannot be written ({error.strerror or error})",

@@ -13,7 +13,7 @@ from raftbook.replica.links import LinkSettings
 from raftbook.replica.raft import RaftTimings
 from raftbook.replica.replica import ReplicaBounds
 
-_CALL_S_MAX: Final = 10.0
+_FOUNDING_WAIT_S_MAX: Final = 10.0
 """How long one or two nodes wait at most before they found a cluster."""
 
 
@@ -25,7 +25,7 @@ def raft_timings(config: ClusterConfig) -> RaftTimings:
         election_max_s=timings.election_timeout_max_ms / 1_000,
         heartbeat_s=timings.heartbeat_interval_ms / 1_000,
         fallback_s=timings.leader_fallback_ms / 1_000,
-        call_s=min(3 * timings.reconnect_max_ms / 1_000, _CALL_S_MAX),
+        founding_wait_s=min(3 * timings.reconnect_max_ms / 1_000, _FOUNDING_WAIT_S_MAX),
     )
 
 

@@ -51,7 +51,8 @@ class Elections(RaftBase):
         self._vote_term = 0
         self._may_stand = self._is_asked_to_stand = self._is_leader_lost = False
         self._pre_votes = PreVotes()
-        self._may_found_at = self._node.now + (self.timings.call_s if self.founding.is_alone else 0)
+        wait_s = self.timings.founding_wait_s if self.founding.are_few else 0.0
+        self._may_found_at = self._node.now + wait_s
 
     def _elections_turn(self) -> None:
         """What comes before PySyncObj looks at its timers."""

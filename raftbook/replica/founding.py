@@ -43,7 +43,7 @@ class Founding:
         self._remedy = ""
 
     @property
-    def is_alone(self) -> bool:
+    def are_few(self) -> bool:
         """Whether so few found it that they may do so before others of a grown cluster have called.
         Three are a minority of seven or more, and would have to come back within that moment.
         """
@@ -61,6 +61,7 @@ class Founding:
             remedy: what to do if nobody does.
         """
         self._remedy = remedy
+        _log.warning("node %d: %s; %s", self._node_id, _LOST, remedy)
 
     @property
     def is_possible(self) -> bool:
@@ -72,8 +73,7 @@ class Founding:
     def hear(self, node_id: int, message: Message) -> None:
         """Note what a message that introduces its sender says of it."""
         if message["is_founded"]:
-            self._with_past.add(node_id)
-            self._incarnations.pop(node_id, None)
+            self.note_past(node_id)
         elif message["founding"] == self.digest:
             self._with_past.discard(node_id)
             self._incarnations[node_id] = message["incarnation"]
@@ -87,8 +87,8 @@ class Founding:
                     node_id,
                 )
 
-    def hear_leader(self, node_id: int) -> None:
-        """A leader speaks of a membership, which has not come here yet."""
+    def note_past(self, node_id: int) -> None:
+        """A node has a past: it says so, or it leads a cluster that was founded."""
         self._with_past.add(node_id)
         self._incarnations.pop(node_id, None)
 
@@ -103,10 +103,7 @@ class Founding:
     def explain(self) -> None:
         """Say for whom this node waits, once as long as that does not change."""
         if self.is_lost:
-            if not self._said:
-                self._said = (self._node_id,)
-                _log.warning("node %d: %s; %s", self._node_id, _LOST, self._remedy)
-            return
+            return  # that was said
         awaited = tuple(sorted(self._with_past)) or self.absent_ids()
         if not awaited or awaited == self._said:
             return

@@ -56,7 +56,8 @@ _FIELDS: Final[dict[str, dict[str, type[Any]]]] = {
     "attest": {"index": int, "digest": str},
 }
 """founding: of the sender's log, or of its configured list as long as it is not is_founded.
-incarnation: of the sender's journal. request_vote.is_asked: the leader asked it to stand.
+incarnation: of the sender's journal. A pre_vote of term 0 asks for nothing: it tells of a past,
+to whom a connection now stands. request_vote.is_asked: the leader asked it to stand.
 append_reply.index: with success, the last index known to be equal; without, where to go back to.
 install_reply.received: bytes of the snapshot the follower holds.
 attest: the rolling digest of the sender's state after the entry at `index`; see `agreement`."""

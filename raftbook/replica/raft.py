@@ -222,7 +222,7 @@ class Raft(Elections):
         assert not (self.is_leader and term == self.term), f"two leaders in term {term}"
         founding = self.membership.founding
         if not founding and message["founding"]:
-            self.founding.hear_leader(node.id)
+            self.founding.note_past(node.id)
         assert founding in ("", message["founding"]) or not self._holds_orders(), (
             f"leader {node.id} is of another founding, {message['founding']}: a cluster was "
             f"founded beside this one, {founding}; stop it and start the nodes that hold the data"

@@ -34,16 +34,16 @@ n + 2 are a majority exactly when c of the n voters are. No node has the id 0.""
 
 @dataclass(frozen=True, slots=True)
 class RaftTimings:
-    """Seconds. `fallback_s`: how long a leader goes on without hearing a majority (S11). `call_s`:
-    how long one or two nodes without a past wait before they found a cluster: others who know of
-    them, and are up and reach them, have dialled them by then.
+    """Seconds. `fallback_s`: how long a leader goes on without hearing a majority (S11).
+    `founding_wait_s`: how long one or two nodes without a past wait before they found a cluster:
+    others who know of them, and are up and reach them, have dialled them by then.
     """
 
     election_min_s: float
     election_max_s: float
     heartbeat_s: float
     fallback_s: float
-    call_s: float
+    founding_wait_s: float
 
 
 class Shipping(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -36,6 +36,23 @@ def create_exclusive(path: Path, mode: int = 0o600) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     os.fchmod(descriptor, mode)  # the umask must not decide
     return descriptor
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a whole file of mode 0600, replacing what has its name; after a failure that is as
+    it was."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)  # of a process of this number that was killed
+        with open(create_exclusive(temporary), "wb") as file:
+            file.write(content)
+            file.flush()
+            _sync(file.fileno())
+        rename_durably(temporary, path)
+    except OSError:
+        with suppress(OSError):  # nor can that be done on a read-only disk
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def create_directory(directory: Path) -> None:

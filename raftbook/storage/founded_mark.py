@@ -8,11 +8,9 @@ the directory: who has it waits to be caught up. Owns that file. Must not know m
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
-from raftbook.storage.atomic import rename_durably
+from raftbook.storage.atomic import write_durably
 from raftbook.storage.failures import explain
 from raftbook.storage.journal_file import JournalIdentity
 
@@ -59,14 +57,7 @@ class FoundedMark:
         """
         if self.is_set:
             return
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
-            with open(temporary, "w") as file:
-                file.write(self._text)
-                file.flush()
-                os.fsync(file.fileno())
-            rename_durably(temporary, self.path)
+            write_durably(self.path, self._text.encode())
         except OSError as error:
-            with contextlib.suppress(OSError):  # nor can that be done on a read-only disk
-                temporary.unlink(missing_ok=True)
             raise explain(self.path, error) from error

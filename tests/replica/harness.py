@@ -41,7 +41,7 @@ from tests.replica.network import Network
 
 STEP_S = 0.02
 TIMINGS = RaftTimings(
-    election_min_s=0.3, election_max_s=0.6, heartbeat_s=0.06, fallback_s=1.2, call_s=2.0
+    election_min_s=0.3, election_max_s=0.6, heartbeat_s=0.06, fallback_s=1.2, founding_wait_s=2.0
 )
 BOUNDS = ReplicaBounds(
     entry_bytes_max=256 << 10,

@@ -63,7 +63,7 @@ def draw(seed: int, kinds: dict[str, float], *, size: int | None = None) -> Prof
         election_max_s=0.6 * pace,
         heartbeat_s=0.06 * pace,
         fallback_s=1.2 * pace,
-        call_s=2.0,
+        founding_wait_s=2.0,
     )
     bounds = ReplicaBounds(
         entry_bytes_max=rng.choice((2_000, 8_000, 256_000)),

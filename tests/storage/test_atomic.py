@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from raftbook.storage.atomic import create_directory, create_exclusive, rename_durably
+from raftbook.storage.atomic import (
+    create_directory,
+    create_exclusive,
+    rename_durably,
+    write_durably,
+)
 
 
 def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
@@ -30,6 +37,24 @@ def test_a_renamed_file_replaces_the_other_and_its_directory_is_synced(
     assert (tmp_path / "old").read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["old"]
     assert synced == [tmp_path.stat().st_ino]
+
+
+def test_a_file_is_written_whole_or_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, left_over = tmp_path / "file", tmp_path / f".file.{os.getpid()}"
+    left_over.write_bytes(b"of a process that was killed")
+    write_durably(path, b"first")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("raftbook.storage.atomic._sync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_durably(path, b"second")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"first"
 
 
 def test_a_taken_name_is_not_created_again(tmp_path: Path) -> None:

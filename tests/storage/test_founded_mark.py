@@ -59,7 +59,7 @@ def test_a_read_only_place_is_an_error_like_any_other(
     def refused(*args: object, **options: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("builtins.open", refused)
+    monkeypatch.setattr("raftbook.storage.atomic.create_exclusive", refused)
     monkeypatch.setattr(Path, "unlink", refused)
     with pytest.raises(StorageError, match="Read-only"):
         FoundedMark(tmp_path / "node-1", OURS).set()
